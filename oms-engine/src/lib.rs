@@ -1,0 +1,17 @@
+//! A durable workflow engine embedded in your program, with PostgreSQL as its only service.
+
+pub mod definition;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+mod error;
+mod ids;
+mod store;
+mod worker;
+
+pub use error::Error;
+pub use ids::{InvalidId, TaskId, WorkflowId, idempotency_key};
+pub use worker::{LOG_LINES_MAX, Task, TaskContext, TaskError, TransactionalTask};
+
+// Named in this crate's API.
+pub use async_trait;
+pub use tokio_postgres;

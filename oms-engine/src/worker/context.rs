@@ -1,0 +1,124 @@
+//! What a running task knows about itself.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+use crate::ids::{TaskId, WorkflowId};
+
+/// Lines of log that one attempt may keep; further ones are dropped and counted.
+pub const LOG_LINES_MAX: usize = 1_000;
+
+/// Handed to a task by whoever runs it: our queue, or another transport.
+#[derive(Clone)]
+pub struct TaskContext {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    task_id: TaskId,
+    idempotency_key: String,
+    deadline: Option<DateTime<Utc>>,
+    cancellation: CancellationToken,
+    log: Mutex<Vec<String>>,
+}
+
+impl TaskContext {
+    /// Makes a context, for transports and for tests of tasks without an engine.
+    #[must_use]
+    pub fn new(
+        task_id: TaskId,
+        idempotency_key: String,
+        deadline: Option<DateTime<Utc>>,
+        cancellation: CancellationToken,
+    ) -> Self {
+        let log = Mutex::new(Vec::new());
+        Self { inner: Arc::new(Inner { task_id, idempotency_key, deadline, cancellation, log }) }
+    }
+
+    /// The run that this task belongs to.
+    #[must_use]
+    pub fn workflow_id(&self) -> WorkflowId {
+        self.inner.task_id.workflow_id
+    }
+
+    /// This attempt.
+    #[must_use]
+    pub fn task_id(&self) -> &TaskId {
+        &self.inner.task_id
+    }
+
+    /// The step's reference name in the workflow definition.
+    #[must_use]
+    pub fn reference_name(&self) -> &str {
+        &self.inner.task_id.reference_name
+    }
+
+    /// From 0; Conductor's `retryCount`.
+    #[must_use]
+    pub fn attempt(&self) -> i16 {
+        self.inner.task_id.attempt
+    }
+
+    /// The key under which the step's effect on the outside world must happen once: equal over
+    /// all attempts, crashes and retries of this step.
+    #[must_use]
+    pub fn idempotency_key(&self) -> &str {
+        &self.inner.idempotency_key
+    }
+
+    /// When the attempt times out, by the database's clock.
+    #[must_use]
+    pub fn deadline(&self) -> Option<DateTime<Utc>> {
+        self.inner.deadline
+    }
+
+    /// Cancelled when the lease is lost, the time is up or the engine's grace has passed.
+    #[must_use]
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.inner.cancellation
+    }
+
+    /// Returns when the task is cancelled.
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn cancelled(&self) {
+        self.inner.cancellation.cancelled().await;
+    }
+
+    /// Keeps a line with the attempt; it is stored when the attempt ends. At most
+    /// [`LOG_LINES_MAX`] lines are kept.
+    pub fn log(&self, line: impl Into<String>) {
+        let mut lines = self.inner.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() < LOG_LINES_MAX {
+            lines.push(line.into());
+        }
+    }
+
+    /// Takes the lines logged so far.
+    #[must_use]
+    pub fn take_log(&self) -> Vec<String> {
+        std::mem::take(&mut *self.inner.log.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sleeps, or returns false at once when the task is cancelled.
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn sleep(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(time) => true,
+            () = self.cancelled() => false,
+        }
+    }
+}
+
+impl fmt::Debug for TaskContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskContext").field("task_id", &self.inner.task_id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,166 @@
+//! What a user implements: [`Task`] and [`TransactionalTask`], and what a task may answer.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio_postgres::Transaction;
+
+use super::TaskContext;
+
+/// A task that runs at least once per attempt and whose result counts exactly once.
+///
+/// Effects on the outside world go under [`TaskContext::idempotency_key`].
+///
+/// ```
+/// use oms_engine::{Task, TaskContext, TaskError};
+///
+/// struct Greet;
+///
+/// impl Task for Greet {
+///     const NAME: &'static str = "greet";
+///     type Input = serde_json::Value;
+///     type Output = String;
+///
+///     async fn run(&self, _cx: &TaskContext, input: Self::Input) -> Result<String, TaskError> {
+///         let name = input["name"].as_str().ok_or_else(|| TaskError::terminal("no name"))?;
+///         Ok(format!("hello, {name}"))
+///     }
+/// }
+/// ```
+pub trait Task: Send + Sync + 'static {
+    /// The task definition's name, which is also the queue's.
+    const NAME: &'static str;
+    /// Read from the task's input (a JSON object). An input that cannot be read fails the task
+    /// terminally, with the place.
+    type Input: DeserializeOwned + Send;
+    /// Written as the task's output; what is no JSON object is put under the key `result`.
+    type Output: Serialize + Send;
+
+    /// Does the work.
+    ///
+    /// # Cancel safety
+    /// The future is dropped when the task's lease is lost, its time is up or the engine is shut
+    /// down past its grace; the attempt is then run again elsewhere.
+    fn run(
+        &self,
+        cx: &TaskContext,
+        input: Self::Input,
+    ) -> impl Future<Output = Result<Self::Output, TaskError>> + Send;
+}
+
+/// A task whose writes to the engine's database happen exactly once.
+///
+/// The writes made through `tx` and the end of the step commit together or not at all. No row of
+/// the engine is locked while `run` works. `run` must neither commit nor roll back.
+pub trait TransactionalTask: Send + Sync + 'static {
+    /// The task definition's name, which is also the queue's.
+    const NAME: &'static str;
+    /// As [`Task::Input`].
+    type Input: DeserializeOwned + Send;
+    /// As [`Task::Output`].
+    type Output: Serialize + Send;
+
+    /// Does the work inside `tx`. A serialization failure or deadlock repeats it within the same
+    /// attempt; so does nothing else.
+    fn run(
+        &self,
+        cx: &TaskContext,
+        tx: &Transaction<'_>,
+        input: Self::Input,
+    ) -> impl Future<Output = Result<Self::Output, TaskError>> + Send;
+}
+
+/// How a task says that it did not complete.
+///
+/// Any error converts by `?` into one that is retried by the task definition's policy.
+#[derive(Debug)]
+pub struct TaskError {
+    pub(crate) kind: TaskErrorKind,
+    pub(crate) reason: String,
+    pub(crate) output: Option<Value>,
+    pub(crate) source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TaskErrorKind {
+    Retry,
+    RetryAfter(Duration),
+    Terminal,
+    InProgress(Duration),
+}
+
+impl TaskError {
+    /// The attempt failed; the task definition's retry policy decides what follows (FAILED).
+    #[expect(clippy::needless_pass_by_value, reason = "an error or a text, as the caller has it")]
+    pub fn retry(reason: impl ToString) -> Self {
+        Self::new(TaskErrorKind::Retry, reason.to_string())
+    }
+
+    /// As [`retry`](Self::retry), with this delay in place of the policy's.
+    #[expect(clippy::needless_pass_by_value, reason = "an error or a text, as the caller has it")]
+    pub fn retry_after(delay: Duration, reason: impl ToString) -> Self {
+        Self::new(TaskErrorKind::RetryAfter(delay), reason.to_string())
+    }
+
+    /// No attempt can succeed: the step fails for good (`FAILED_WITH_TERMINAL_ERROR`).
+    #[expect(clippy::needless_pass_by_value, reason = "an error or a text, as the caller has it")]
+    pub fn terminal(reason: impl ToString) -> Self {
+        Self::new(TaskErrorKind::Terminal, reason.to_string())
+    }
+
+    /// Not done yet: the same attempt is handed out again after `callback_after`
+    /// (Conductor's `IN_PROGRESS` with `callbackAfterSeconds`).
+    #[must_use]
+    pub fn in_progress(callback_after: Duration) -> Self {
+        Self::new(TaskErrorKind::InProgress(callback_after), String::new())
+    }
+
+    /// Adds an output that is kept with the attempt.
+    #[must_use]
+    pub fn with_output(mut self, output: Value) -> Self {
+        self.output = Some(output);
+        self
+    }
+
+    /// What is stored as the attempt's `reasonForIncompletion`.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Whether no further attempt will be made.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.kind == TaskErrorKind::Terminal
+    }
+
+    /// The error that [`From`] was given.
+    #[must_use]
+    pub fn cause(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        self.source.as_deref()
+    }
+
+    fn new(kind: TaskErrorKind, reason: String) -> Self {
+        Self { kind, reason, output: None, source: None }
+    }
+}
+
+impl<E: StdError + Send + Sync + 'static> From<E> for TaskError {
+    fn from(error: E) -> Self {
+        let mut reason = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            if !reason.contains(&text) {
+                reason.push_str(": ");
+                reason.push_str(&text);
+            }
+            source = cause.source();
+        }
+        Self { source: Some(Box::new(error)), ..Self::new(TaskErrorKind::Retry, reason) }
+    }
+}

@@ -1,0 +1,1 @@
+//! The five workers of an order-management system.
