@@ -8,6 +8,7 @@ mod ids;
 mod store;
 mod worker;
 
+pub use definition::{TaskDef, WorkflowDef, WorkflowTask};
 pub use error::Error;
 pub use ids::{InvalidId, TaskId, WorkflowId, idempotency_key};
 pub use worker::{LOG_LINES_MAX, Task, TaskContext, TaskError, TransactionalTask};

@@ -1,13 +1,36 @@
-//! What to run: definitions in Conductor's JSON. Pure: no clock, no IO, no async.
+//! What to run: workflow and task definitions in Conductor's JSON, `${…}` templates, validation.
+//!
+//! Pure: no clock, no IO, no async, no randomness. Every error names the JSON path where it is.
+//! The rules are those of Conductor's model classes and its expression reader; what is not
+//! supported yet is refused by name.
 
-use std::fmt;
+mod builder;
+mod faults;
+mod json;
+mod payload;
+mod scope;
+mod settings;
+mod task_def;
+mod task_type;
+mod template;
+mod validate;
+mod workflow_def;
+mod workflow_task;
 
-/// Every fault of a definition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Faults(pub Vec<String>);
-
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
+pub use builder::WorkflowDefBuilder;
+pub use faults::{Fault, Faults};
+pub use payload::{
+    DEPTH_MAX, KEY_MAX_BYTES, PayloadFault, TASK_PAYLOAD_MAX_BYTES, VARIABLES_MAX_BYTES,
+    WORKFLOW_PAYLOAD_MAX_BYTES, check_payload,
+};
+pub use scope::{Fields, Reads, Scope, TASK_FIELDS, WORKFLOW_FIELDS};
+pub use settings::{
+    CacheConfig, IdempotencyStrategy, JoinMode, RateLimitConfig, RateLimitPolicy, RetryLogic,
+    SchemaDef, SchemaType, StateChangeEvent, TimeoutPolicy, WorkflowTimeoutPolicy,
+};
+pub use task_def::TaskDef;
+pub use task_type::TaskType;
+pub use template::{TaskInput, Template, TemplateFault};
+pub use validate::{validate, validate_task_def};
+pub use workflow_def::WorkflowDef;
+pub use workflow_task::{SubWorkflowParams, WorkflowTask};

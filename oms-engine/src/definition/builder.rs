@@ -1,0 +1,283 @@
+//! Definitions written in Rust.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::faults::Faults;
+use super::settings::{RetryLogic, TimeoutPolicy, WorkflowTimeoutPolicy};
+use super::task_def::TaskDef;
+use super::validate::validate;
+use super::workflow_def::WorkflowDef;
+use super::workflow_task::WorkflowTask;
+
+/// Builds a [`WorkflowDef`].
+#[derive(Clone, Debug)]
+#[must_use = "call build()"]
+pub struct WorkflowDefBuilder {
+    def: WorkflowDef,
+}
+
+impl WorkflowDef {
+    /// Starts a definition; its version is 1 until said otherwise.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use oms_engine::definition::{WorkflowDef, WorkflowTask, WorkflowTimeoutPolicy};
+    /// use serde_json::json;
+    ///
+    /// let order = WorkflowDef::builder("order")
+    ///     .version(2)
+    ///     .task(WorkflowTask::simple("pay", "pay_ref").input("amount", "${workflow.input.amount}"))
+    ///     .output("receipt", "${pay_ref.output.receipt}")
+    ///     .failure_workflow("order_unwinding")
+    ///     .timeout(Duration::from_secs(3600), WorkflowTimeoutPolicy::TimeOutWorkflow)
+    ///     .build()?;
+    /// assert_eq!(order.tasks[0].input_parameters["amount"], json!("${workflow.input.amount}"));
+    /// # Ok::<(), oms_engine::definition::Faults>(())
+    /// ```
+    pub fn builder(name: impl Into<String>) -> WorkflowDefBuilder {
+        WorkflowDefBuilder { def: Self { name: name.into(), ..Self::default() } }
+    }
+}
+
+impl WorkflowDefBuilder {
+    /// Sets the version.
+    pub fn version(mut self, version: i32) -> Self {
+        self.def.version = version;
+        self
+    }
+
+    /// Describes it for readers.
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.def.description = Some(text.into());
+        self
+    }
+
+    /// Appends a step.
+    pub fn task(mut self, task: WorkflowTask) -> Self {
+        self.def.tasks.push(task);
+        self
+    }
+
+    /// Sets one key of the output; the value may hold expressions.
+    pub fn output(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.def.output_parameters.insert(key.into(), value.into());
+        self
+    }
+
+    /// Sets the input's default for one key.
+    pub fn input_default(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.def.input_template.insert(key.into(), value.into());
+        self
+    }
+
+    /// Sets one variable's value at the start.
+    pub fn variable(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.def.variables.insert(key.into(), value.into());
+        self
+    }
+
+    /// Names the workflow that is started when a run fails.
+    pub fn failure_workflow(mut self, name: impl Into<String>) -> Self {
+        self.def.failure_workflow = Some(name.into());
+        self
+    }
+
+    /// Sets how long a run may take, in whole seconds rounded up, and what happens then.
+    pub fn timeout(mut self, after: Duration, policy: WorkflowTimeoutPolicy) -> Self {
+        self.def.timeout_seconds = seconds_i64(after);
+        self.def.timeout_policy = policy;
+        self
+    }
+
+    /// Refuses restarts of COMPLETED runs.
+    pub fn not_restartable(mut self) -> Self {
+        self.def.restartable = false;
+        self
+    }
+
+    /// Checks and gives the definition. What depends on registered task definitions is checked
+    /// again at registration.
+    ///
+    /// # Errors
+    /// Every fault, as [`validate`] finds them.
+    pub fn build(self) -> Result<WorkflowDef, Faults> {
+        validate(&self.def, &BTreeMap::new())?;
+        Ok(self.def)
+    }
+}
+
+impl WorkflowTask {
+    /// A task that a worker runs.
+    #[must_use]
+    pub fn simple(name: impl Into<String>, reference_name: impl Into<String>) -> Self {
+        Self { name: name.into(), task_reference_name: reference_name.into(), ..Self::default() }
+    }
+
+    /// Sets one key of the input; the value may hold expressions.
+    #[must_use]
+    pub fn input(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.input_parameters.insert(key.into(), value.into());
+        self
+    }
+
+    /// Makes a failure `COMPLETED_WITH_ERRORS`, after which the flow goes on.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// Lets the flow go on after a failure and the workflow fail at its end.
+    #[must_use]
+    pub fn permissive(mut self) -> Self {
+        self.permissive = true;
+        self
+    }
+
+    /// Sets the delay before the first attempt, in whole seconds rounded up.
+    #[must_use]
+    pub fn start_delay(mut self, delay: Duration) -> Self {
+        self.start_delay = seconds_i32(delay);
+        self
+    }
+
+    /// Sets the attempts after the first, over what the task definition says.
+    #[must_use]
+    pub fn retries(mut self, count: i32) -> Self {
+        self.retry_count = Some(count);
+        self
+    }
+
+    /// Carries its task definition with it, instead of the registered one.
+    #[must_use]
+    pub fn definition(mut self, def: TaskDef) -> Self {
+        self.task_definition = Some(Box::new(def));
+        self
+    }
+}
+
+/// Durations are taken in whole seconds rounded up, as Conductor's JSON has them; what does not
+/// fit is refused by [`validate_task_def`](super::validate_task_def).
+impl TaskDef {
+    /// A definition with Conductor's defaults: 3 retries, 60 seconds apart, a response timeout
+    /// of an hour.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use oms_engine::definition::{RetryLogic, TaskDef};
+    ///
+    /// let pay = TaskDef::new("pay")
+    ///     .retry_count(5)
+    ///     .retry_delay(Duration::from_secs(2))
+    ///     .retry_logic(RetryLogic::ExponentialBackoff)
+    ///     .max_retry_delay(Duration::from_secs(60));
+    /// assert_eq!(pay.retry_delay_seconds, 2);
+    /// ```
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// Sets the attempts after the first.
+    #[must_use]
+    pub fn retry_count(mut self, count: i32) -> Self {
+        self.retry_count = count;
+        self
+    }
+
+    /// Sets the delay to start from.
+    #[must_use]
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay_seconds = seconds_i32(delay);
+        self
+    }
+
+    /// Sets how the delay grows.
+    #[must_use]
+    pub fn retry_logic(mut self, logic: RetryLogic) -> Self {
+        self.retry_logic = logic;
+        self
+    }
+
+    /// Sets the factor of `LINEAR_BACKOFF`.
+    #[must_use]
+    pub fn backoff_scale_factor(mut self, factor: i32) -> Self {
+        self.backoff_scale_factor = factor;
+        self
+    }
+
+    /// Sets the longest delay.
+    #[must_use]
+    pub fn max_retry_delay(mut self, delay: Duration) -> Self {
+        self.max_retry_delay_seconds = seconds_i32(delay);
+        self
+    }
+
+    /// Sets how much may be added to a delay at random, in whole milliseconds.
+    #[must_use]
+    pub fn backoff_jitter(mut self, jitter: Duration) -> Self {
+        self.backoff_jitter_ms = i32::try_from(jitter.as_millis()).unwrap_or(i32::MAX);
+        self
+    }
+
+    /// Sets how long an attempt may run, and what happens then.
+    #[must_use]
+    pub fn timeout(mut self, after: Duration, policy: TimeoutPolicy) -> Self {
+        self.timeout_seconds = seconds_i64(after);
+        self.timeout_policy = policy;
+        self
+    }
+
+    /// Sets how long an attempt may go without an update.
+    #[must_use]
+    pub fn response_timeout(mut self, after: Duration) -> Self {
+        self.response_timeout_seconds = seconds_i64(after);
+        self
+    }
+
+    /// Sets how long an attempt may wait for a worker.
+    #[must_use]
+    pub fn poll_timeout(mut self, after: Duration) -> Self {
+        self.poll_timeout_seconds = Some(seconds_i32(after));
+        self
+    }
+
+    /// Sets how long all attempts and delays together may take.
+    #[must_use]
+    pub fn total_timeout(mut self, after: Duration) -> Self {
+        self.total_timeout_seconds = seconds_i64(after);
+        self
+    }
+
+    /// Sets the input's default for one key.
+    #[must_use]
+    pub fn input_default(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.input_template.insert(key.into(), value.into());
+        self
+    }
+}
+
+fn seconds_i64(duration: Duration) -> i64 {
+    let rounded_up = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+    i64::try_from(rounded_up).unwrap_or(i64::MAX)
+}
+
+fn seconds_i32(duration: Duration) -> i32 {
+    i32::try_from(seconds_i64(duration)).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_rounded_up_and_never_wrap() {
+        assert_eq!(TaskDef::new("x").retry_delay(Duration::from_millis(1)).retry_delay_seconds, 1);
+        assert_eq!(TaskDef::new("x").retry_delay(Duration::ZERO).retry_delay_seconds, 0);
+        assert_eq!(TaskDef::new("x").retry_delay(Duration::MAX).retry_delay_seconds, i32::MAX);
+        assert_eq!(TaskDef::new("x").total_timeout(Duration::MAX).total_timeout_seconds, i64::MAX);
+    }
+}

@@ -1,0 +1,169 @@
+//! What a payload may be, checked at the door so that the database never has to refuse it.
+
+use std::fmt::{self, Write as _};
+use std::io;
+
+use serde_json::Value;
+
+/// The deepest nesting of objects and lists.
+pub const DEPTH_MAX: usize = 100;
+/// The largest input or output of a task, in bytes of JSON text.
+pub const TASK_PAYLOAD_MAX_BYTES: usize = 3 * 1024 * 1024;
+/// The largest input or output of a workflow, in bytes of JSON text.
+pub const WORKFLOW_PAYLOAD_MAX_BYTES: usize = 5 * 1024 * 1024;
+/// The largest variables of a workflow, in bytes of JSON text.
+pub const VARIABLES_MAX_BYTES: usize = 256 * 1024;
+/// The longest name, reference name, idempotency key and correlation id, in bytes: longer ones
+/// do not fit into an index.
+pub const KEY_MAX_BYTES: usize = 255;
+
+/// Why a payload was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {path}: {reason}")]
+pub struct PayloadFault {
+    /// Which payload, for example `output of task "pay"`.
+    pub what: String,
+    /// Where in it, as a JSON path.
+    pub path: String,
+    /// What is wrong there, and what is allowed.
+    pub reason: String,
+}
+
+/// Refuses what PostgreSQL's `jsonb` or the limits do not take: nesting over [`DEPTH_MAX`], NUL
+/// characters, more than `limit_bytes` of text.
+///
+/// A number of a [`Value`] is always finite, so numbers need no check.
+///
+/// # Errors
+/// The first fault, with its JSON path.
+pub fn check_payload(what: &str, value: &Value, limit_bytes: usize) -> Result<(), PayloadFault> {
+    let fault = |path: &str, reason: String| PayloadFault {
+        what: what.to_owned(),
+        path: path.to_owned(),
+        reason,
+    };
+    let mut path = String::from("$");
+    check_value(value, &mut path, 0).map_err(|reason| fault(&path, reason))?;
+    let mut size = Counter { left: limit_bytes };
+    if serde_json::to_writer(&mut size, value).is_err() {
+        let reason = format!(
+            "is larger than {limit_bytes} bytes: store the data elsewhere and pass a reference"
+        );
+        return Err(fault("$", reason));
+    }
+    Ok(())
+}
+
+/// Checks nesting and NUL. On an error `path` is left where the fault is.
+pub(super) fn check_value(value: &Value, path: &mut String, depth: usize) -> Result<(), String> {
+    let whole = path.len();
+    match value {
+        Value::String(text) if text.contains('\0') => {
+            return Err("holds a NUL character, which PostgreSQL does not store: remove it".into());
+        }
+        Value::Array(_) | Value::Object(_) if depth >= DEPTH_MAX => {
+            return Err(format!("is nested deeper than {DEPTH_MAX}: flatten it"));
+        }
+        Value::Array(list) => {
+            for (index, item) in list.iter().enumerate() {
+                push_index(path, index);
+                check_value(item, path, depth + 1)?;
+                path.truncate(whole);
+            }
+        }
+        Value::Object(map) => {
+            for (key, item) in map {
+                push_key(path, key);
+                if key.contains('\0') {
+                    return Err("the key holds a NUL character: remove it".into());
+                }
+                check_value(item, path, depth + 1)?;
+                path.truncate(whole);
+            }
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+    Ok(())
+}
+
+/// Appends `[index]` to a JSON path.
+pub(super) fn push_index(path: &mut String, index: usize) {
+    write_to(path, format_args!("[{index}]"));
+}
+
+/// Appends `.key`, or `['key']` where the key is no plain name, to a JSON path.
+pub(super) fn push_key(path: &mut String, key: &str) {
+    let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "_-".contains(c));
+    if plain {
+        write_to(path, format_args!(".{key}"));
+    } else {
+        write_to(path, format_args!("['{}']", key.escape_debug()));
+    }
+}
+
+#[expect(clippy::unused_result_ok, reason = "writing to a String cannot fail")]
+fn write_to(path: &mut String, text: fmt::Arguments<'_>) {
+    path.write_fmt(text).ok();
+}
+
+/// Counts bytes and keeps none.
+struct Counter {
+    left: usize,
+}
+
+impl io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.left.checked_sub(bytes.len()) {
+            Some(left) => {
+                self.left = left;
+                Ok(bytes.len())
+            }
+            None => Err(io::ErrorKind::FileTooLarge.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn nested(depth: usize) -> Value {
+        (0..depth).fold(json!(1), |inner, _| json!([inner]))
+    }
+
+    #[test]
+    fn nesting_is_allowed_up_to_the_limit() {
+        assert_eq!(check_payload("input", &nested(DEPTH_MAX), 10_000), Ok(()));
+        let fault = check_payload("input", &nested(DEPTH_MAX + 1), 10_000).unwrap_err();
+        assert!(fault.to_string().contains("nested deeper than 100"), "{fault}");
+    }
+
+    #[test]
+    fn nul_is_named_with_its_path() {
+        let fault = check_payload("input", &json!({"a": [1, {"b c": "x\0"}]}), 100).unwrap_err();
+        assert_eq!(fault.path, "$.a[1]['b c']");
+        let fault = check_payload("input", &json!({"a": {"k\0": 1}}), 100).unwrap_err();
+        assert_eq!(fault.path, "$.a['k\\0']");
+    }
+
+    #[test]
+    fn size_is_that_of_the_text() {
+        let value = json!({"a": "é\n"});
+        let size = value.to_string().len();
+        assert_eq!(check_payload("input", &value, size), Ok(()));
+        let fault = check_payload("input", &value, size - 1).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            format!(
+                "input $: is larger than {} bytes: store the data elsewhere and pass a reference",
+                size - 1
+            )
+        );
+    }
+}
