@@ -1,0 +1,120 @@
+//! `${…}` templates, with the rules of Conductor's expression reader.
+//!
+//! A template is parsed once and then evaluated against a [`Scope`]. A text that is one
+//! expression gives the value with its type; in a longer text values are written as Java writes
+//! them. `$${` stands for `${`; expressions may stand in expressions, the inner ones are read
+//! first; what is missing is null. Data is never parsed as a template again. Environment
+//! variables cannot be read, other than in Conductor.
+
+mod compile;
+mod java_text;
+mod path;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Map, Value};
+
+use self::compile::{Compiler, Node};
+pub(super) use self::compile::{Site, SiteReads};
+use super::scope::{Reads, Scope};
+
+/// A value with `${…}` expressions, parsed once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Template {
+    node: Node,
+    reads: Reads,
+}
+
+/// Why a template cannot be parsed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}")]
+#[non_exhaustive]
+pub struct TemplateFault {
+    /// Where in the value, as a JSON path.
+    pub path: String,
+    /// What is wrong there, and what to do.
+    pub message: String,
+}
+
+impl Template {
+    /// Parses the expressions in every text of a value. Keys of objects are no templates.
+    ///
+    /// # Errors
+    /// The first expression that cannot be read, or nesting over the limit.
+    pub fn parse(value: &Value) -> Result<Self, TemplateFault> {
+        let mut compiler = Compiler::new("$");
+        let node = compiler.node(value, 0);
+        match compiler.faults.into_iter().next() {
+            Some(fault) => Err(fault),
+            None => Ok(Self { node, reads: compiler.reads }),
+        }
+    }
+
+    /// The value with every expression replaced by what it reads.
+    #[must_use]
+    pub fn resolve(&self, scope: &dyn Scope) -> Value {
+        self.node.resolve(scope)
+    }
+
+    /// What the expressions read.
+    #[must_use]
+    pub fn reads(&self) -> &Reads {
+        &self.reads
+    }
+}
+
+/// Every expression of a value and every fault in it; `path` is the value's JSON path.
+pub(super) fn survey(value: &Value, path: &str) -> (Vec<Site>, Vec<TemplateFault>) {
+    let mut compiler = Compiler::new(path);
+    compiler.node(value, 0);
+    (compiler.sites, compiler.faults)
+}
+
+/// How a task's input is made: the step's `inputParameters`, with the task definition's
+/// `inputTemplate` where a key is absent or comes out as null.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskInput {
+    template: Template,
+    input_template: Map<String, Value>,
+}
+
+impl TaskInput {
+    /// Parses both.
+    ///
+    /// # Errors
+    /// The first expression that cannot be read, or nesting over the limit.
+    pub fn parse(
+        input_parameters: &Map<String, Value>,
+        input_template: &Map<String, Value>,
+    ) -> Result<Self, TemplateFault> {
+        let mut merged = input_template.clone();
+        merged.extend(input_parameters.clone());
+        let template = Template::parse(&Value::Object(merged))?;
+        Ok(Self { template, input_template: input_template.clone() })
+    }
+
+    /// The task's input. A key that comes out as null gets the template's value as it is
+    /// written there, with expressions unread, as in Conductor.
+    #[must_use]
+    pub fn resolve(&self, scope: &dyn Scope) -> Map<String, Value> {
+        let mut input = match self.template.resolve(scope) {
+            Value::Object(input) => input,
+            _ => Map::new(),
+        };
+        for (key, value) in &mut input {
+            if value.is_null()
+                && let Some(default) = self.input_template.get(key)
+            {
+                *value = default.clone();
+            }
+        }
+        input
+    }
+
+    /// What the expressions read.
+    #[must_use]
+    pub fn reads(&self) -> &Reads {
+        self.template.reads()
+    }
+}
