@@ -48,6 +48,12 @@ pub enum Error {
         /// Why it cannot be done.
         reason: String,
     },
+    /// The workflow's open tasks changed faster than an action could take them.
+    #[error("workflow {workflow_id} moved on too often while its open tasks were taken")]
+    Moved {
+        /// The workflow.
+        workflow_id: WorkflowId,
+    },
     /// The idempotency key was used before with another input.
     #[error(
         "idempotency key {key:?} of workflow {name:?} was used by workflow {first} with another input"
@@ -186,7 +192,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Database { source, .. } => remedy(source) != Remedy::GiveUp,
-            Self::Connection { .. } | Self::Deadline { .. } => true,
+            Self::Connection { .. } | Self::Deadline { .. } | Self::Moved { .. } => true,
             _ => false,
         }
     }

@@ -125,6 +125,12 @@ pub fn idempotency_key(workflow_id: WorkflowId, reference_name: &str, set_aside:
     format!("{workflow_id}:{reference_name}:{set_aside}")
 }
 
+/// A number in 0..=1 for jitter: the random part of a new id serves, jitter needs no quality.
+pub(crate) fn draw_jitter() -> f64 {
+    let [.., a, b, c, d] = *WorkflowId::new().as_uuid().as_bytes();
+    f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)
+}
+
 /// A text that is no workflow id or task id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a {kind} id")]

@@ -1,5 +1,7 @@
 //! A durable workflow engine embedded in your program, with PostgreSQL as its only service.
 
+mod advance;
+mod decide;
 pub mod definition;
 #[cfg(feature = "embedded")]
 pub mod embedded;
@@ -10,9 +12,12 @@ mod store;
 pub mod testkit;
 mod worker;
 
+pub use advance::{Execution, TaskExecution};
+pub use decide::{TaskStatus, WorkflowStatus};
 pub use definition::{TaskDef, WorkflowDef, WorkflowTask};
 pub use error::Error;
 pub use ids::{InvalidId, TaskId, WorkflowId, idempotency_key};
+pub use store::migration_sql;
 pub use worker::{LOG_LINES_MAX, Task, TaskContext, TaskError, TransactionalTask};
 
 // Named in this crate's API.

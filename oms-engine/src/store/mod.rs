@@ -1,9 +1,187 @@
 //! The only SQL of the engine: one statement per file in `sql/`, one Rust file per operation.
+//!
+//! Every statement names its tables with the schema, so that nothing depends on `search_path`:
+//! some of them run on connections of the user. Every call has a deadline; after a missed one the
+//! connection must be thrown away, since its statement may still be running.
 
-/// A database error in words: SQLSTATE, message and detail, never the source twice.
+mod advance;
+mod connect;
+mod definitions;
+mod lease;
+mod migrate;
+mod operate;
+mod read;
+mod rows;
+mod session;
+mod start;
+mod timers;
+
+use std::future::Future;
+use std::time::Duration;
+
+use deadpool_postgres::{ClientWrapper, GenericClient as _};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+pub(crate) use advance::{AdvanceBatch, Advanced, EndedRow, OpenedRow, RunEnd};
+pub(crate) use connect::{Connector, Pool};
+pub(crate) use definitions::DefinitionRow;
+pub(crate) use migrate::SCHEMA_VERSION;
+pub use migrate::migration_sql;
+pub(crate) use lease::{ReturnedRow, Waiting};
+pub(crate) use operate::{NewTask, ParkedRow, RestartRow};
+pub(crate) use read::{ListFilter, ListedRow, OpenTaskRow};
+pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
+pub(crate) use session::{Heartbeat, SessionLook};
+pub(crate) use start::{FoundRow, StartBatch, StartRow};
+
+use crate::error::{Doing as _, Error};
+
+/// A database error in words: message, detail and SQLSTATE, never the source twice.
 pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
-        Some(db) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
+        Some(db) => {
+            let detail = db.detail().map(|d| format!(" ({d})")).unwrap_or_default();
+            format!("{}{detail}, SQLSTATE {}", db.message(), db.code().code())
+        }
         None => error.to_string(),
+    }
+}
+
+/// What a statement can run on: a connection of ours, a transaction of ours, or the user's.
+pub(crate) trait Executor: Sync {
+    fn rows(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> impl Future<Output = Result<Vec<Row>, tokio_postgres::Error>> + Send;
+}
+
+impl Executor for ClientWrapper {
+    async fn rows(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let statement = self.prepare_cached(sql).await?;
+        self.query(&statement, params).await
+    }
+}
+
+impl Executor for deadpool_postgres::Transaction<'_> {
+    async fn rows(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let statement = self.prepare_cached(sql).await?;
+        self.query(&statement, params).await
+    }
+}
+
+impl Executor for tokio_postgres::Transaction<'_> {
+    async fn rows(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        self.query(sql, params).await
+    }
+}
+
+macro_rules! statements {
+    ($($name:ident),* $(,)?) => {
+        /// The statements, with the schema's name put in.
+        #[derive(Debug)]
+        struct Sql { $($name: String,)* }
+
+        impl Sql {
+            fn new(schema: &str) -> Self {
+                Self {
+                    $($name: include_str!(concat!("sql/", stringify!($name), ".sql"))
+                        .replace("{schema}", schema),)*
+                }
+            }
+
+            #[cfg(feature = "testkit")]
+            fn all(&self) -> Vec<(&'static str, &str)> {
+                vec![$((stringify!($name), self.$name.as_str()),)*]
+            }
+        }
+    };
+}
+
+statements!(
+    adopt_tasks, advance, append_logs, bury_session, cancel_tokens, close_session, disarm, disarm_workflow,
+    draw_holder, end_workflow, ended_workflows, find_definition, find_history, find_started,
+    forget_sessions, heartbeat, insert_definition, list_definitions, list_task_definitions,
+    list_workflows, load_definitions, load_history, load_logs, load_open_tasks, load_runs,
+    load_set_aside, lock_containers, lock_definitions, lock_leaves, lock_session, lock_token,
+    lock_workflow, look_at_sessions, mark_latest, next_due, notify, open_session, open_tasks,
+    overdue_workflows, park_outcome, pause_tokens, peek_queues, put_task_definition, release_due,
+    release_holders, release_tasks, reopen_workflow, restart_workflow, resume_tokens,
+    retire_definition, return_tasks, set_failure_workflow, set_output, set_priority, set_status,
+    start_workflows, timed_out, unmark_latest,
+);
+
+/// The statements of one schema, and how long each may take.
+#[derive(Debug)]
+pub(crate) struct Store {
+    sql: Sql,
+    schema: String,
+    deadline: Duration,
+}
+
+impl Store {
+    pub(crate) fn new(schema: &str, deadline: Duration) -> Result<Self, Error> {
+        let quoted = migrate::quote_schema(schema)?;
+        Ok(Self { sql: Sql::new(&quoted), schema: schema.to_owned(), deadline })
+    }
+
+    /// The schema's name, not quoted.
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The channel on which processes wake each other.
+    pub(crate) fn channel(&self) -> String {
+        format!("{}.ready", self.schema)
+    }
+
+    /// Every statement by name, for tests that prepare them and read their plans.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn statements(&self) -> Vec<(&'static str, &str)> {
+        self.sql.all()
+    }
+
+    pub(crate) const fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    async fn rows(
+        &self,
+        db: &impl Executor,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+        doing: &'static str,
+    ) -> Result<Vec<Row>, Error> {
+        match tokio::time::timeout(self.deadline, db.rows(sql, params)).await {
+            Ok(rows) => rows.doing(doing),
+            Err(_) => Err(Error::Deadline { doing, after: self.deadline }),
+        }
+    }
+
+    async fn one(
+        &self,
+        db: &impl Executor,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+        doing: &'static str,
+    ) -> Result<Row, Error> {
+        let mut rows = self.rows(db, sql, params, doing).await?;
+        rows.pop().ok_or_else(|| Error::Invariant {
+            workflow_id: None,
+            what: format!("{doing}: a statement that gives a row gave none"),
+        })
     }
 }

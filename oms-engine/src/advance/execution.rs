@@ -1,0 +1,243 @@
+//! A run with its tasks, for users: the names are those of Conductor's `Workflow` and `Task` JSON.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::decide::{Plan, RunState, TaskStatus, WorkflowStatus, input_of};
+use crate::ids::{TaskId, WorkflowId};
+use crate::store::{HistoryRow, OpenTaskRow, RunRow, TokenState};
+
+/// A run. Times are in epoch milliseconds in JSON, 0 or absent for not set.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Execution {
+    /// Its id.
+    pub workflow_id: WorkflowId,
+    /// The definition's name.
+    pub workflow_name: String,
+    /// The definition's version.
+    pub workflow_version: i32,
+    /// Where it stands.
+    pub status: WorkflowStatus,
+    /// What it was started with, after the definition's input template.
+    pub input: Value,
+    /// What it ended with.
+    pub output: Value,
+    /// The run's variables.
+    pub variables: Value,
+    /// Why it did not complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_for_incompletion: Option<String>,
+    /// The user's name for what it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// The key that it was started under.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// 0 to 99; more urgent first.
+    pub priority: i16,
+    /// How often it was restarted.
+    pub epoch: i16,
+    /// The run that started it as a sub-workflow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_workflow_id: Option<WorkflowId>,
+    /// The workflow that was started because this one failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_workflow_id: Option<WorkflowId>,
+    /// The task it failed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_task_id: Option<String>,
+    /// Reference names of tasks of which an attempt failed.
+    pub failed_reference_task_names: Vec<String>,
+    /// When it was started, or restarted.
+    #[serde(with = "chrono::serde::ts_milliseconds")]
+    pub create_time: DateTime<Utc>,
+    /// When it ended.
+    #[serde(with = "chrono::serde::ts_milliseconds_option", skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<DateTime<Utc>>,
+    /// When it was last retried or resumed.
+    #[serde(with = "chrono::serde::ts_milliseconds_option", skip_serializing_if = "Option::is_none")]
+    pub last_retried_time: Option<DateTime<Utc>>,
+    /// Every attempt, ended and open, in the order in which they were scheduled.
+    pub tasks: Vec<TaskExecution>,
+}
+
+/// One attempt of one step.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct TaskExecution {
+    /// Its id; see [`TaskId`].
+    pub task_id: String,
+    /// The step's reference name.
+    pub reference_task_name: String,
+    /// The queue that it was handed out from.
+    pub task_type: String,
+    /// The task definition's name.
+    pub task_def_name: String,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// From 0.
+    pub retry_count: i16,
+    /// Rank within the run, from 1.
+    pub seq: usize,
+    /// How often it was handed out.
+    pub poll_count: i32,
+    /// What the worker got.
+    pub input_data: Value,
+    /// What the worker gave.
+    pub output_data: Value,
+    /// Why it did not complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_for_incompletion: Option<String>,
+    /// Who ran it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker_id: Option<String>,
+    /// The run.
+    pub workflow_instance_id: WorkflowId,
+    /// When it was put into its queue.
+    #[serde(with = "chrono::serde::ts_milliseconds")]
+    pub scheduled_time: DateTime<Utc>,
+    /// When it was first handed out.
+    #[serde(with = "chrono::serde::ts_milliseconds_option", skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[serde(with = "chrono::serde::ts_milliseconds_option", skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<DateTime<Utc>>,
+    /// Whether another attempt followed.
+    pub retried: bool,
+}
+
+impl Execution {
+    /// The last attempt of a step.
+    #[must_use]
+    pub fn task(&self, reference_name: &str) -> Option<&TaskExecution> {
+        self.tasks.iter().rev().find(|task| task.reference_task_name == reference_name)
+    }
+
+    /// Puts a run together from its rows. `state` gives the inputs of open tasks whose token has
+    /// none.
+    pub(crate) fn assemble(
+        run: RunRow,
+        plan: &Plan,
+        state: &RunState,
+        history: Vec<HistoryRow>,
+        open: Vec<OpenTaskRow>,
+    ) -> Self {
+        let ended = history.into_iter().map(|row| (row.seq, ended_task(row, plan)));
+        let open = open.into_iter().filter(|row| !row.token.reference_name.is_empty());
+        let mut tasks: Vec<(i64, TaskExecution)> =
+            ended.chain(open.map(|row| (row.seq, open_task(row, plan, state)))).collect();
+        tasks.sort_by_key(|(seq, _)| *seq);
+        let mut tasks: Vec<TaskExecution> = tasks.into_iter().map(|(_, task)| task).collect();
+        let mut last = std::collections::HashMap::new();
+        for (rank, task) in tasks.iter_mut().enumerate() {
+            task.seq = rank + 1;
+            last.insert(task.reference_task_name.clone(), task.seq);
+        }
+        let mut failed: Vec<String> = Vec::new();
+        for task in &mut tasks {
+            task.retried = last.get(&task.reference_task_name) != Some(&task.seq);
+            let counts = matches!(
+                task.status,
+                TaskStatus::Failed | TaskStatus::FailedWithTerminalError
+            );
+            if counts && !failed.contains(&task.reference_task_name) {
+                failed.push(task.reference_task_name.clone());
+            }
+        }
+        Self {
+            workflow_id: run.id,
+            workflow_name: run.name,
+            workflow_version: run.version,
+            status: run.status,
+            input: run.input,
+            output: run.output.unwrap_or_else(empty),
+            variables: run.variables,
+            reason_for_incompletion: run.reason,
+            correlation_id: run.correlation_id,
+            idempotency_key: run.idempotency_key,
+            priority: run.priority,
+            epoch: run.epoch,
+            parent_workflow_id: run.parent_id,
+            failure_workflow_id: run.failure_workflow_id,
+            failed_task_id: run.failed_task,
+            failed_reference_task_names: failed,
+            create_time: run.created_at,
+            end_time: run.ended_at,
+            last_retried_time: run.last_retried_at,
+            tasks,
+        }
+    }
+}
+
+fn empty() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+fn task_def_name(plan: &Plan, reference_name: &str, queue: &str) -> String {
+    plan.node(reference_name).map_or_else(|| queue.to_owned(), |node| node.task_name.to_string())
+}
+
+fn ended_task(row: HistoryRow, plan: &Plan) -> TaskExecution {
+    let task_id = TaskId {
+        workflow_id: row.workflow_id,
+        epoch: row.epoch,
+        attempt: row.attempt,
+        reference_name: row.reference_name,
+    };
+    TaskExecution {
+        task_def_name: task_def_name(plan, &task_id.reference_name, &row.queue),
+        task_id: task_id.to_string(),
+        reference_task_name: task_id.reference_name,
+        task_type: row.queue,
+        status: row.status,
+        retry_count: row.attempt,
+        seq: 0,
+        poll_count: row.poll_count,
+        input_data: row.input.unwrap_or_else(empty),
+        output_data: row.output.unwrap_or_else(empty),
+        reason_for_incompletion: row.reason,
+        worker_id: row.worker,
+        workflow_instance_id: row.workflow_id,
+        scheduled_time: row.scheduled_at,
+        start_time: row.started_at,
+        end_time: Some(row.ended_at),
+        retried: false,
+    }
+}
+
+fn open_task(row: OpenTaskRow, plan: &Plan, state: &RunState) -> TaskExecution {
+    let token = row.token;
+    let input = token.input.or_else(|| {
+        plan.node(&token.reference_name).map(|node| input_of(plan, state, node, token.attempt))
+    });
+    let task_id = TaskId {
+        workflow_id: token.workflow_id,
+        epoch: token.epoch,
+        attempt: token.attempt,
+        reference_name: token.reference_name,
+    };
+    let leased = token.state == TokenState::Leased;
+    TaskExecution {
+        task_def_name: task_def_name(plan, &task_id.reference_name, &token.queue),
+        task_id: task_id.to_string(),
+        reference_task_name: task_id.reference_name,
+        task_type: token.queue,
+        status: if leased { TaskStatus::InProgress } else { TaskStatus::Scheduled },
+        retry_count: token.attempt,
+        seq: 0,
+        poll_count: token.poll_count,
+        input_data: input.unwrap_or_else(empty),
+        output_data: row.output.unwrap_or_else(empty),
+        reason_for_incompletion: row.reason,
+        worker_id: row.worker,
+        workflow_instance_id: token.workflow_id,
+        scheduled_time: row.scheduled_at,
+        start_time: token.started_at,
+        end_time: None,
+        retried: false,
+    }
+}

@@ -1,0 +1,120 @@
+//! The one write path: outcomes become a decision, a decision becomes one transaction.
+//!
+//! The fast way decides from memory and writes many runs with the hot statement; the pump in
+//! `queue/` does it. What the hot statement refuses (a paused run, a changed rev) and what needs
+//! more than one statement (a failure workflow) goes the slow way: one run in a transaction of
+//! its own. Operators' actions and workflow time-outs take all tokens of a run first.
+
+mod execution;
+mod failure;
+mod load;
+mod one;
+mod operate;
+mod rows;
+mod start;
+mod take;
+
+use std::time::Duration;
+
+use deadpool_postgres::{ClientWrapper, GenericClient as _, Transaction};
+
+pub use execution::{Execution, TaskExecution};
+pub(crate) use load::{Plans, Run, as_object, load_rest, load_runs};
+pub(crate) use one::{Happened, OneStep};
+pub(crate) use operate::Operation;
+pub(crate) use rows::{opened_row, run_end};
+pub(crate) use start::{NewRun, Resolved, resolve};
+
+use crate::error::{Doing as _, Error, Remedy, remedy};
+use crate::ids::{WorkflowId, draw_jitter};
+use crate::store::Store;
+
+/// How often a transaction is repeated that met a deadlock, a lock that was not to be had, or a
+/// run that moved on.
+const REPEATS_MAX: u32 = 10;
+
+/// What every write needs.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) store: Store,
+    pub(crate) plans: Plans,
+}
+
+/// Something that is done to one run in a transaction of its own.
+#[derive(Debug)]
+pub(crate) enum Action<'a> {
+    /// A step, the slow way.
+    Step(&'a OneStep),
+    /// An operator's action, or the run's time is up.
+    Operate(WorkflowId, &'a Operation),
+}
+
+/// What an action did.
+#[derive(Debug, Default)]
+pub(crate) struct Acted {
+    /// The token is gone or somebody else's: the report has no effect.
+    pub(crate) lost: bool,
+    /// Queues that have ready tasks now.
+    pub(crate) ready: Vec<String>,
+    /// The run has ended.
+    pub(crate) ended: bool,
+    /// Something was delayed or given a time: the timer must look again.
+    pub(crate) timed: bool,
+}
+
+impl Core {
+    /// Does an action, repeating it while the database asks for that.
+    ///
+    /// An error that leaves the commit's fate open comes back as it is: the caller reads back.
+    pub(crate) async fn act(
+        &self,
+        client: &mut ClientWrapper,
+        action: &Action<'_>,
+    ) -> Result<Acted, Error> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.act_once(client, action).await {
+                Err(error) if tries < REPEATS_MAX && repeats(&error) => {
+                    let wait = Duration::from_millis(2 << tries.min(6)).mul_f64(draw_jitter());
+                    tokio::time::sleep(wait).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn act_once(
+        &self,
+        client: &mut ClientWrapper,
+        action: &Action<'_>,
+    ) -> Result<Acted, Error> {
+        let tx = client.transaction().await.doing("beginning a transaction")?;
+        let done = match action {
+            Action::Step(step) => self.step(&tx, step).await?,
+            Action::Operate(id, operation) => {
+                // Below deadlock_timeout, so that in a deadlock with a step this one gives way.
+                tx.batch_execute("SET LOCAL lock_timeout = '500ms'").await.doing("operating")?;
+                self.operate(&tx, *id, operation).await?
+            }
+        };
+        self.commit(tx).await?;
+        Ok(done)
+    }
+
+    pub(crate) async fn commit(&self, tx: Transaction<'_>) -> Result<(), Error> {
+        let after = self.store.deadline();
+        match tokio::time::timeout(after, tx.commit()).await {
+            Ok(done) => done.doing("committing"),
+            Err(_) => Err(Error::Deadline { doing: "committing", after }),
+        }
+    }
+}
+
+fn repeats(error: &Error) -> bool {
+    match error {
+        Error::Database { source, .. } => remedy(source) == Remedy::RepeatTransaction,
+        Error::Moved { .. } => true,
+        _ => false,
+    }
+}

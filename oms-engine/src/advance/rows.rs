@@ -1,0 +1,40 @@
+//! Decisions as rows of the hot statement.
+
+use std::time::Duration;
+
+use crate::decide::{End, OpenTask};
+use crate::store::{OpenedRow, RunEnd, TokenState};
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The row of a task to open. Without a delay it is ready; the pump may make it leased.
+pub(crate) fn opened_row(open: OpenTask, source: i64) -> OpenedRow {
+    let node = open.node;
+    let delay = millis(open.delay);
+    OpenedRow {
+        source,
+        reference_name: node.reference_name.to_string(),
+        attempt: open.attempt,
+        queue: node.queue.to_string(),
+        state: if delay > 0 { TokenState::Delayed } else { TokenState::Ready },
+        delay_ms: (delay > 0).then_some(delay),
+        timeout_ms: node.timeout_ms,
+        poll_timeout_ms: node.poll_timeout_ms,
+        total_ms: node.total_ms,
+        set_aside: open.set_aside,
+        reason: open.reason,
+        input: node.stores_input.then_some(open.input),
+    }
+}
+
+/// The end of a run as the tables have it.
+pub(crate) fn run_end(end: End) -> RunEnd {
+    RunEnd {
+        status: end.status,
+        output: end.output,
+        reason: end.reason,
+        failed_task: end.failed_task,
+    }
+}

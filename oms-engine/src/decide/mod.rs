@@ -1,0 +1,327 @@
+//! What happens next. Pure: no clock, no randomness, no database, no async.
+//!
+//! [`decide`] takes a run as it is and one event, moves the state on and says what to open and
+//! whether the run ends. Everything that happens to a run goes through it. The rules are
+//! Conductor's `DeciderService`, without its flaw of looking things up while it decides.
+
+mod plan;
+mod retry;
+mod state;
+mod status;
+mod timeout;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+pub(crate) use plan::{Node, Plan};
+pub(crate) use state::{Fact, HistoryFields, RunScope, RunState};
+pub use status::{TaskStatus, WorkflowStatus};
+pub(crate) use timeout::{TimeoutKind, end_now, only_alerts, timeout_reason, workflow_timeout};
+
+/// Something that happened to a run.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// It begins, or begins again in a new epoch.
+    Start,
+    /// An attempt ended.
+    Ended(TaskEnd),
+    /// It goes on after an attempt that had ended while the run was paused.
+    Continue {
+        /// The attempt's reference name.
+        after: String,
+        /// As in [`TaskEnd`].
+        jitter: f64,
+    },
+    /// An operator retries an ended run.
+    Retry,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskEnd {
+    pub(crate) reference_name: String,
+    pub(crate) attempt: i16,
+    pub(crate) status: TaskStatus,
+    pub(crate) input: Option<Arc<Value>>,
+    pub(crate) output: Option<Arc<Value>>,
+    pub(crate) reason: Option<String>,
+    /// The worker's own delay before the next attempt, in place of the policy's.
+    pub(crate) retry_after: Option<Duration>,
+    /// For an attempt whose time was up: which time.
+    pub(crate) timeout: Option<TimeoutKind>,
+    /// In 0..=1, drawn by the caller.
+    pub(crate) jitter: f64,
+}
+
+/// A task to open.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OpenTask {
+    pub(crate) node: Arc<Node>,
+    pub(crate) attempt: i16,
+    pub(crate) delay: Duration,
+    pub(crate) input: Arc<Value>,
+    pub(crate) set_aside: i16,
+    /// What the attempt before failed with.
+    pub(crate) reason: Option<String>,
+}
+
+/// How a run ends.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct End {
+    pub(crate) status: WorkflowStatus,
+    pub(crate) output: Arc<Value>,
+    pub(crate) reason: Option<String>,
+    pub(crate) failed_task: Option<String>,
+}
+
+/// What an event leads to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Decision {
+    /// What the attempt that ended counts as.
+    pub(crate) ended_as: Option<TaskStatus>,
+    pub(crate) open: Option<OpenTask>,
+    pub(crate) end: Option<End>,
+}
+
+/// A state and an event that do not fit together, or a limit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DecideError {
+    #[error("the definition has no task {0:?}")]
+    UnknownReference(String),
+    #[error("task {0:?} has been attempted 32767 times")]
+    TooManyAttempts(String),
+    #[error("task {0:?} has not ended")]
+    NotEnded(String),
+    #[error("nothing of it can be retried")]
+    NothingToRetry,
+}
+
+/// Moves a run on by one event.
+///
+/// Events that are not news (an attempt that is not open, an ended run) change nothing and lead
+/// to nothing, so a repeat is harmless.
+pub(crate) fn decide(
+    plan: &Plan,
+    state: &mut RunState,
+    event: &Event,
+) -> Result<Decision, DecideError> {
+    match event {
+        Event::Start if state.open.is_empty() && !state.status.is_terminal() => {
+            go_on(plan, state, 0, None)
+        }
+        Event::Ended(end) => ended(plan, state, end),
+        Event::Continue { after, jitter } if !state.status.is_terminal() => {
+            let index = index_of(plan, after)?;
+            let fact = state.facts.get(after).ok_or_else(|| DecideError::NotEnded(after.clone()))?;
+            if state.open.contains_key(after) {
+                return Ok(Decision::default());
+            }
+            let after = After {
+                attempt: fact.attempt,
+                status: fact.status,
+                reason: fact.reason.clone(),
+                output: fact.output.clone(),
+                retry_after: None,
+                timeout: None,
+                jitter: *jitter,
+            };
+            follow(plan, state, index, &after)
+        }
+        Event::Retry => retry(plan, state),
+        Event::Start | Event::Continue { .. } => Ok(Decision::default()),
+    }
+}
+
+/// What an end that is no step's leaves as the run's output, with `last` as its last task.
+pub(crate) fn output_of(plan: &Plan, state: &RunState, last: Option<&Value>) -> Arc<Value> {
+    match &plan.output {
+        Some(template) => Arc::new(template.resolve(&RunScope::new(plan, state))),
+        None => Arc::new(last.cloned().unwrap_or_else(|| json!({}))),
+    }
+}
+
+/// An attempt that ended, as far as what follows depends on it.
+struct After {
+    attempt: i16,
+    status: TaskStatus,
+    reason: Option<String>,
+    output: Option<Arc<Value>>,
+    retry_after: Option<Duration>,
+    timeout: Option<TimeoutKind>,
+    jitter: f64,
+}
+
+fn index_of(plan: &Plan, reference_name: &str) -> Result<usize, DecideError> {
+    plan.index_of(reference_name)
+        .ok_or_else(|| DecideError::UnknownReference(reference_name.to_owned()))
+}
+
+fn ended(plan: &Plan, state: &mut RunState, end: &TaskEnd) -> Result<Decision, DecideError> {
+    let index = index_of(plan, &end.reference_name)?;
+    let open = state.open.get(&end.reference_name) == Some(&end.attempt);
+    if !open || state.status.is_terminal() || !end.status.is_terminal() {
+        return Ok(Decision::default());
+    }
+    state.open.remove(&end.reference_name);
+    let fact = Fact {
+        epoch: state.epoch,
+        attempt: end.attempt,
+        status: end.status,
+        input: end.input.clone(),
+        output: end.output.clone(),
+        reason: end.reason.clone(),
+        history: None,
+    };
+    state.facts.insert(end.reference_name.clone(), fact);
+    let after = After {
+        attempt: end.attempt,
+        status: end.status,
+        reason: end.reason.clone(),
+        output: end.output.clone(),
+        retry_after: end.retry_after,
+        timeout: end.timeout,
+        jitter: end.jitter,
+    };
+    follow(plan, state, index, &after)
+}
+
+/// What follows an attempt of node `index` that has ended.
+fn follow(
+    plan: &Plan,
+    state: &mut RunState,
+    index: usize,
+    after: &After,
+) -> Result<Decision, DecideError> {
+    let Some(node) = plan.nodes.get(index) else { return Ok(Decision::default()) };
+    if after.status.is_successful() {
+        return go_on(plan, state, index + 1, Some(after.status));
+    }
+    let ends_workflow = after.timeout.is_some_and(|kind| timeout::ends_workflow(node, kind));
+    if !ends_workflow {
+        let out_of_time = after.timeout == Some(TimeoutKind::Total);
+        if after.status.is_retriable() && !out_of_time && node.retry.allows_after(after.attempt) {
+            let delay =
+                after.retry_after.unwrap_or_else(|| node.retry.delay(after.attempt, after.jitter));
+            let open = open(plan, state, node, next_attempt(node, after.attempt)?);
+            let open = OpenTask { delay, reason: after.reason.clone(), ..open };
+            return Ok(Decision { ended_as: Some(after.status), open: Some(open), end: None });
+        }
+        if node.optional {
+            if let Some(fact) = state.facts.get_mut(&*node.reference_name) {
+                fact.status = TaskStatus::CompletedWithErrors;
+            }
+            return go_on(plan, state, index + 1, Some(TaskStatus::CompletedWithErrors));
+        }
+        if node.permissive {
+            return go_on(plan, state, index + 1, Some(after.status));
+        }
+    }
+    Ok(fail(plan, state, node, after))
+}
+
+fn fail(plan: &Plan, state: &mut RunState, node: &Node, after: &After) -> Decision {
+    let status = match after.status {
+        TaskStatus::Canceled => WorkflowStatus::Terminated,
+        TaskStatus::TimedOut => WorkflowStatus::TimedOut,
+        _ => WorkflowStatus::Failed,
+    };
+    let task_id = state.task_id(&node.reference_name, after.attempt).to_string();
+    let why = after.reason.as_deref().unwrap_or_default();
+    let reason = format!("Task {task_id} failed with status: {status} and reason: '{why}'");
+    state.status = status;
+    state.reason = Some(reason.clone());
+    let output = output_of(plan, state, after.output.as_deref());
+    let end = End { status, output, reason: Some(reason), failed_task: Some(task_id) };
+    Decision { ended_as: Some(after.status), open: None, end: Some(end) }
+}
+
+/// Opens the first step from node `index` that has no successful end yet, or ends the run.
+///
+/// A failed step lies ahead only where an operator retries a run: it gets another attempt.
+fn go_on(
+    plan: &Plan,
+    state: &mut RunState,
+    index: usize,
+    ended_as: Option<TaskStatus>,
+) -> Result<Decision, DecideError> {
+    for node in plan.nodes.iter().skip(index) {
+        let attempt = match state.facts.get(&*node.reference_name) {
+            Some(fact) if fact.status.is_successful() => continue,
+            Some(fact) => next_attempt(node, fact.attempt)?,
+            None => 0,
+        };
+        let open = open(plan, state, node, attempt);
+        return Ok(Decision { ended_as, open: Some(open), end: None });
+    }
+    Ok(Decision { ended_as, open: None, end: Some(complete(plan, state)) })
+}
+
+fn complete(plan: &Plan, state: &mut RunState) -> End {
+    let failed = plan.nodes.iter().filter(|node| node.permissive && !node.optional).filter_map(
+        |node| {
+            let fact = state.facts.get(&*node.reference_name)?;
+            (!fact.status.is_successful()).then(|| {
+                let id = state.task_id(&node.reference_name, fact.attempt).to_string();
+                (id, fact.reason.clone().unwrap_or_default())
+            })
+        },
+    );
+    let failed: Vec<(String, String)> = failed.collect();
+    let (status, reason) = if failed.is_empty() {
+        (WorkflowStatus::Completed, None)
+    } else {
+        let reasons: Vec<&str> = failed.iter().map(|(_, reason)| reason.as_str()).collect();
+        (WorkflowStatus::Failed, Some(reasons.join(". ")))
+    };
+    state.status = status;
+    state.reason.clone_from(&reason);
+    let last = plan.nodes.last().and_then(|node| state.facts.get(&*node.reference_name));
+    let output = output_of(plan, state, last.and_then(|fact| fact.output.as_deref()));
+    End { status, output, reason, failed_task: failed.into_iter().next().map(|(id, _)| id) }
+}
+
+fn open(plan: &Plan, state: &mut RunState, node: &Arc<Node>, attempt: i16) -> OpenTask {
+    state.open.insert(node.reference_name.to_string(), attempt);
+    let start_delay = u64::try_from(node.start_delay_ms).unwrap_or(0);
+    OpenTask {
+        node: node.clone(),
+        attempt,
+        delay: Duration::from_millis(if attempt == 0 { start_delay } else { 0 }),
+        input: Arc::new(input_of(plan, state, node, attempt)),
+        set_aside: state.set_aside(&node.reference_name),
+        reason: None,
+    }
+}
+
+/// A task's input, worked out (again) from the run.
+pub(crate) fn input_of(plan: &Plan, state: &RunState, node: &Node, attempt: i16) -> Value {
+    let scope = RunScope::for_task(plan, state, &node.reference_name, attempt);
+    Value::Object(node.input.resolve(&scope))
+}
+
+fn next_attempt(node: &Node, attempt: i16) -> Result<i16, DecideError> {
+    attempt
+        .checked_add(1)
+        .ok_or_else(|| DecideError::TooManyAttempts(node.reference_name.to_string()))
+}
+
+/// An operator's retry: the first step that did not end well gets another attempt; later ones
+/// follow when it has.
+fn retry(plan: &Plan, state: &mut RunState) -> Result<Decision, DecideError> {
+    let unsuccessful = matches!(
+        state.status,
+        WorkflowStatus::Failed | WorkflowStatus::TimedOut | WorkflowStatus::Terminated
+    );
+    if !unsuccessful || !state.open.is_empty() {
+        return Err(DecideError::NothingToRetry);
+    }
+    state.status = WorkflowStatus::Running;
+    state.reason = None;
+    let decision = go_on(plan, state, 0, None)?;
+    if decision.open.is_none() {
+        return Err(DecideError::NothingToRetry);
+    }
+    Ok(decision)
+}

@@ -1,0 +1,80 @@
+//! What follows when time is up: Conductor's `timeoutPolicy`.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::plan::{Node, Plan};
+use super::state::RunState;
+use super::status::WorkflowStatus;
+use super::{End, output_of};
+use crate::definition::TimeoutPolicy;
+
+/// Which time of a task was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimeoutKind {
+    /// `timeoutSeconds`, from the attempt's start.
+    Task,
+    /// `responseTimeoutSeconds`, since a remote worker's last update. A worker in this process
+    /// is heard through the heartbeat instead.
+    Response,
+    /// `pollTimeoutSeconds`, while it waits for a worker.
+    Poll,
+    /// `totalTimeoutSeconds`, over all attempts and delays.
+    Total,
+}
+
+/// Whether the policy only wants it told.
+pub(crate) fn only_alerts(node: &Node, kind: TimeoutKind) -> bool {
+    kind != TimeoutKind::Response && node.timeout_policy == TimeoutPolicy::AlertOnly
+}
+
+/// Whether the run ends with it at once, even with retries left.
+pub(super) fn ends_workflow(node: &Node, kind: TimeoutKind) -> bool {
+    kind != TimeoutKind::Response && node.timeout_policy == TimeoutPolicy::TimeOutWorkflow
+}
+
+/// What the attempt's reason for incompletion says.
+pub(crate) fn timeout_reason(node: &Node, kind: TimeoutKind, task_id: &str) -> String {
+    let (name, ms) = match kind {
+        TimeoutKind::Task => ("timeoutSeconds", node.timeout_ms),
+        TimeoutKind::Response => ("responseTimeout", node.response_timeout_ms),
+        TimeoutKind::Poll => ("pollTimeoutSeconds", node.poll_timeout_ms),
+        TimeoutKind::Total => ("totalTimeoutSeconds", node.total_ms),
+    };
+    let seconds = ms.unwrap_or(0) / 1000;
+    format!(
+        "{name}: {seconds} exceeded for the taskId: {task_id} with Task Definition: {}",
+        node.task_name
+    )
+}
+
+/// The end of a run whose own time is up; its open tasks are canceled.
+pub(crate) fn workflow_timeout(plan: &Plan, state: &mut RunState) -> End {
+    let seconds = plan.def.timeout_seconds;
+    end_now(
+        plan,
+        state,
+        WorkflowStatus::TimedOut,
+        format!("Workflow timed out after {seconds} seconds"),
+    )
+}
+
+/// Ends a run that still has open tasks.
+pub(crate) fn end_now(
+    plan: &Plan,
+    state: &mut RunState,
+    status: WorkflowStatus,
+    reason: String,
+) -> End {
+    state.status = status;
+    state.reason = Some(reason.clone());
+    let last: Option<Arc<Value>> = plan
+        .nodes
+        .iter()
+        .rev()
+        .find_map(|node| state.facts.get(&*node.reference_name))
+        .and_then(|fact| fact.output.clone());
+    let output = output_of(plan, state, last.as_deref());
+    End { status, output, reason: Some(reason), failed_task: None }
+}

@@ -1,0 +1,136 @@
+//! The hot statement: ends attempts, opens what follows, ends runs, claims, in one round trip.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio_postgres::types::Json;
+
+use super::rows::{Token, TokenState, get};
+use super::{Executor, Store};
+use crate::decide::{TaskStatus, WorkflowStatus};
+use crate::error::Error;
+
+/// An attempt that ended, fenced by what its token was when it was taken.
+#[derive(Clone, Debug)]
+pub(crate) struct EndedRow {
+    pub(crate) token_id: i64,
+    pub(crate) rev: i32,
+    /// 0 for a token that nobody holds.
+    pub(crate) holder: i64,
+    pub(crate) status: TaskStatus,
+    /// What the worker got, where the token does not have it.
+    pub(crate) input: Option<Arc<Value>>,
+    pub(crate) output: Option<Arc<Value>>,
+    pub(crate) worker: Option<Arc<str>>,
+    pub(crate) reason: Option<String>,
+    /// The end of the run, where this was its last open task.
+    pub(crate) run_end: Option<RunEnd>,
+}
+
+/// How a run ends.
+#[derive(Clone, Debug)]
+pub(crate) struct RunEnd {
+    pub(crate) status: WorkflowStatus,
+    pub(crate) output: Arc<Value>,
+    pub(crate) reason: Option<String>,
+    pub(crate) failed_task: Option<String>,
+}
+
+/// A task to open after one that ended.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenedRow {
+    /// The token of the attempt that ended.
+    pub(crate) source: i64,
+    pub(crate) reference_name: String,
+    pub(crate) attempt: i16,
+    pub(crate) queue: String,
+    pub(crate) state: TokenState,
+    pub(crate) delay_ms: Option<i64>,
+    pub(crate) timeout_ms: Option<i64>,
+    pub(crate) poll_timeout_ms: Option<i64>,
+    pub(crate) total_ms: Option<i64>,
+    pub(crate) set_aside: i16,
+    pub(crate) reason: Option<String>,
+    /// None where it can be worked out again.
+    pub(crate) input: Option<Arc<Value>>,
+}
+
+/// One run of the hot statement.
+#[derive(Debug, Default)]
+pub(crate) struct AdvanceBatch {
+    pub(crate) ended: Vec<EndedRow>,
+    pub(crate) opened: Vec<OpenedRow>,
+    /// Queues to claim from, and how many tasks of each.
+    pub(crate) claims: Vec<(String, i32)>,
+}
+
+/// What the hot statement did.
+#[derive(Debug, Default)]
+pub(crate) struct Advanced {
+    /// Token ids whose end counts. What is missing was lost, is stale, or its run is paused.
+    pub(crate) applied: Vec<i64>,
+    pub(crate) opened: Vec<Token>,
+    pub(crate) claimed: Vec<Token>,
+}
+
+fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
+}
+
+impl Store {
+    /// Runs the hot statement. `holder` is who gets what is leased by it.
+    pub(crate) async fn advance(
+        &self,
+        db: &impl Executor,
+        batch: &AdvanceBatch,
+        holder: i64,
+    ) -> Result<Advanced, Error> {
+        let e = &batch.ended;
+        let o = &batch.opened;
+        let rows = self
+            .rows(
+                db,
+                &self.sql.advance,
+                &[
+                    &column(e, |r| r.token_id),
+                    &column(e, |r| r.rev),
+                    &column(e, |r| r.holder),
+                    &column(e, |r| r.status.code()),
+                    &column(e, |r| r.input.as_deref().map(Json)),
+                    &column(e, |r| r.output.as_deref().map(Json)),
+                    &column(e, |r| r.worker.as_deref()),
+                    &column(e, |r| r.reason.as_deref()),
+                    &column(e, |r| r.run_end.as_ref().map(|end| end.status.code())),
+                    &column(e, |r| r.run_end.as_ref().map(|end| Json(&*end.output))),
+                    &column(e, |r| r.run_end.as_ref().and_then(|end| end.reason.as_deref())),
+                    &column(e, |r| r.run_end.as_ref().and_then(|end| end.failed_task.as_deref())),
+                    &column(o, |r| r.source),
+                    &column(o, |r| r.reference_name.as_str()),
+                    &column(o, |r| r.attempt),
+                    &column(o, |r| r.queue.as_str()),
+                    &column(o, |r| r.state.code()),
+                    &column(o, |r| r.delay_ms),
+                    &column(o, |r| r.timeout_ms),
+                    &column(o, |r| r.poll_timeout_ms),
+                    &column(o, |r| r.total_ms),
+                    &column(o, |r| r.set_aside),
+                    &column(o, |r| r.reason.as_deref()),
+                    &column(o, |r| r.input.as_deref().map(Json)),
+                    &holder,
+                    &column(&batch.claims, |c| c.0.as_str()),
+                    &column(&batch.claims, |c| c.1),
+                ],
+                "advancing workflows",
+            )
+            .await?;
+        let mut done = Advanced::default();
+        for row in &rows {
+            match get::<i8>(row, 0)? {
+                b if b == b'd'.cast_signed() => done.applied.push(get(row, 1)?),
+                b if b == b's'.cast_signed() => done.opened.push(Token::read(row, 1)?),
+                _ => done.claimed.push(Token::read(row, 1)?),
+            }
+        }
+        Ok(done)
+    }
+}

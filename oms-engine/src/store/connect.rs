@@ -1,0 +1,178 @@
+//! Connections: one made by hand for each pump and session, and pools for the rest.
+
+use std::time::Duration;
+
+use deadpool_postgres::{
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, RecyclingMethod, Runtime,
+};
+use futures_util::future::poll_fn;
+use tokio::sync::mpsc;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
+
+use crate::error::{Doing as _, Error};
+
+pub(crate) type Pool = deadpool_postgres::Pool;
+
+/// Wake-ups that may wait to be read; further ones are dropped, since a slow poll is always there.
+const NOTIFICATIONS_MAX: usize = 1_024;
+
+/// How connections are made: where to, with or without TLS, and within what time.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    config: Config,
+    deadline: Duration,
+}
+
+impl Connector {
+    /// Reads a `postgres://` URL or a key=value string.
+    ///
+    /// TLS is used where the text asks for it (`sslmode=require`), and then the server's
+    /// certificate is verified.
+    pub(crate) fn new(text: &str, deadline: Duration) -> Result<Self, Error> {
+        let mut config: Config = text
+            .parse()
+            .map_err(|e: tokio_postgres::Error| Error::Config(format!("database URL: {e}")))?;
+        if config.get_application_name().is_none() {
+            config.application_name("oms-engine");
+        }
+        config.connect_timeout(deadline);
+        config.keepalives_idle(Duration::from_secs(5));
+        config.keepalives_interval(Duration::from_secs(2));
+        config.keepalives_retries(3);
+        config.tcp_user_timeout(Duration::from_secs(10));
+        if config.get_ssl_mode() == SslMode::Require && cfg!(not(feature = "tls")) {
+            return Err(Error::Config(
+                "sslmode=require needs the cargo feature `tls` of oms-engine".to_owned(),
+            ));
+        }
+        Ok(Self { config, deadline })
+    }
+
+    /// Where to, for messages: never the password.
+    pub(crate) fn target(&self) -> String {
+        let hosts = self.config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            #[cfg(unix)]
+            Host::Unix(path) => path.display().to_string(),
+        });
+        format!(
+            "{}/{}",
+            hosts.collect::<Vec<_>>().join(","),
+            self.config.get_dbname().or(self.config.get_user()).unwrap_or_default()
+        )
+    }
+
+    fn set_up(&self) -> String {
+        format!("SET statement_timeout = {}; SET plan_cache_mode = force_generic_plan", self.deadline.as_millis())
+    }
+
+    /// A connection of its own. Notifications that arrive on it go to the receiver.
+    pub(crate) async fn connect(
+        &self,
+    ) -> Result<(ClientWrapper, mpsc::Receiver<String>), Error> {
+        let doing = "connecting to PostgreSQL";
+        let connected = tokio::time::timeout(self.deadline, self.connect_now()).await;
+        let Ok(connected) = connected else {
+            return Err(Error::Deadline { doing, after: self.deadline });
+        };
+        let (client, notifications) = connected?;
+        let set_up = self.set_up();
+        match tokio::time::timeout(self.deadline, client.batch_execute(&set_up)).await {
+            Ok(done) => done.doing(doing)?,
+            Err(_) => return Err(Error::Deadline { doing, after: self.deadline }),
+        }
+        Ok((client, notifications))
+    }
+
+    async fn connect_now(&self) -> Result<(ClientWrapper, mpsc::Receiver<String>), Error> {
+        let doing = "connecting to PostgreSQL";
+        #[cfg(feature = "tls")]
+        if self.config.get_ssl_mode() == SslMode::Require {
+            let (client, connection) = self.config.connect(verified_tls()?).await.doing(doing)?;
+            return Ok(drive(client, connection));
+        }
+        let (client, connection) = self.config.connect(NoTls).await.doing(doing)?;
+        Ok(drive(client, connection))
+    }
+
+    /// A pool of at most `size` connections.
+    pub(crate) fn pool(&self, size: usize) -> Result<Pool, Error> {
+        let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        #[cfg(feature = "tls")]
+        let manager = if self.config.get_ssl_mode() == SslMode::Require {
+            Manager::from_config(self.config.clone(), verified_tls()?, manager_config)
+        } else {
+            Manager::from_config(self.config.clone(), NoTls, manager_config)
+        };
+        #[cfg(not(feature = "tls"))]
+        let manager = Manager::from_config(self.config.clone(), NoTls, manager_config);
+        let set_up = self.set_up();
+        Pool::builder(manager)
+            .max_size(size)
+            .runtime(Runtime::Tokio1)
+            .timeouts(deadpool_postgres::Timeouts {
+                wait: Some(self.deadline),
+                create: Some(self.deadline),
+                recycle: Some(self.deadline),
+            })
+            .post_create(Hook::async_fn(move |client: &mut ClientWrapper, _| {
+                let set_up = set_up.clone();
+                Box::pin(async move {
+                    client.batch_execute(&set_up).await.map_err(HookError::Backend)
+                })
+            }))
+            .build()
+            .map_err(|e| Error::Config(format!("connection pool: {e}")))
+    }
+}
+
+#[cfg(feature = "tls")]
+fn verified_tls() -> Result<tokio_postgres_rustls::MakeRustlsConnect, Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    let (added, _) = roots.add_parsable_certificates(native.certs);
+    if added == 0 {
+        return Err(Error::Config(format!(
+            "sslmode=require, but no root certificate was found (set SSL_CERT_FILE): {:?}",
+            native.errors
+        )));
+    }
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| Error::Config(format!("TLS: {e}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(tokio_postgres_rustls::MakeRustlsConnect::new(config))
+}
+
+fn drive<S>(
+    client: tokio_postgres::Client,
+    mut connection: tokio_postgres::Connection<Socket, S>,
+) -> (ClientWrapper, mpsc::Receiver<String>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(NOTIFICATIONS_MAX);
+    let driver = tokio::spawn(async move {
+        loop {
+            match poll_fn(|cx| connection.poll_message(cx)).await {
+                Some(Ok(AsyncMessage::Notification(note))) => {
+                    if let Err(mpsc::error::TrySendError::Full(_)) =
+                        sender.try_send(note.payload().to_owned())
+                    {
+                        tracing::debug!("a wake-up was dropped; the slow poll finds the work");
+                    }
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "connection lost");
+                    return;
+                }
+                None => return,
+            }
+        }
+    });
+    (ClientWrapper::new(client, driver), receiver)
+}

@@ -1,0 +1,191 @@
+//! Leases: holders, tasks that go back, and what an unknown outcome left behind.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use super::rows::{DueToken, get};
+use super::{Executor, Store};
+use crate::error::Error;
+use crate::ids::TaskId;
+
+/// An attempt that is not done yet and goes back to its queue.
+#[derive(Clone, Debug)]
+pub(crate) struct ReturnedRow {
+    pub(crate) token_id: i64,
+    pub(crate) rev: i32,
+    pub(crate) holder: i64,
+    pub(crate) delay_ms: i64,
+    pub(crate) output: Option<Arc<Value>>,
+    pub(crate) worker: Arc<str>,
+}
+
+/// The most urgent ready task of a queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) queue: String,
+    pub(crate) priority: i16,
+    pub(crate) age_ms: i64,
+}
+
+impl Store {
+    /// A new incarnation of a pump, or none when its session is dead.
+    pub(crate) async fn draw_holder(
+        &self,
+        db: &impl Executor,
+        session: i64,
+    ) -> Result<Option<i64>, Error> {
+        let rows = self.rows(db, &self.sql.draw_holder, &[&session], "drawing a holder").await?;
+        rows.first().map(|row| get(row, 0)).transpose()
+    }
+
+    /// Out: token ids that were theirs, with the queue that has them again where it is ready.
+    pub(crate) async fn return_tasks(
+        &self,
+        db: &impl Executor,
+        returned: &[ReturnedRow],
+    ) -> Result<Vec<(i64, Option<String>)>, Error> {
+        let ids: Vec<i64> = returned.iter().map(|r| r.token_id).collect();
+        let revs: Vec<i32> = returned.iter().map(|r| r.rev).collect();
+        let holders: Vec<i64> = returned.iter().map(|r| r.holder).collect();
+        let delays: Vec<i64> = returned.iter().map(|r| r.delay_ms).collect();
+        let outputs: Vec<_> = returned.iter().map(|r| r.output.as_deref().map(Json)).collect();
+        let workers: Vec<&str> = returned.iter().map(|r| &*r.worker).collect();
+        let rows = self
+            .rows(
+                db,
+                &self.sql.return_tasks,
+                &[&ids, &revs, &holders, &delays, &outputs, &workers],
+                "returning tasks in progress",
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let ready = get::<i16>(row, 2)? == 0;
+                Ok((get(row, 0)?, if ready { Some(get(row, 1)?) } else { None }))
+            })
+            .collect()
+    }
+
+    /// Gives leased tasks back at once. Out: their queues.
+    pub(crate) async fn release_tasks(
+        &self,
+        db: &impl Executor,
+        ids: &[i64],
+        holder: i64,
+    ) -> Result<Vec<String>, Error> {
+        let sql = &self.sql.release_tasks;
+        let rows = self.rows(db, sql, &[&ids, &holder], "giving tasks back").await?;
+        rows.iter().map(|row| get(row, 0)).collect()
+    }
+
+    /// Out: the tokens taken over, with their rev.
+    pub(crate) async fn adopt_tasks(
+        &self,
+        db: &impl Executor,
+        holder: i64,
+        old: &[i64],
+        ids: &[i64],
+    ) -> Result<Vec<(i64, i32)>, Error> {
+        let sql = &self.sql.adopt_tasks;
+        let rows = self.rows(db, sql, &[&holder, &old, &ids], "adopting tasks").await?;
+        rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect()
+    }
+
+    /// Gives back everything that these holders hold. Out: queues.
+    pub(crate) async fn release_holders(
+        &self,
+        db: &impl Executor,
+        holders: &[i64],
+    ) -> Result<Vec<String>, Error> {
+        let sql = &self.sql.release_holders;
+        let rows = self.rows(db, sql, &[&holders], "rescuing tasks").await?;
+        rows.iter().map(|row| get(row, 0)).collect()
+    }
+
+    /// Which of these attempts have ended.
+    pub(crate) async fn find_history(
+        &self,
+        db: &impl Executor,
+        tasks: &[TaskId],
+    ) -> Result<Vec<TaskId>, Error> {
+        let workflows: Vec<Uuid> = tasks.iter().map(|t| t.workflow_id.as_uuid()).collect();
+        let references: Vec<&str> = tasks.iter().map(|t| t.reference_name.as_str()).collect();
+        let epochs: Vec<i16> = tasks.iter().map(|t| t.epoch).collect();
+        let attempts: Vec<i16> = tasks.iter().map(|t| t.attempt).collect();
+        let rows = self
+            .rows(
+                db,
+                &self.sql.find_history,
+                &[&workflows, &references, &epochs, &attempts],
+                "reading back what was written",
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(TaskId {
+                    workflow_id: crate::ids::WorkflowId::from_uuid(get(row, 0)?),
+                    reference_name: get(row, 1)?,
+                    epoch: get(row, 2)?,
+                    attempt: get(row, 3)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Locks a token whatever its rev. None: it is gone, or somebody else's.
+    pub(crate) async fn lock_token(
+        &self,
+        db: &impl Executor,
+        id: i64,
+        holder: i64,
+    ) -> Result<Option<DueToken>, Error> {
+        let sql = &self.sql.lock_token;
+        let rows = self.rows(db, sql, &[&id, &holder], "locking a task").await?;
+        rows.first().map(DueToken::read).transpose()
+    }
+
+    /// The most urgent ready task of each queue that has one.
+    pub(crate) async fn peek_queues(
+        &self,
+        db: &impl Executor,
+        queues: &[String],
+    ) -> Result<Vec<Waiting>, Error> {
+        let rows = self.rows(db, &self.sql.peek_queues, &[&queues], "looking at queues").await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Waiting { queue: get(row, 0)?, priority: get(row, 1)?, age_ms: get(row, 2)? })
+            })
+            .collect()
+    }
+
+    /// Tells other processes that a queue has ready tasks.
+    pub(crate) async fn notify(&self, db: &impl Executor, payload: &str) -> Result<(), Error> {
+        let channel = self.channel();
+        self.rows(db, &self.sql.notify, &[&channel, &payload], "waking other processes").await?;
+        Ok(())
+    }
+
+    /// Stores lines that a worker logged.
+    pub(crate) async fn append_logs(
+        &self,
+        db: &impl Executor,
+        lines: &[(TaskId, String)],
+    ) -> Result<(), Error> {
+        let workflows: Vec<Uuid> = lines.iter().map(|l| l.0.workflow_id.as_uuid()).collect();
+        let references: Vec<&str> = lines.iter().map(|l| l.0.reference_name.as_str()).collect();
+        let epochs: Vec<i16> = lines.iter().map(|l| l.0.epoch).collect();
+        let attempts: Vec<i16> = lines.iter().map(|l| l.0.attempt).collect();
+        let texts: Vec<&str> = lines.iter().map(|l| l.1.as_str()).collect();
+        self.rows(
+            db,
+            &self.sql.append_logs,
+            &[&workflows, &references, &epochs, &attempts, &texts],
+            "storing task logs",
+        )
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,304 @@
+//! Statements of operators' actions, and of ends that are not a step's.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio_postgres::types::Json;
+
+use super::advance::{OpenedRow, RunEnd};
+use super::rows::{DueToken, RunRow, TokenState, get};
+use super::{Executor, Store};
+use crate::decide::WorkflowStatus;
+use crate::error::Error;
+use crate::ids::WorkflowId;
+
+/// A run that tasks are opened for outside the hot statement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewTask {
+    pub(crate) workflow_id: WorkflowId,
+    pub(crate) epoch: i16,
+    pub(crate) priority: i16,
+}
+
+/// What an attempt becomes that ended while its run was paused.
+#[derive(Debug)]
+pub(crate) struct ParkedRow<'a> {
+    pub(crate) ended: &'a super::EndedRow,
+    /// What the decide token is to decide.
+    pub(crate) then: Value,
+}
+
+/// What a restart puts in place of the run's definition.
+#[derive(Debug)]
+pub(crate) struct RestartRow {
+    pub(crate) definition_id: i64,
+    pub(crate) version: i32,
+    pub(crate) variables: Arc<Value>,
+    pub(crate) timeout_ms: Option<i64>,
+}
+
+impl Store {
+    pub(crate) async fn lock_workflow(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+    ) -> Result<Option<RunRow>, Error> {
+        let sql = &self.sql.lock_workflow;
+        let rows = self.rows(db, sql, &[&id.as_uuid()], "locking a workflow").await?;
+        rows.first().map(RunRow::read).transpose()
+    }
+
+    pub(crate) async fn lock_leaves(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+    ) -> Result<Vec<DueToken>, Error> {
+        let sql = &self.sql.lock_leaves;
+        let rows = self.rows(db, sql, &[&id.as_uuid()], "locking open tasks").await?;
+        rows.iter().map(DueToken::read).collect()
+    }
+
+    pub(crate) async fn lock_containers(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+    ) -> Result<(), Error> {
+        let sql = &self.sql.lock_containers;
+        self.rows(db, sql, &[&id.as_uuid()], "locking open containers").await?;
+        Ok(())
+    }
+
+    pub(crate) async fn park_outcome(
+        &self,
+        db: &impl Executor,
+        parked: &ParkedRow<'_>,
+    ) -> Result<(), Error> {
+        let ended = parked.ended;
+        self.rows(
+            db,
+            &self.sql.park_outcome,
+            &[
+                &ended.token_id,
+                &ended.status.code(),
+                &ended.input.as_deref().map(Json),
+                &ended.output.as_deref().map(Json),
+                &ended.worker.as_deref(),
+                &ended.reason,
+                &Json(&parked.then),
+            ],
+            "keeping an outcome of a paused workflow",
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// All tokens of the run must be locked.
+    pub(crate) async fn pause_tokens(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+    ) -> Result<(), Error> {
+        self.rows(db, &self.sql.pause_tokens, &[&id.as_uuid()], "pausing open tasks").await?;
+        Ok(())
+    }
+
+    /// All tokens of the run must be locked. Out: queues with ready tokens.
+    pub(crate) async fn resume_tokens(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+    ) -> Result<Vec<String>, Error> {
+        let sql = &self.sql.resume_tokens;
+        let rows = self.rows(db, sql, &[&id.as_uuid()], "resuming open tasks").await?;
+        ready_queues(&rows)
+    }
+
+    /// All tokens and the run must be locked. Out: queues with ready tokens.
+    pub(crate) async fn set_priority(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        priority: i16,
+    ) -> Result<Vec<String>, Error> {
+        let sql = &self.sql.set_priority;
+        let rows = self.rows(db, sql, &[&id.as_uuid(), &priority], "setting the priority").await?;
+        ready_queues(&rows)
+    }
+
+    pub(crate) async fn set_status(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        status: WorkflowStatus,
+        timeout_ms: Option<i64>,
+    ) -> Result<(), Error> {
+        let sql = &self.sql.set_status;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+            [&id.as_uuid(), &status.code(), &timeout_ms];
+        self.rows(db, sql, &params, "setting a workflow's status").await?;
+        Ok(())
+    }
+
+    /// Takes all tokens of a run, locked before; tasks leave CANCELED history. `inputs` are those
+    /// of tasks whose token has none.
+    pub(crate) async fn cancel_tokens(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        reason: Option<&str>,
+        inputs: &[(String, Arc<Value>)],
+    ) -> Result<(), Error> {
+        let references: Vec<&str> = inputs.iter().map(|i| i.0.as_str()).collect();
+        let values: Vec<_> = inputs.iter().map(|i| Json(&*i.1)).collect();
+        self.rows(
+            db,
+            &self.sql.cancel_tokens,
+            &[&id.as_uuid(), &reason, &references, &values],
+            "canceling open tasks",
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Ends a run whose row is locked and whose tokens are taken.
+    pub(crate) async fn end_workflow(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        end: &RunEnd,
+    ) -> Result<(), Error> {
+        let failure: Option<uuid::Uuid> = None;
+        self.one(
+            db,
+            &self.sql.end_workflow,
+            &[
+                &id.as_uuid(),
+                &end.status.code(),
+                &Json(&*end.output),
+                &end.reason,
+                &end.failed_task,
+                &failure,
+            ],
+            "ending a workflow",
+        )
+        .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn set_failure_workflow(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        failure: WorkflowId,
+        output: &Value,
+    ) -> Result<(), Error> {
+        self.rows(
+            db,
+            &self.sql.set_failure_workflow,
+            &[&id.as_uuid(), &failure.as_uuid(), &Json(output)],
+            "noting a failure workflow",
+        )
+        .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn set_output(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        output: &Value,
+    ) -> Result<(), Error> {
+        let sql = &self.sql.set_output;
+        self.rows(db, sql, &[&id.as_uuid(), &Json(output)], "noting an output").await?;
+        Ok(())
+    }
+
+    pub(crate) async fn reopen_workflow(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        timeout_ms: Option<i64>,
+    ) -> Result<(), Error> {
+        let sql = &self.sql.reopen_workflow;
+        self.rows(db, sql, &[&id.as_uuid(), &timeout_ms], "reopening a workflow").await?;
+        Ok(())
+    }
+
+    /// Out: the new epoch.
+    pub(crate) async fn restart_workflow(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        restart: &RestartRow,
+    ) -> Result<i16, Error> {
+        let row = self
+            .one(
+                db,
+                &self.sql.restart_workflow,
+                &[
+                    &id.as_uuid(),
+                    &restart.definition_id,
+                    &restart.version,
+                    &Json(&*restart.variables),
+                    &restart.timeout_ms,
+                ],
+                "restarting a workflow",
+            )
+            .await?;
+        get(&row, 0)
+    }
+
+    /// Opens tasks of one run. The rows' `source` is not used.
+    pub(crate) async fn open_tasks(
+        &self,
+        db: &impl Executor,
+        run: NewTask,
+        tasks: &[OpenedRow],
+    ) -> Result<(), Error> {
+        let id = run.workflow_id.as_uuid();
+        let references: Vec<&str> = tasks.iter().map(|t| t.reference_name.as_str()).collect();
+        let attempts: Vec<i16> = tasks.iter().map(|t| t.attempt).collect();
+        let queues: Vec<&str> = tasks.iter().map(|t| t.queue.as_str()).collect();
+        let states: Vec<i16> = tasks.iter().map(|t| t.state.code()).collect();
+        let delays: Vec<Option<i64>> = tasks.iter().map(|t| t.delay_ms).collect();
+        let timeouts: Vec<Option<i64>> = tasks.iter().map(|t| t.timeout_ms).collect();
+        let poll_timeouts: Vec<Option<i64>> = tasks.iter().map(|t| t.poll_timeout_ms).collect();
+        let totals: Vec<Option<i64>> = tasks.iter().map(|t| t.total_ms).collect();
+        let set_aside: Vec<i16> = tasks.iter().map(|t| t.set_aside).collect();
+        let reasons: Vec<Option<&str>> = tasks.iter().map(|t| t.reason.as_deref()).collect();
+        let inputs: Vec<_> = tasks.iter().map(|t| t.input.as_deref().map(Json)).collect();
+        self.rows(
+            db,
+            &self.sql.open_tasks,
+            &[
+                &id,
+                &run.epoch,
+                &run.priority,
+                &references,
+                &attempts,
+                &queues,
+                &states,
+                &delays,
+                &timeouts,
+                &poll_timeouts,
+                &totals,
+                &set_aside,
+                &reasons,
+                &inputs,
+            ],
+            "opening tasks",
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+fn ready_queues(rows: &[tokio_postgres::Row]) -> Result<Vec<String>, Error> {
+    let mut queues = Vec::new();
+    for row in rows {
+        if get::<i16>(row, 1)? == TokenState::Ready.code() {
+            queues.push(get(row, 0)?);
+        }
+    }
+    Ok(queues)
+}

@@ -1,0 +1,227 @@
+//! Rows as the engine reads them.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, Json};
+use uuid::Uuid;
+
+use crate::decide::{TaskStatus, WorkflowStatus};
+use crate::error::{Doing as _, Error};
+use crate::ids::WorkflowId;
+
+/// Where an open task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenState {
+    Ready,
+    Leased,
+    Delayed,
+    Container,
+}
+
+impl TokenState {
+    pub(crate) const fn code(self) -> i16 {
+        match self {
+            Self::Ready => 0,
+            Self::Leased => 1,
+            Self::Delayed => 2,
+            Self::Container => 3,
+        }
+    }
+
+    pub(crate) fn from_code(code: i16) -> Result<Self, Error> {
+        match code {
+            0 => Ok(Self::Ready),
+            1 => Ok(Self::Leased),
+            2 => Ok(Self::Delayed),
+            3 => Ok(Self::Container),
+            _ => Err(unreadable(format!("token state {code}"))),
+        }
+    }
+}
+
+/// An open task as the hot statement gives it.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    pub(crate) id: i64,
+    pub(crate) workflow_id: WorkflowId,
+    /// Empty for tokens that belong to no task.
+    pub(crate) reference_name: String,
+    pub(crate) epoch: i16,
+    pub(crate) attempt: i16,
+    pub(crate) queue: String,
+    pub(crate) state: TokenState,
+    pub(crate) rev: i32,
+    pub(crate) priority: i16,
+    pub(crate) paused: bool,
+    pub(crate) set_aside: i16,
+    pub(crate) poll_count: i32,
+    pub(crate) started_at: Option<DateTime<Utc>>,
+    pub(crate) due_at: Option<DateTime<Utc>>,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) input: Option<Value>,
+}
+
+impl Token {
+    /// From columns in the order id, workflow_id … input, the first at `at`.
+    pub(crate) fn read(row: &Row, at: usize) -> Result<Self, Error> {
+        Ok(Self {
+            id: get(row, at)?,
+            workflow_id: WorkflowId::from_uuid(get(row, at + 1)?),
+            reference_name: get(row, at + 2)?,
+            epoch: get(row, at + 3)?,
+            attempt: get(row, at + 4)?,
+            queue: get(row, at + 5)?,
+            state: TokenState::from_code(get(row, at + 6)?)?,
+            rev: get(row, at + 7)?,
+            priority: get(row, at + 8)?,
+            paused: get(row, at + 9)?,
+            set_aside: get(row, at + 10)?,
+            poll_count: get(row, at + 11)?,
+            started_at: get(row, at + 12)?,
+            due_at: get(row, at + 13)?,
+            expires_at: get(row, at + 14)?,
+            input: json(row, at + 15)?,
+        })
+    }
+}
+
+/// A token read outside the hot statement: also who holds it, and whether all its time is up.
+#[derive(Clone, Debug)]
+pub(crate) struct DueToken {
+    pub(crate) token: Token,
+    /// 0 for none.
+    pub(crate) holder: i64,
+    pub(crate) expired: bool,
+    pub(crate) worker: Option<String>,
+}
+
+impl DueToken {
+    pub(crate) fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            token: Token::read(row, 0)?,
+            holder: get(row, 16)?,
+            expired: get(row, 17)?,
+            worker: get(row, 18)?,
+        })
+    }
+}
+
+/// A run's row.
+#[derive(Clone, Debug)]
+pub(crate) struct RunRow {
+    pub(crate) id: WorkflowId,
+    pub(crate) definition_id: i64,
+    pub(crate) name: String,
+    pub(crate) version: i32,
+    pub(crate) status: WorkflowStatus,
+    pub(crate) priority: i16,
+    pub(crate) epoch: i16,
+    pub(crate) input: Value,
+    pub(crate) variables: Value,
+    pub(crate) output: Option<Value>,
+    pub(crate) reason: Option<String>,
+    pub(crate) correlation_id: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) parent_id: Option<WorkflowId>,
+    pub(crate) failed_task: Option<String>,
+    pub(crate) failure_workflow_id: Option<WorkflowId>,
+    pub(crate) has_cuts: bool,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) ended_at: Option<DateTime<Utc>>,
+    pub(crate) last_retried_at: Option<DateTime<Utc>>,
+    pub(crate) deadline: Option<DateTime<Utc>>,
+    /// Whether the deadline had passed when it was read.
+    pub(crate) overdue: bool,
+}
+
+impl RunRow {
+    pub(crate) fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            id: WorkflowId::from_uuid(get(row, 0)?),
+            definition_id: get(row, 1)?,
+            name: get(row, 2)?,
+            version: get(row, 3)?,
+            status: workflow_status(get(row, 4)?)?,
+            priority: get(row, 5)?,
+            epoch: get(row, 6)?,
+            input: json(row, 7)?.unwrap_or_default(),
+            variables: json(row, 8)?.unwrap_or_default(),
+            output: json(row, 9)?,
+            reason: get(row, 10)?,
+            correlation_id: get(row, 11)?,
+            idempotency_key: get(row, 12)?,
+            parent_id: get::<Option<Uuid>>(row, 13)?.map(WorkflowId::from_uuid),
+            failed_task: get(row, 14)?,
+            failure_workflow_id: get::<Option<Uuid>>(row, 15)?.map(WorkflowId::from_uuid),
+            has_cuts: get(row, 16)?,
+            created_at: get(row, 17)?,
+            ended_at: get(row, 18)?,
+            last_retried_at: get(row, 19)?,
+            deadline: get(row, 20)?,
+            overdue: get(row, 21)?,
+        })
+    }
+}
+
+/// An ended attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct HistoryRow {
+    pub(crate) workflow_id: WorkflowId,
+    pub(crate) reference_name: String,
+    pub(crate) epoch: i16,
+    pub(crate) attempt: i16,
+    pub(crate) status: TaskStatus,
+    pub(crate) seq: i64,
+    pub(crate) queue: String,
+    pub(crate) poll_count: i32,
+    pub(crate) input: Option<Value>,
+    pub(crate) output: Option<Value>,
+    pub(crate) worker: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) scheduled_at: DateTime<Utc>,
+    pub(crate) started_at: Option<DateTime<Utc>>,
+    pub(crate) ended_at: DateTime<Utc>,
+}
+
+impl HistoryRow {
+    pub(crate) fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            workflow_id: WorkflowId::from_uuid(get(row, 0)?),
+            reference_name: get(row, 1)?,
+            epoch: get(row, 2)?,
+            attempt: get(row, 3)?,
+            status: task_status(get(row, 4)?)?,
+            seq: get(row, 5)?,
+            queue: get(row, 6)?,
+            poll_count: get(row, 7)?,
+            input: json(row, 8)?,
+            output: json(row, 9)?,
+            worker: get(row, 10)?,
+            reason: get(row, 11)?,
+            scheduled_at: get(row, 12)?,
+            started_at: get(row, 13)?,
+            ended_at: get(row, 14)?,
+        })
+    }
+}
+
+pub(super) fn workflow_status(code: i16) -> Result<WorkflowStatus, Error> {
+    WorkflowStatus::from_code(code).ok_or_else(|| unreadable(format!("workflow status {code}")))
+}
+
+fn task_status(code: i16) -> Result<TaskStatus, Error> {
+    TaskStatus::from_code(code).ok_or_else(|| unreadable(format!("task status {code}")))
+}
+
+pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> Result<T, Error> {
+    row.try_get(at).doing("reading a row")
+}
+
+pub(super) fn json(row: &Row, at: usize) -> Result<Option<Value>, Error> {
+    Ok(get::<Option<Json<Value>>>(row, at)?.map(|json| json.0))
+}
+
+fn unreadable(what: String) -> Error {
+    Error::Invariant { workflow_id: None, what: format!("{what} in the tables is unknown") }
+}

@@ -1,0 +1,111 @@
+//! Sessions: who is alive.
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::types::ToSql;
+
+use super::rows::get;
+use super::{Executor, Store};
+use crate::error::Error;
+
+/// What a heartbeat answers.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    /// False: this session was taken for dead, and its leases are lost.
+    pub(crate) alive: bool,
+    pub(crate) min_engine: i32,
+    pub(crate) now: DateTime<Utc>,
+    /// Tokens that the database has leased to this process.
+    pub(crate) leased: Vec<i64>,
+    pub(crate) others: bool,
+    pub(crate) others_hold: bool,
+}
+
+/// Another session, as it was seen.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionLook {
+    pub(crate) id: i64,
+    pub(crate) locked: bool,
+    pub(crate) age_ms: i64,
+    pub(crate) heartbeat_at: DateTime<Utc>,
+    pub(crate) dead: bool,
+    pub(crate) holds: bool,
+    pub(crate) server_started: DateTime<Utc>,
+}
+
+impl Store {
+    pub(crate) async fn open_session(
+        &self,
+        db: &impl Executor,
+        name: &str,
+        engine_version: i32,
+    ) -> Result<i64, Error> {
+        let params: [&(dyn ToSql + Sync); 2] = [&name, &engine_version];
+        get(&self.one(db, &self.sql.open_session, &params, "opening a session").await?, 0)
+    }
+
+    /// Whether the lock could be had: false while an old connection still has it.
+    pub(crate) async fn lock_session(&self, db: &impl Executor, id: i64) -> Result<bool, Error> {
+        get(&self.one(db, &self.sql.lock_session, &[&id], "locking the session").await?, 0)
+    }
+
+    pub(crate) async fn heartbeat(
+        &self,
+        db: &impl Executor,
+        id: i64,
+        holders: &[i64],
+    ) -> Result<Heartbeat, Error> {
+        let row = self.one(db, &self.sql.heartbeat, &[&id, &holders], "sending a heartbeat").await?;
+        Ok(Heartbeat {
+            alive: get(&row, 0)?,
+            min_engine: get(&row, 1)?,
+            now: get(&row, 2)?,
+            leased: get(&row, 3)?,
+            others: get(&row, 4)?,
+            others_hold: get(&row, 5)?,
+        })
+    }
+
+    pub(crate) async fn look_at_sessions(
+        &self,
+        db: &impl Executor,
+        own: i64,
+    ) -> Result<Vec<SessionLook>, Error> {
+        let sql = &self.sql.look_at_sessions;
+        let rows = self.rows(db, sql, &[&own], "looking at other sessions").await?;
+        rows.iter()
+            .map(|row| {
+                Ok(SessionLook {
+                    id: get(row, 0)?,
+                    locked: get(row, 1)?,
+                    age_ms: get(row, 2)?,
+                    heartbeat_at: get(row, 3)?,
+                    dead: get(row, 4)?,
+                    holds: get(row, 5)?,
+                    server_started: get(row, 6)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Marks a session dead, unless it has sent a heartbeat since it was looked at. Out: its
+    /// holders, or none when it lives.
+    pub(crate) async fn bury_session(
+        &self,
+        db: &impl Executor,
+        look: &SessionLook,
+    ) -> Result<Option<Vec<i64>>, Error> {
+        let params: [&(dyn ToSql + Sync); 2] = [&look.id, &look.heartbeat_at];
+        let row = self.one(db, &self.sql.bury_session, &params, "burying a session").await?;
+        Ok(if get(&row, 1)? { Some(get(&row, 0)?) } else { None })
+    }
+
+    pub(crate) async fn close_session(&self, db: &impl Executor, id: i64) -> Result<(), Error> {
+        self.rows(db, &self.sql.close_session, &[&id], "closing the session").await?;
+        Ok(())
+    }
+
+    pub(crate) async fn forget_sessions(&self, db: &impl Executor) -> Result<(), Error> {
+        self.rows(db, &self.sql.forget_sessions, &[], "forgetting dead sessions").await?;
+        Ok(())
+    }
+}

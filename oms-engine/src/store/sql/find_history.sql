@@ -1,0 +1,5 @@
+-- find_history: which attempts have ended. $1 workflow ids, $2 references, $3 epochs, $4 attempts.
+SELECT h.workflow_id, h.reference_name, h.epoch, h.attempt, h.status
+FROM unnest($1::uuid[], $2::text[], $3::smallint[], $4::smallint[])
+    AS x(workflow_id, reference_name, epoch, attempt)
+JOIN {schema}.task_history h USING (workflow_id, reference_name, epoch, attempt)

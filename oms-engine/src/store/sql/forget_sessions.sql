@@ -1,0 +1,9 @@
+-- forget_sessions: removes sessions that have been dead for longer than any statement may last
+-- and hold nothing.
+DELETE FROM {schema}.sessions s
+WHERE s.dead_at < statement_timestamp() - interval '5 minutes'
+    AND NOT EXISTS (
+        SELECT FROM {schema}.holders h
+        JOIN {schema}.open_tasks t ON t.holder = h.id
+        WHERE h.session_id = s.id
+    )

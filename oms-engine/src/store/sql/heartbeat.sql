@@ -1,0 +1,19 @@
+-- heartbeat: $1 session id, $2 holders of this process.
+-- Out: whether the session lives; the oldest engine that may work; the database's time; the ids
+-- leased to the holders; whether other sessions are known, and whether one of them holds tasks.
+WITH beat AS (
+    UPDATE {schema}.sessions SET heartbeat_at = statement_timestamp()
+    WHERE id = $1::bigint AND dead_at IS NULL
+    RETURNING id
+)
+SELECT
+    EXISTS (SELECT FROM beat) AS alive,
+    (SELECT min_engine FROM {schema}.meta) AS min_engine,
+    clock_timestamp() AS now,
+    ARRAY(SELECT id FROM {schema}.open_tasks WHERE holder = ANY ($2::bigint[])) AS leased,
+    EXISTS (SELECT FROM {schema}.sessions s WHERE s.id <> $1::bigint) AS others,
+    EXISTS (
+        SELECT FROM {schema}.holders h
+        WHERE h.session_id <> $1::bigint
+            AND EXISTS (SELECT FROM {schema}.open_tasks t WHERE t.holder = h.id)
+    ) AS others_hold

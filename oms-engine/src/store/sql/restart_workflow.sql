@@ -1,0 +1,11 @@
+-- restart_workflow: a new epoch that hides all history so far; the run's row is locked.
+-- $1 workflow id, $2 definition id, $3 version, $4 variables, $5 time-out in ms
+UPDATE {schema}.workflows
+SET status = 0, output = NULL, reason = NULL, failed_task = NULL, failure_workflow_id = NULL,
+    ended_at = NULL, last_retried_at = NULL, created_at = statement_timestamp(),
+    epoch = epoch + 1,
+    cuts = coalesce(cuts, '[]') || jsonb_build_object('epoch', epoch + 1, 'cut', 0),
+    definition_id = $2::bigint, version = $3::int, variables = $4::jsonb,
+    deadline = statement_timestamp() + $5::bigint * interval '1 millisecond'
+WHERE id = $1::uuid
+RETURNING epoch

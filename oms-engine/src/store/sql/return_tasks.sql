@@ -1,0 +1,25 @@
+-- return_tasks: attempts that are not done yet go back to their queue (IN_PROGRESS).
+-- $1 ids, $2 revs, $3 holders, $4 delays in ms, $5 outputs, $6 workers
+-- Out: the ids asked for that were theirs, with the queue.
+UPDATE {schema}.open_tasks t
+SET id = nextval('{schema}.token_ids'),
+    state = CASE WHEN x.delay_ms > 0 THEN 2 ELSE 0 END,
+    holder = NULL,
+    output = coalesce(x.output, t.output),
+    worker = x.worker,
+    reason = NULL,
+    due_at = least(
+        statement_timestamp()
+            + CASE WHEN x.delay_ms > 0 THEN x.delay_ms ELSE t.poll_timeout_ms END * interval '1 millisecond',
+        t.expires_at
+    )
+FROM (
+    SELECT o.id AS old_id, u.*
+    FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::jsonb[], $6::text[])
+        AS u(id, rev, holder, delay_ms, output, worker)
+    JOIN {schema}.open_tasks o ON o.id = u.id AND coalesce(o.holder, 0) = u.holder AND o.rev = u.rev
+    ORDER BY o.id
+    FOR UPDATE OF o
+) x
+WHERE t.id = x.old_id
+RETURNING x.old_id, t.queue, t.state

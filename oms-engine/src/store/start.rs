@@ -1,0 +1,133 @@
+//! Starts, set-based.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use super::advance::OpenedRow;
+use super::rows::{Token, get};
+use super::{Executor, Store};
+use crate::error::Error;
+use crate::ids::WorkflowId;
+
+/// A run to start with its first task.
+#[derive(Clone, Debug)]
+pub(crate) struct StartRow {
+    pub(crate) id: WorkflowId,
+    pub(crate) name: Arc<str>,
+    pub(crate) definition_id: i64,
+    /// Whether the caller asked for the latest version, whichever that is.
+    pub(crate) latest: bool,
+    pub(crate) priority: i16,
+    pub(crate) input: Arc<Value>,
+    pub(crate) variables: Arc<Value>,
+    pub(crate) correlation_id: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) timeout_ms: Option<i64>,
+    pub(crate) first: OpenedRow,
+}
+
+/// What a batch of starts did.
+#[derive(Debug, Default)]
+pub(crate) struct StartBatch {
+    pub(crate) started: Vec<WorkflowId>,
+    pub(crate) opened: Vec<Token>,
+}
+
+/// A run that has the id or the key of one that was not started.
+#[derive(Debug)]
+pub(crate) struct FoundRow {
+    pub(crate) asked: WorkflowId,
+    pub(crate) found: WorkflowId,
+    pub(crate) same_input: bool,
+}
+
+fn column<'a, T>(rows: &'a [&'a StartRow], of: impl Fn(&'a StartRow) -> T) -> Vec<T> {
+    rows.iter().map(|row| of(row)).collect()
+}
+
+impl Store {
+    /// Starts what can be started. `holder` gets what is leased by it. A run that is missing in
+    /// the answer has an id or a key that is taken, or its definition is current no longer.
+    pub(crate) async fn start_workflows(
+        &self,
+        db: &impl Executor,
+        runs: &[&StartRow],
+        holder: Option<i64>,
+    ) -> Result<StartBatch, Error> {
+        let none: Vec<Option<Uuid>> = vec![None; runs.len()];
+        let numbers: Vec<i64> = (1..).take(runs.len()).collect();
+        let rows = self
+            .rows(
+                db,
+                &self.sql.start_workflows,
+                &[
+                    &column(runs, |r| r.id.as_uuid()),
+                    &column(runs, |r| r.definition_id),
+                    &column(runs, |r| r.latest),
+                    &column(runs, |r| r.priority),
+                    &column(runs, |r| Json(&*r.input)),
+                    &column(runs, |r| Json(&*r.variables)),
+                    &column(runs, |r| r.correlation_id.as_deref()),
+                    &column(runs, |r| r.idempotency_key.as_deref()),
+                    &none,
+                    &none,
+                    &column(runs, |r| r.timeout_ms),
+                    &column(runs, |r| r.first.reference_name.as_str()),
+                    &column(runs, |r| r.first.queue.as_str()),
+                    &column(runs, |r| r.first.state.code()),
+                    &column(runs, |r| r.first.delay_ms),
+                    &column(runs, |r| r.first.timeout_ms),
+                    &column(runs, |r| r.first.poll_timeout_ms),
+                    &column(runs, |r| r.first.total_ms),
+                    &column(runs, |r| r.first.input.as_deref().map(Json)),
+                    &numbers,
+                    &holder,
+                ],
+                "starting workflows",
+            )
+            .await?;
+        let mut done = StartBatch::default();
+        for row in &rows {
+            if get::<i8>(row, 0)? == b'w'.cast_signed() {
+                done.started.push(WorkflowId::from_uuid(get(row, 2)?));
+            } else {
+                done.opened.push(Token::read(row, 1)?);
+            }
+        }
+        Ok(done)
+    }
+
+    /// Why runs were not started: a second statement, since the first one's snapshot may not show
+    /// what it met.
+    pub(crate) async fn find_started(
+        &self,
+        db: &impl Executor,
+        runs: &[&StartRow],
+    ) -> Result<Vec<FoundRow>, Error> {
+        let rows = self
+            .rows(
+                db,
+                &self.sql.find_started,
+                &[
+                    &column(runs, |r| r.id.as_uuid()),
+                    &column(runs, |r| &*r.name),
+                    &column(runs, |r| r.idempotency_key.as_deref()),
+                    &column(runs, |r| Json(&*r.input)),
+                ],
+                "finding workflows by key",
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(FoundRow {
+                    asked: WorkflowId::from_uuid(get(row, 0)?),
+                    found: WorkflowId::from_uuid(get(row, 1)?),
+                    same_input: get(row, 2)?,
+                })
+            })
+            .collect()
+    }
+}
