@@ -46,7 +46,7 @@ impl Account {
         };
         let account = Self { uid: user.uid.as_raw(), switch_to: Some(user.gid.as_raw()) };
         // Being root is not enough: a container may lack the right to change users.
-        let mut probe = Command::new("sh");
+        let mut probe = Command::new("/bin/sh");
         probe.args(["-c", ":"]).current_dir("/").stdin(Stdio::null());
         match account.run_as(&mut probe).status() {
             Ok(status) if status.success() => Ok(account),

@@ -9,11 +9,9 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum EmbeddedError {
     /// No server is named by the environment, installed here, or could be downloaded.
-    #[error("{}", no_postgres(bin, places, last_attempt))]
+    #[error("{}", no_postgres(places, last_attempt))]
     NoPostgres {
-        /// What `OMS_POSTGRES_BIN` was.
-        bin: String,
-        /// The other places that were looked at, in order.
+        /// The places that were looked at, in order, after `OMS_POSTGRES_BIN`, which is not set.
         places: Vec<String>,
         /// Why nothing was downloaded.
         last_attempt: String,
@@ -66,12 +64,12 @@ pub enum EmbeddedError {
     Interrupted(String),
 }
 
-fn no_postgres(bin: &str, places: &[String], last_attempt: &str) -> String {
+fn no_postgres(places: &[String], last_attempt: &str) -> String {
     let places = places.join(", ");
     format!(
         "no PostgreSQL to run on.
   DATABASE_URL is not set, and no PostgreSQL server programs (initdb, postgres) were found in:
-    OMS_POSTGRES_BIN ({bin}), {places}
+    OMS_POSTGRES_BIN (not set), {places}
   Do one of these:
     export DATABASE_URL=postgres://user:password@host:5432/dbname
     install a server:  apt-get install postgresql  |  brew install postgresql@17  |  dnf install postgresql-server

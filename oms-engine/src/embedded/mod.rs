@@ -15,23 +15,29 @@
 //! ```
 
 mod account;
+mod builder;
+mod cache;
+mod download;
 pub(crate) mod env;
 mod error;
 pub(crate) mod folder;
 mod locate;
 mod server;
 mod supervise;
+mod wheel;
 
+pub use builder::PostgresBuilder;
 pub use error::EmbeddedError;
-pub use server::{Database, Postgres, PostgresBuilder};
+pub use server::{Database, Postgres};
 
 #[cfg(not(unix))]
 compile_error!("the feature `embedded` needs a Unix system; set DATABASE_URL to a server instead");
 
 use account::Account;
+use builder::OnProgress;
+use cache::Cache;
 use env::Env;
 use locate::Installation;
-use server::OnProgress;
 
 /// What goes on while a server is being had.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,20 +59,28 @@ pub enum Progress {
 }
 
 /// Finds server programs, or downloads them.
-fn obtain(
-    env: &Env,
-    account: Account,
-    _on_progress: &OnProgress,
-) -> Result<Installation, EmbeddedError> {
+fn obtain(env: &Env, account: Account, report: &OnProgress) -> Result<Installation, EmbeddedError> {
     if let Some(installation) = locate::named(env, account)? {
         return Ok(installation);
     }
     if let Some(installation) = locate::local(env, account) {
         return Ok(installation);
     }
-    Err(EmbeddedError::NoPostgres {
-        bin: "not set".to_owned(),
-        places: locate::local_places(env),
-        last_attempt: "OMS_POSTGRES_DOWNLOAD=never".to_owned(),
-    })
+    let mut places = locate::local_places(env);
+    let last_attempt = match env.cache_folder(account.is_switched()) {
+        Some(folder) => {
+            let cache = Cache::new(folder, account);
+            if let Some(installation) = cache.find() {
+                return Ok(installation);
+            }
+            places.push(cache.folder().display().to_string());
+            match cache.fill(env, report) {
+                Ok(installation) => return Ok(installation),
+                Err(reason) => reason,
+            }
+        }
+        None if env.download_never => "OMS_POSTGRES_DOWNLOAD=never".to_owned(),
+        None => "neither HOME nor XDG_CACHE_HOME is set".to_owned(),
+    };
+    Err(EmbeddedError::NoPostgres { places, last_attempt })
 }

@@ -176,7 +176,7 @@ fn spawn_supervisor(
         Afterwards::Remove => "remove",
     };
     folder.write_private("supervise.sh", SCRIPT)?;
-    let mut command = Command::new("sh");
+    let mut command = Command::new("/bin/sh");
     command.arg("supervise.sh").arg(bin);
     command.arg(terms.linger_s.to_string()).arg(after);
     for name in env::postgres_variables() {

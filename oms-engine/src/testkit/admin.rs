@@ -58,12 +58,12 @@ pub(super) async fn connect(url: &str) -> Result<Client, TestkitError> {
         Ok(client)
     });
     match connecting {
-        Some(task) => task.await.map_err(lost)?.map_err(failed),
+        Some(task) => task.await.map_err(|error| lost(&error))?.map_err(failed),
         None => Err(TestkitError::Signal("the test kit has no runtime".to_owned())),
     }
 }
 
-fn lost(error: tokio::task::JoinError) -> TestkitError {
+fn lost(error: &tokio::task::JoinError) -> TestkitError {
     TestkitError::Signal(format!("the test kit's runtime stopped: {error}"))
 }
 
