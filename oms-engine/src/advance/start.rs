@@ -57,8 +57,7 @@ impl Resolved {
         let id = new.id.unwrap_or_else(WorkflowId::new);
         let input = Arc::new(input);
         let correlation_id = new.correlation_id.as_deref().map(Arc::from);
-        let mut state =
-            RunState::new(id, input.clone(), plan.variables.clone(), correlation_id);
+        let mut state = RunState::new(id, input.clone(), plan.variables.clone(), correlation_id);
         let decision = decide(plan, &mut state, &Event::Start)
             .map_err(|error| Error::invariant(id, error.to_string()))?;
         let Some(first) = decision.open else {

@@ -114,7 +114,8 @@ pub(crate) fn decide(
         Event::Ended(end) => ended(plan, state, end),
         Event::Continue { after, jitter } if !state.status.is_terminal() => {
             let index = index_of(plan, after)?;
-            let fact = state.facts.get(after).ok_or_else(|| DecideError::NotEnded(after.clone()))?;
+            let fact =
+                state.facts.get(after).ok_or_else(|| DecideError::NotEnded(after.clone()))?;
             if state.open.contains_key(after) {
                 return Ok(Decision::default());
             }
@@ -259,15 +260,14 @@ fn go_on(
 }
 
 fn complete(plan: &Plan, state: &mut RunState) -> End {
-    let failed = plan.nodes.iter().filter(|node| node.permissive && !node.optional).filter_map(
-        |node| {
+    let failed =
+        plan.nodes.iter().filter(|node| node.permissive && !node.optional).filter_map(|node| {
             let fact = state.facts.get(&*node.reference_name)?;
             (!fact.status.is_successful()).then(|| {
                 let id = state.task_id(&node.reference_name, fact.attempt).to_string();
                 (id, fact.reason.clone().unwrap_or_default())
             })
-        },
-    );
+        });
     let failed: Vec<(String, String)> = failed.collect();
     let (status, reason) = if failed.is_empty() {
         (WorkflowStatus::Completed, None)

@@ -104,7 +104,10 @@ impl Plan {
         if nodes.is_empty() && faults.is_empty() {
             faults.push(Fault::new("$.tasks", "is empty: a workflow needs at least one task"));
         }
-        Faults::check(format!("workflow definition {:?} version {}", def.name, def.version), faults)?;
+        Faults::check(
+            format!("workflow definition {:?} version {}", def.name, def.version),
+            faults,
+        )?;
         if let Some(output) = &output {
             reads.merge(output.reads());
         }
@@ -149,11 +152,7 @@ impl Plan {
 }
 
 impl Node {
-    fn compile(
-        task: &crate::definition::WorkflowTask,
-        def: &TaskDef,
-        input: TaskInput,
-    ) -> Self {
+    fn compile(task: &crate::definition::WorkflowTask, def: &TaskDef, input: TaskInput) -> Self {
         let ms = |seconds: i64| (seconds > 0).then(|| seconds.saturating_mul(1000));
         let reads = input.reads();
         Self {

@@ -65,14 +65,7 @@ mod tests {
     use super::*;
 
     fn policy(logic: RetryLogic, delay: i64, scale: i64, cap: i64) -> RetryPolicy {
-        RetryPolicy {
-            count: 3,
-            logic,
-            delay_seconds: delay,
-            scale,
-            cap_seconds: cap,
-            jitter_ms: 0,
-        }
+        RetryPolicy { count: 3, logic, delay_seconds: delay, scale, cap_seconds: cap, jitter_ms: 0 }
     }
 
     fn first_five(policy: &RetryPolicy) -> Vec<u64> {
@@ -83,7 +76,10 @@ mod tests {
     fn delays_grow_as_conductor_has_them() {
         assert_eq!(first_five(&policy(RetryLogic::Fixed, 7, 9, 0)), [7, 7, 7, 7, 7]);
         assert_eq!(first_five(&policy(RetryLogic::LinearBackoff, 2, 3, 0)), [6, 12, 18, 24, 30]);
-        assert_eq!(first_five(&policy(RetryLogic::ExponentialBackoff, 3, 1, 0)), [3, 6, 12, 24, 48]);
+        assert_eq!(
+            first_five(&policy(RetryLogic::ExponentialBackoff, 3, 1, 0)),
+            [3, 6, 12, 24, 48]
+        );
     }
 
     #[test]

@@ -80,12 +80,7 @@ impl RunState {
     }
 
     fn task_id_of_epoch(&self, reference_name: &str, epoch: i16, attempt: i16) -> TaskId {
-        TaskId {
-            workflow_id: self.id,
-            epoch,
-            attempt,
-            reference_name: reference_name.to_owned(),
-        }
+        TaskId { workflow_id: self.id, epoch, attempt, reference_name: reference_name.to_owned() }
     }
 
     pub(crate) fn set_aside(&self, reference_name: &str) -> i16 {

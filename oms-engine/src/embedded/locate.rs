@@ -35,28 +35,35 @@ pub(super) struct Installation {
 impl Installation {
     /// Looks at a directory; the error names the program that is missing or does not run.
     pub(super) fn at(bin: &Path, account: Account) -> Result<Self, String> {
+        // A file that is there may still lack a library that it needs.
+        let mut version = String::new();
         for program in PROGRAMS {
-            if !bin.join(program).is_file() {
-                return Err(program.to_owned());
-            }
+            version = version_of(&bin.join(program), account)?;
         }
-        let postgres = bin.join("postgres");
-        let mut command = Command::new(&postgres);
-        command.arg("-V").current_dir("/").stdin(Stdio::null()).stderr(Stdio::null());
-        let output = account
-            .run_as(&mut command)
-            .output()
-            .map_err(|error| format!("postgres that runs ({error})"))?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let version = said.split_whitespace().nth(2).unwrap_or_default();
-        let major = leading_number(version);
-        match (output.status.success(), major) {
-            (true, Some(major)) => {
-                Ok(Self { bin: bin.to_owned(), version: version.to_owned(), major })
-            }
-            _ => Err(format!("postgres that tells its version (it said {:?})", said.trim())),
-        }
+        let major = leading_number(&version)
+            .ok_or_else(|| format!("postgres that tells its version (it said {version:?})"))?;
+        Ok(Self { bin: bin.to_owned(), version, major })
     }
+}
+
+/// The third word of `postgres (PostgreSQL) 17.2`.
+fn version_of(program: &Path, account: Account) -> Result<String, String> {
+    let name = program.file_name().unwrap_or_default().display();
+    if !program.is_file() {
+        return Err(name.to_string());
+    }
+    let mut command = Command::new(program);
+    command.arg("-V").current_dir("/").stdin(Stdio::null());
+    let output = account
+        .run_as(&mut command)
+        .output()
+        .map_err(|error| format!("{name} that runs ({error})"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{name} that runs ({})", said.trim()));
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    Ok(said.split_whitespace().nth(2).unwrap_or_default().to_owned())
 }
 
 /// The installation that the environment names, if it names one.

@@ -66,9 +66,12 @@ while :; do
   wait_s=$linger
 done
 
+# The directory of the socket, where that is not this folder.
+sockets=$(sed -n 5p data/postmaster.pid 2>/dev/null)
 if [ -f data/postmaster.pid ]; then
   { [ "$after" = keep ] && halt fast; } || halt immediate
 fi
+[ -z "$sockets" ] || [ "$sockets" = "$PWD" ] || rmdir "$sockets"
 case $after in
   discard) rm -rf data data.new ;;
   remove) rm -rf "$PWD" ;;

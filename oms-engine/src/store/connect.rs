@@ -64,13 +64,14 @@ impl Connector {
     }
 
     fn set_up(&self) -> String {
-        format!("SET statement_timeout = {}; SET plan_cache_mode = force_generic_plan", self.deadline.as_millis())
+        format!(
+            "SET statement_timeout = {}; SET plan_cache_mode = force_generic_plan",
+            self.deadline.as_millis()
+        )
     }
 
     /// A connection of its own. Notifications that arrive on it go to the receiver.
-    pub(crate) async fn connect(
-        &self,
-    ) -> Result<(ClientWrapper, mpsc::Receiver<String>), Error> {
+    pub(crate) async fn connect(&self) -> Result<(ClientWrapper, mpsc::Receiver<String>), Error> {
         let doing = "connecting to PostgreSQL";
         let connected = tokio::time::timeout(self.deadline, self.connect_now()).await;
         let Ok(connected) = connected else {
@@ -118,9 +119,9 @@ impl Connector {
             })
             .post_create(Hook::async_fn(move |client: &mut ClientWrapper, _| {
                 let set_up = set_up.clone();
-                Box::pin(async move {
-                    client.batch_execute(&set_up).await.map_err(HookError::Backend)
-                })
+                Box::pin(
+                    async move { client.batch_execute(&set_up).await.map_err(HookError::Backend) },
+                )
             }))
             .build()
             .map_err(|e| Error::Config(format!("connection pool: {e}")))

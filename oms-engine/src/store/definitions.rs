@@ -60,8 +60,7 @@ impl Store {
         &self,
         db: &impl Executor,
     ) -> Result<Vec<DefinitionRow>, Error> {
-        let rows =
-            self.rows(db, &self.sql.list_definitions, &[], "listing definitions").await?;
+        let rows = self.rows(db, &self.sql.list_definitions, &[], "listing definitions").await?;
         rows.iter().map(DefinitionRow::read).collect()
     }
 

@@ -135,7 +135,8 @@ mod tests {
     #[test]
     fn a_schema_name_that_is_no_plain_identifier_is_refused() {
         let long = "a".repeat(41);
-        for name in ["", "1a", "A", "a b", "a\"; drop table x; --", "$1", "%", "pg_x", "é", &long] {
+        for name in ["", "1a", "A", "a b", "a\"; drop table x; --", "$1", "%", "pg_x", "é", &long]
+        {
             assert!(matches!(quote_schema(name), Err(Error::Config(_))), "{name:?}");
         }
         for name in ["oms_engine", "_a1", &"a".repeat(40)] {

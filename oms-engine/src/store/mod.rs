@@ -26,9 +26,9 @@ use tokio_postgres::types::ToSql;
 pub(crate) use advance::{AdvanceBatch, Advanced, EndedRow, OpenedRow, RunEnd};
 pub(crate) use connect::{Connector, Pool};
 pub(crate) use definitions::DefinitionRow;
+pub(crate) use lease::{ReturnedRow, Waiting};
 pub(crate) use migrate::SCHEMA_VERSION;
 pub use migrate::migration_sql;
-pub(crate) use lease::{ReturnedRow, Waiting};
 pub(crate) use operate::{NewTask, ParkedRow, RestartRow};
 pub(crate) use read::{ListFilter, ListedRow, OpenTaskRow};
 pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
@@ -112,16 +112,64 @@ macro_rules! statements {
 }
 
 statements!(
-    adopt_tasks, advance, append_logs, bury_session, cancel_tokens, close_session, disarm, disarm_workflow,
-    draw_holder, end_workflow, ended_workflows, find_definition, find_history, find_started,
-    forget_sessions, heartbeat, insert_definition, list_definitions, list_task_definitions,
-    list_workflows, load_definitions, load_history, load_logs, load_open_tasks, load_runs,
-    load_set_aside, lock_containers, lock_definitions, lock_leaves, lock_session, lock_token,
-    lock_workflow, look_at_sessions, mark_latest, next_due, notify, open_session, open_tasks,
-    overdue_workflows, park_outcome, pause_tokens, peek_queues, put_task_definition, release_due,
-    release_holders, release_tasks, reopen_workflow, restart_workflow, resume_tokens,
-    retire_definition, return_tasks, set_failure_workflow, set_output, set_priority, set_status,
-    start_workflows, timed_out, unmark_latest,
+    adopt_tasks,
+    advance,
+    append_logs,
+    bury_session,
+    cancel_tokens,
+    close_session,
+    disarm,
+    disarm_workflow,
+    draw_holder,
+    end_workflow,
+    ended_workflows,
+    find_definition,
+    find_history,
+    find_started,
+    forget_sessions,
+    heartbeat,
+    insert_definition,
+    list_definitions,
+    list_task_definitions,
+    list_workflows,
+    load_definitions,
+    load_history,
+    load_logs,
+    load_open_tasks,
+    load_runs,
+    load_set_aside,
+    lock_containers,
+    lock_definitions,
+    lock_leaves,
+    lock_session,
+    lock_token,
+    lock_workflow,
+    look_at_sessions,
+    mark_latest,
+    next_due,
+    notify,
+    open_session,
+    open_tasks,
+    overdue_workflows,
+    park_outcome,
+    pause_tokens,
+    peek_queues,
+    put_task_definition,
+    release_due,
+    release_holders,
+    release_tasks,
+    reopen_workflow,
+    restart_workflow,
+    resume_tokens,
+    retire_definition,
+    return_tasks,
+    set_failure_workflow,
+    set_output,
+    set_priority,
+    set_status,
+    start_workflows,
+    timed_out,
+    unmark_latest,
 );
 
 /// The statements of one schema, and how long each may take.

@@ -191,12 +191,7 @@ impl Store {
             .rows(
                 db,
                 &self.sql.load_logs,
-                &[
-                    &task.workflow_id.as_uuid(),
-                    &task.reference_name,
-                    &task.epoch,
-                    &task.attempt,
-                ],
+                &[&task.workflow_id.as_uuid(), &task.reference_name, &task.epoch, &task.attempt],
                 "loading task logs",
             )
             .await?;

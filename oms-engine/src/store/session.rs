@@ -54,7 +54,8 @@ impl Store {
         id: i64,
         holders: &[i64],
     ) -> Result<Heartbeat, Error> {
-        let row = self.one(db, &self.sql.heartbeat, &[&id, &holders], "sending a heartbeat").await?;
+        let row =
+            self.one(db, &self.sql.heartbeat, &[&id, &holders], "sending a heartbeat").await?;
         Ok(Heartbeat {
             alive: get(&row, 0)?,
             min_engine: get(&row, 1)?,

@@ -60,8 +60,6 @@ impl Store {
     ) -> Result<Vec<(WorkflowId, i64)>, Error> {
         let sql = &self.sql.overdue_workflows;
         let rows = self.rows(db, sql, &[&limit], "finding overdue workflows").await?;
-        rows.iter()
-            .map(|row| Ok((WorkflowId::from_uuid(get(row, 0)?), get(row, 1)?)))
-            .collect()
+        rows.iter().map(|row| Ok((WorkflowId::from_uuid(get(row, 0)?), get(row, 1)?))).collect()
     }
 }

@@ -34,11 +34,24 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // A server that is still stopping may be writing here.
-        wait_until("its folder can be removed", || {
-            std::fs::remove_dir_all(&self.0).is_ok() || !self.0.exists()
-        });
+        // Its servers first: one without its data could not be told to stop.
+        for lock in supervisor_locks(&self.0) {
+            wait_until("a supervisor ends", || lock.try_lock().is_ok());
+        }
+        std::fs::remove_dir_all(&self.0).unwrap();
     }
+}
+
+fn supervisor_locks(folder: &Path) -> Vec<std::fs::File> {
+    let Ok(below) = std::fs::read_dir(folder) else { return Vec::new() };
+    below
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_dir())
+        .flat_map(|entry| match std::fs::File::open(entry.path().join("supervisor.lock")) {
+            Ok(lock) => vec![lock],
+            Err(_) => supervisor_locks(&entry.path()),
+        })
+        .collect()
 }
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
