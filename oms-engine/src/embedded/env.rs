@@ -88,3 +88,33 @@ pub(super) fn postgres_variables() -> Vec<OsString> {
         .filter(|name| name.as_encoded_bytes().starts_with(b"PG"))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folders(env: &Env, root: bool) -> [Option<String>; 2] {
+        [env.data_folder(root), env.cache_folder(root)]
+            .map(|folder| folder.map(|path| path.display().to_string()))
+    }
+
+    fn both(data: &str, cache: &str) -> [Option<String>; 2] {
+        [Some(data.to_owned()), Some(cache.to_owned())]
+    }
+
+    #[test]
+    fn folders_are_where_the_users_other_programs_have_theirs() {
+        let bare = Env::default();
+        let home = Env { home: Some("/home/ann".into()), ..Env::default() };
+        let xdg =
+            Env { data_home: Some("/d".into()), cache_home: Some("/c".into()), ..home.clone() };
+        assert_eq!(folders(&bare, false), [None, None]);
+        assert_eq!(
+            folders(&home, false),
+            both("/home/ann/.local/share/oms-engine", "/home/ann/.cache/oms-engine")
+        );
+        assert_eq!(folders(&xdg, false), both("/d/oms-engine", "/c/oms-engine"));
+        assert_eq!(folders(&home, true), both("/var/lib/oms-engine", "/var/cache/oms-engine"));
+        assert_eq!(folders(&xdg, true), both("/d/oms-engine", "/c/oms-engine"));
+    }
+}

@@ -64,8 +64,16 @@ impl Turn {
     pub(super) fn take(folder: &Folder) -> Result<Self, EmbeddedError> {
         let take = || {
             let lock = folder.open_lock("lock")?;
-            lock.lock()?;
-            Ok(Self { _lock: lock })
+            let give_up_at = Instant::now() + JOIN_MAX;
+            loop {
+                match lock.try_lock() {
+                    Ok(()) => return Ok(Self { _lock: lock }),
+                    Err(TryLockError::WouldBlock) if Instant::now() < give_up_at => {
+                        thread::sleep(LOOK_INTERVAL);
+                    }
+                    Err(error) => return Err(io::Error::from(error)),
+                }
+            }
         };
         take().map_err(|error| folder.refused(&error))
     }

@@ -213,3 +213,26 @@ async fn without_sockets_the_server_listens_on_a_loopback_port_with_a_password()
     let refused = tokio_postgres::connect(&wrong, tokio_postgres::NoTls).await.err().unwrap();
     assert_eq!(refused.code(), Some(&tokio_postgres::error::SqlState::INVALID_PASSWORD));
 }
+
+#[tokio::test]
+async fn data_is_kept_in_the_users_data_folder() {
+    let scratch = Scratch::new("xdg");
+    let launch = Launch::any_database().env("XDG_DATA_HOME", scratch.path());
+    let (_program, url) = started(launch.env("DATABASE_URL", ""));
+    let data = text(&connect(&url).await, "SHOW data_directory").await;
+    let folder = server_folder(&scratch.path().join("oms-engine"));
+    assert_eq!(Path::new(&data), folder.join("data"));
+    let major = text(&connect(&url).await, "SHOW server_version_num").await;
+    let major = major.parse::<u32>().unwrap() / 10_000;
+    assert!(folder.ends_with(format!("postgres-{major}")), "{}", folder.display());
+}
+
+#[test]
+fn where_a_database_is_named_nothing_is_started() {
+    let scratch = Scratch::new("url");
+    let launch = Launch::any_database().env("XDG_DATA_HOME", scratch.path());
+    let named = "postgres://nobody@nowhere.invalid/none";
+    let (_program, url) = started(launch.env("DATABASE_URL", named));
+    assert_eq!(url, named);
+    assert!(entries(scratch.path()).is_empty());
+}

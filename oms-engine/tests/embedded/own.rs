@@ -2,6 +2,7 @@
 
 use oms_engine::testkit::OwnPostgres;
 
+use super::program::Launch;
 use super::{connect, text, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,5 +40,16 @@ async fn a_thrown_away_server_leaves_nothing() {
     let folder = server.folder().to_owned();
     assert!(folder.join("data").exists());
     drop(server);
+    wait_until("its folder is gone", || !folder.exists());
+}
+
+#[tokio::test]
+async fn a_thrown_away_server_leaves_nothing_when_its_program_is_killed() {
+    let mut program = Launch::throwaway().start();
+    let url = program.outcome().unwrap();
+    let data = text(&connect(&url).await, "SHOW data_directory").await;
+    let folder = std::path::Path::new(&data).parent().unwrap();
+    assert!(folder.exists());
+    program.kill();
     wait_until("its folder is gone", || !folder.exists());
 }

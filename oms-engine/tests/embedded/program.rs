@@ -27,6 +27,16 @@ impl Launch {
         Self::role("kept").env(FOLDER, folder)
     }
 
+    /// A program whose server goes with its data.
+    pub(crate) fn throwaway() -> Self {
+        Self::role("throwaway")
+    }
+
+    /// A program that takes what there is, with nothing set.
+    pub(crate) fn any_database() -> Self {
+        Self::role("any_database")
+    }
+
     /// A program that has a test database.
     pub(crate) fn test_database() -> Self {
         Self::role("test_database")
@@ -83,29 +93,35 @@ impl Drop for Program {
     }
 }
 
+/// What a role holds, and its URL.
+type Held = (Box<dyn Send>, String);
+
+async fn take(role: &str, folder: OsString) -> Result<Held, String> {
+    let builder = Postgres::builder();
+    let started = match role {
+        "kept" => builder.kept_in(folder).start().await,
+        "throwaway" => builder.throwaway().start().await,
+        "any_database" => {
+            let database = builder.database().await.map_err(|error| error.to_string())?;
+            let url = database.url().to_owned();
+            return Ok((Box::new(database), url));
+        }
+        "test_database" => {
+            let database = TestDatabase::empty().await.map_err(|error| error.to_string())?;
+            let url = database.url().to_owned();
+            return Ok((Box::new(database), url));
+        }
+        _ => return Err(format!("no such role: {role}")),
+    };
+    let server = started.map_err(|error| error.to_string())?;
+    let url = server.url().to_owned();
+    Ok((Box::new(server), url))
+}
+
 /// Holds what the role asks for until standard input ends.
 fn play(role: &str, folder: OsString) -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let held: Result<(Box<dyn Send>, String), String> = runtime.block_on(async {
-        match role {
-            "kept" => match Postgres::builder().kept_in(folder).start().await {
-                Ok(server) => {
-                    let url = server.url().to_owned();
-                    Ok((Box::new(server) as Box<dyn Send>, url))
-                }
-                Err(error) => Err(error.to_string()),
-            },
-            "test_database" => match TestDatabase::empty().await {
-                Ok(database) => {
-                    let url = database.url().to_owned();
-                    Ok((Box::new(database) as Box<dyn Send>, url))
-                }
-                Err(error) => Err(error.to_string()),
-            },
-            _ => Err(format!("no such role: {role}")),
-        }
-    });
-    let (_held, url) = held?;
+    let (_held, url) = runtime.block_on(take(role, folder))?;
     println!("@ok {url}");
     std::io::stdout().flush().unwrap();
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
