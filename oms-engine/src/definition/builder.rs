@@ -1,6 +1,5 @@
 //! Definitions written in Rust.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,7 +7,7 @@ use serde_json::Value;
 use super::faults::Faults;
 use super::settings::{RetryLogic, TimeoutPolicy, WorkflowTimeoutPolicy};
 use super::task_def::TaskDef;
-use super::validate::validate;
+use super::validate::validate_alone;
 use super::workflow_def::WorkflowDef;
 use super::workflow_task::WorkflowTask;
 
@@ -102,9 +101,9 @@ impl WorkflowDefBuilder {
     /// again at registration.
     ///
     /// # Errors
-    /// Every fault, as [`validate`] finds them.
+    /// Every fault, as [`validate`](super::validate()) finds them.
     pub fn build(self) -> Result<WorkflowDef, Faults> {
-        validate(&self.def, &BTreeMap::new())?;
+        validate_alone(&self.def)?;
         Ok(self.def)
     }
 }

@@ -13,6 +13,8 @@ mod settings;
 mod task_def;
 mod task_type;
 mod template;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod workflow_def;
 mod workflow_task;

@@ -1,0 +1,162 @@
+//! Checks definitions before they are registered: every fault at once, each with its place.
+//!
+//! The rules are those of Conductor's registration, and bounds that keep arithmetic and the
+//! database safe. What is not supported yet stands in one table, [`not_yet`].
+
+mod not_yet;
+mod numbers;
+mod references;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use self::references::Walk;
+use super::faults::{Fault, Faults};
+use super::payload::{KEY_MAX_BYTES, check_value};
+use super::task_def::TaskDef;
+use super::template::survey;
+use super::workflow_def::WorkflowDef;
+use super::workflow_task::WorkflowTask;
+
+/// Registered task definitions by name.
+type TaskDefs = BTreeMap<String, TaskDef>;
+
+/// Checks a workflow definition against the task definitions that are registered.
+///
+/// # Errors
+/// Every fault, each with its JSON path and what to do.
+pub fn validate(def: &WorkflowDef, task_defs: &BTreeMap<String, TaskDef>) -> Result<(), Faults> {
+    check(def, Some(task_defs))
+}
+
+/// Checks what does not depend on registered task definitions.
+pub(super) fn validate_alone(def: &WorkflowDef) -> Result<(), Faults> {
+    check(def, None)
+}
+
+/// Checks a task definition.
+///
+/// # Errors
+/// Every fault, each with its JSON path and what to do.
+pub fn validate_task_def(def: &TaskDef) -> Result<(), Faults> {
+    let mut found = Found::default();
+    check_task_def(&mut found, def, "$", 1);
+    check_storable(&mut found, serde_json::to_value(def));
+    Faults::check(def.subject(), found.faults)
+}
+
+/// The faults found so far.
+#[derive(Debug, Default)]
+struct Found {
+    faults: Vec<Fault>,
+}
+
+impl Found {
+    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.faults.push(Fault::new(path, message));
+    }
+
+    /// A name that becomes a key in the database.
+    fn check_name(&mut self, path: &str, name: &str) {
+        if name.trim().is_empty() {
+            self.add(path, "is empty: give a name");
+        } else if name.len() > KEY_MAX_BYTES {
+            let length = name.len();
+            self.add(path, format!("is {length} bytes long: at most {KEY_MAX_BYTES} are allowed"));
+        } else if name.contains('\0') {
+            self.add(path, "holds a NUL character, which PostgreSQL does not store: remove it");
+        }
+    }
+
+    /// A name of a task, which is the name of its queue too.
+    fn check_task_name(&mut self, path: &str, name: &str) {
+        self.check_name(path, name);
+        if name.starts_with('$') {
+            self.add(path, "begins with `$`, which is kept for the engine's own queues: rename it");
+        }
+    }
+}
+
+fn check(def: &WorkflowDef, task_defs: Option<&TaskDefs>) -> Result<(), Faults> {
+    let mut found = Found::default();
+    found.check_name("$.name", &def.name);
+    numbers::check_workflow(&mut found, def);
+    check_failure_workflow(&mut found, def);
+    not_yet::check_workflow(&mut found, def);
+    if def.tasks.is_empty() {
+        found.add("$.tasks", "is empty: a workflow has at least one task");
+    }
+    let mut walk = Walk::new(def, task_defs, &mut found);
+    walk.check_names(&def.tasks, "$.tasks");
+    walk.check_sequence(&def.tasks, "$.tasks");
+    walk.check_output();
+    check_storable(&mut found, serde_json::to_value(def));
+    Faults::check(def.subject(), found.faults)
+}
+
+/// What holds for a task definition wherever it stands. `response_timeout_min` is 0 where no
+/// worker runs the task.
+fn check_task_def(found: &mut Found, def: &TaskDef, path: &str, response_timeout_min: i64) {
+    found.check_task_name(&format!("{path}.name"), &def.name);
+    numbers::check_task_def(found, def, path, response_timeout_min);
+    not_yet::check_task_def(found, def, path);
+    let template = Value::Object(def.input_template.clone());
+    for fault in survey(&template, &format!("{path}.inputTemplate")).1 {
+        found.add(fault.path, fault.message);
+    }
+}
+
+fn check_failure_workflow(found: &mut Found, def: &WorkflowDef) {
+    let path = "$.failureWorkflow";
+    match def.failure_workflow.as_deref() {
+        None | Some("") => {}
+        Some(name) if name.starts_with('$') => {
+            let mut parts = name.split('.');
+            let known = parts.next() == Some("$workflow") && parts.next() == Some("input");
+            let key = parts.next().filter(|key| !key.is_empty());
+            if !known || key.is_none() || parts.next().is_some() {
+                let hint = "write a name, or `$workflow.input.<key>` with one top-level key";
+                found.add(path, format!("`{name}` cannot be looked up: {hint}"));
+            }
+        }
+        Some(name) => found.check_name(path, name),
+    }
+}
+
+/// Nesting and NUL anywhere in the definition, which is stored as JSON.
+fn check_storable(found: &mut Found, text: serde_json::Result<Value>) {
+    let mut path = String::from("$");
+    let checked = match text {
+        Ok(value) => check_value(&value, &mut path, 0),
+        Err(error) => Err(format!("cannot be written as JSON: {error}")),
+    };
+    if let Err(message) = checked
+        && !found.faults.iter().any(|fault| fault.path == path)
+    {
+        found.add(path, message);
+    }
+}
+
+/// The tasks inside a task, each list with its JSON path.
+fn branches<'a>(task: &'a WorkflowTask, path: &str) -> Vec<(String, &'a [WorkflowTask])> {
+    let mut all = Vec::new();
+    for (case, tasks) in &task.decision_cases {
+        let mut path = format!("{path}.decisionCases");
+        super::payload::push_key(&mut path, case);
+        all.push((path, tasks.as_slice()));
+    }
+    if !task.default_case.is_empty() {
+        all.push((format!("{path}.defaultCase"), &task.default_case));
+    }
+    for (index, tasks) in task.fork_tasks.iter().enumerate() {
+        all.push((format!("{path}.forkTasks[{index}]"), tasks));
+    }
+    if !task.loop_over.is_empty() {
+        all.push((format!("{path}.loopOver"), &task.loop_over));
+    }
+    all
+}

@@ -1,0 +1,110 @@
+//! What Conductor's definitions can say and this engine does not do yet.
+//!
+//! It is refused by name where its value would have an effect, so that nothing is accepted and
+//! then ignored. A line goes when its feature comes.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::Found;
+use crate::definition::task_def::TaskDef;
+use crate::definition::task_type::TaskType;
+use crate::definition::workflow_def::WorkflowDef;
+use crate::definition::workflow_task::WorkflowTask;
+
+const TYPES: &[TaskType] = &[
+    TaskType::Dynamic,
+    TaskType::Inline,
+    TaskType::Lambda,
+    TaskType::JsonJqTransform,
+    TaskType::Switch,
+    TaskType::Decision,
+    TaskType::ForkJoin,
+    TaskType::ForkJoinDynamic,
+    TaskType::Join,
+    TaskType::ExclusiveJoin,
+    TaskType::DoWhile,
+    TaskType::SubWorkflow,
+    TaskType::StartWorkflow,
+    TaskType::Event,
+    TaskType::Wait,
+    TaskType::Human,
+    TaskType::Http,
+    TaskType::SetVariable,
+    TaskType::Terminate,
+    TaskType::Noop,
+    TaskType::PullWorkflowMessages,
+];
+
+/// A field and whether its value would have an effect.
+type Field<T> = (&'static str, fn(&T) -> bool);
+
+const OF_WORKFLOWS: &[Field<WorkflowDef>] = &[
+    ("rateLimitConfig", |def| def.rate_limit_config.is_some()),
+    ("inputSchema", |def| def.enforce_schema && def.input_schema.is_some()),
+    ("outputSchema", |def| def.enforce_schema && def.output_schema.is_some()),
+    ("cacheConfig", |def| def.cache_config.is_some()),
+    ("maskedFields", |def| !def.masked_fields.is_empty()),
+    ("workflowStatusListenerEnabled", |def| def.workflow_status_listener_enabled),
+    (EXTERNAL_INPUT, |def| is_set(&def.extra, EXTERNAL_INPUT)),
+    (EXTERNAL_OUTPUT, |def| is_set(&def.extra, EXTERNAL_OUTPUT)),
+];
+
+const OF_STEPS: &[Field<WorkflowTask>] = &[
+    ("asyncComplete", |task| task.async_complete),
+    ("rateLimited", |task| task.rate_limited == Some(true)),
+    ("cacheConfig", |task| task.cache_config.is_some()),
+    ("onStateChange", |task| !task.on_state_change.is_empty()),
+    ("subWorkflowParam", |task| task.sub_workflow_param.is_some()),
+    (EXTERNAL_INPUT, |task| is_set(&task.extra, EXTERNAL_INPUT)),
+    (EXTERNAL_OUTPUT, |task| is_set(&task.extra, EXTERNAL_OUTPUT)),
+];
+
+const OF_TASK_DEFS: &[Field<TaskDef>] = &[
+    ("concurrentExecLimit", |def| def.concurrent_exec_limit.is_some_and(|limit| limit != 0)),
+    ("rateLimitPerFrequency", |def| def.rate_limit_per_frequency != 0),
+    ("isolationGroupId", |def| is_text(def.isolation_group_id.as_ref())),
+    ("executionNameSpace", |def| is_text(def.execution_name_space.as_ref())),
+    ("inputSchema", |def| def.enforce_schema && def.input_schema.is_some()),
+    ("outputSchema", |def| def.enforce_schema && def.output_schema.is_some()),
+    ("runtimeMetadata", |def| !def.runtime_metadata.is_empty()),
+];
+
+const EXTERNAL_INPUT: &str = "externalInputPayloadStoragePath";
+const EXTERNAL_OUTPUT: &str = "externalOutputPayloadStoragePath";
+
+fn is_set(extra: &BTreeMap<String, Value>, key: &str) -> bool {
+    extra.get(key).is_some_and(|value| !value.is_null() && value != "")
+}
+
+fn is_text(field: Option<&String>) -> bool {
+    field.is_some_and(|text| !text.is_empty())
+}
+
+pub(super) fn check_workflow(found: &mut Found, def: &WorkflowDef) {
+    check_fields(found, def, "$", OF_WORKFLOWS);
+}
+
+pub(super) fn check_task_def(found: &mut Found, def: &TaskDef, path: &str) {
+    check_fields(found, def, path, OF_TASK_DEFS);
+}
+
+/// Checks a step; whether its type is supported.
+pub(super) fn check_step(found: &mut Found, task: &WorkflowTask, path: &str) -> bool {
+    check_fields(found, task, path, OF_STEPS);
+    let supported = !TYPES.contains(&task.task_type);
+    if !supported {
+        let hint = "for now every task is one that a worker runs (SIMPLE)";
+        found.add(format!("{path}.type"), format!("{}: not supported yet: {hint}", task.task_type));
+    }
+    supported
+}
+
+fn check_fields<T>(found: &mut Found, of: &T, path: &str, fields: &[Field<T>]) {
+    for (field, has_effect) in fields {
+        if has_effect(of) {
+            found.add(format!("{path}.{field}"), format!("{field}: not supported yet: remove it"));
+        }
+    }
+}
