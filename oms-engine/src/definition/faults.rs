@@ -83,6 +83,12 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
+/// The beginning of a name, for messages: a name that is refused may be of any length.
+pub(super) fn shown(name: &str) -> &str {
+    const CHARS_MAX: usize = 100;
+    name.char_indices().nth(CHARS_MAX).and_then(|(end, _)| name.get(..end)).unwrap_or(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

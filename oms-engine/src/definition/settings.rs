@@ -97,6 +97,7 @@ pub enum IdempotencyStrategy {
 #[serde(rename_all = "camelCase", default)]
 pub struct SchemaDef {
     /// Its name.
+    #[serde(deserialize_with = "or_zero")]
     pub name: String,
     /// Its version; 1 when absent.
     #[serde(deserialize_with = "or_zero")]

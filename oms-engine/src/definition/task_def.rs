@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::faults::Faults;
+use super::faults::{Faults, shown};
 use super::json::{self, or_zero};
 use super::settings::{RetryLogic, SchemaDef, TimeoutPolicy};
 use super::task_type::TaskType;
@@ -189,6 +189,6 @@ impl TaskDef {
 
     /// What to call the definition in messages.
     pub(crate) fn subject(&self) -> String {
-        format!("task definition {:?}", self.name)
+        format!("task definition {:?}", shown(&self.name))
     }
 }

@@ -98,11 +98,36 @@ fn a_wrong_type_is_named_with_its_path_and_what_was_expected() {
 }
 
 #[test]
+fn a_long_name_does_not_swell_the_message() {
+    let def = WorkflowDef { name: "é".repeat(10_000), ..WorkflowDef::default() };
+    let faults = validate(&def, &[].into()).unwrap_err();
+    assert!(faults.to_string().len() < 1_000, "{faults}");
+}
+
+#[test]
 fn deep_nesting_is_refused_before_it_is_parsed() {
     let deep = format!("{{\"metadata\":\n{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(fault(&deep).contains("line 2 is nested deeper than 100"), "{}", fault(&deep));
     let brackets_in_text = format!(r#"{{"description": "\"{}"}}"#, "[".repeat(200));
     assert!(WorkflowDef::from_json(&brackets_in_text).is_ok());
+}
+
+#[test]
+fn the_deepest_nesting_that_is_allowed_is_read_checked_and_written() {
+    let mut task = json!({"name": "t", "taskReferenceName": "t48", "type": "DO_WHILE"});
+    for level in (0..48).rev() {
+        let name = format!("t{level}");
+        task = json!({
+            "name": "t", "taskReferenceName": name, "type": "DO_WHILE", "loopCondition": "false",
+            "loopOver": [task],
+        });
+    }
+    let text = json!({"name": "w", "tasks": [task]}).to_string();
+    let def = WorkflowDef::from_json(&text).unwrap();
+    let faults = validate(&def, &[].into()).unwrap_err();
+    assert_eq!(faults.iter().filter(|f| f.message.contains("not supported yet")).count(), 49);
+    let written = serde_json::to_string(&def).unwrap();
+    assert_eq!(WorkflowDef::from_json(&written).unwrap(), def);
 }
 
 #[test]

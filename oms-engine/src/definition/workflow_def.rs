@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::faults::Faults;
+use super::faults::{Faults, shown};
 use super::json::{self, or_zero};
 use super::settings::{CacheConfig, RateLimitConfig, SchemaDef, WorkflowTimeoutPolicy};
 use super::workflow_task::WorkflowTask;
@@ -159,7 +159,7 @@ impl WorkflowDef {
 
     /// What to call the definition in messages.
     pub(crate) fn subject(&self) -> String {
-        format!("workflow definition {:?} version {}", self.name, self.version)
+        format!("workflow definition {:?} version {}", shown(&self.name), self.version)
     }
 
     /// The start input with [`input_template`](Self::input_template) added where a key is absent.

@@ -41,10 +41,10 @@ const TYPES: &[TaskType] = &[
 type Field<T> = (&'static str, fn(&T) -> bool);
 
 const OF_WORKFLOWS: &[Field<WorkflowDef>] = &[
-    ("rateLimitConfig", |def| def.rate_limit_config.is_some()),
+    ("rateLimitConfig", |def| is_given(def.rate_limit_config.as_ref())),
     ("inputSchema", |def| def.enforce_schema && def.input_schema.is_some()),
     ("outputSchema", |def| def.enforce_schema && def.output_schema.is_some()),
-    ("cacheConfig", |def| def.cache_config.is_some()),
+    ("cacheConfig", |def| is_given(def.cache_config.as_ref())),
     ("maskedFields", |def| !def.masked_fields.is_empty()),
     ("workflowStatusListenerEnabled", |def| def.workflow_status_listener_enabled),
     (EXTERNAL_INPUT, |def| is_set(&def.extra, EXTERNAL_INPUT)),
@@ -54,9 +54,9 @@ const OF_WORKFLOWS: &[Field<WorkflowDef>] = &[
 const OF_STEPS: &[Field<WorkflowTask>] = &[
     ("asyncComplete", |task| task.async_complete),
     ("rateLimited", |task| task.rate_limited == Some(true)),
-    ("cacheConfig", |task| task.cache_config.is_some()),
+    ("cacheConfig", |task| is_given(task.cache_config.as_ref())),
     ("onStateChange", |task| !task.on_state_change.is_empty()),
-    ("subWorkflowParam", |task| task.sub_workflow_param.is_some()),
+    ("subWorkflowParam", |task| is_given(task.sub_workflow_param.as_ref())),
     (EXTERNAL_INPUT, |task| is_set(&task.extra, EXTERNAL_INPUT)),
     (EXTERNAL_OUTPUT, |task| is_set(&task.extra, EXTERNAL_OUTPUT)),
 ];
@@ -76,6 +76,11 @@ const EXTERNAL_OUTPUT: &str = "externalOutputPayloadStoragePath";
 
 fn is_set(extra: &BTreeMap<String, Value>, key: &str) -> bool {
     extra.get(key).is_some_and(|value| !value.is_null() && value != "")
+}
+
+/// Whether something is said that is not the default.
+fn is_given<T: Default + PartialEq>(field: Option<&T>) -> bool {
+    field.is_some_and(|given| *given != T::default())
 }
 
 fn is_text(field: Option<&String>) -> bool {

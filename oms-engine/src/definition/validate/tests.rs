@@ -70,7 +70,7 @@ fn a_plain_definition_passes_and_default_values_pass() {
         ],
         "outputParameters": {"r": "${book.output.r}", "w": "${workflow.workflowId}"},
         "failureWorkflow": "$workflow.input.undo", "enforceSchema": true, "maskedFields": [],
-        "timeoutPolicy": "TIME_OUT_WF", "timeoutSeconds": 60, "inputTemplate": {"a": "${x"},
+        "cacheConfig": {"key": null}, "timeoutPolicy": "TIME_OUT_WF", "timeoutSeconds": 60, "inputTemplate": {"a": "${x"},
         "workflowStatusListenerEnabled": false, "metadata": {"k": 1},
     });
     assert_faults(&faults(&def), &[]);
@@ -192,7 +192,7 @@ fn every_unsupported_type_and_field_is_named() {
     let mut def = of(json!([task("a", json!({}))]));
     let more = json!({
         "inputSchema": {"name": "s"}, "outputSchema": {"name": "s"}, "maskedFields": ["a"],
-        "cacheConfig": {}, "workflowStatusListenerEnabled": true,
+        "cacheConfig": {"key": "k"}, "workflowStatusListenerEnabled": true,
     });
     def.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     assert_eq!(faults(&def).len(), 5);
