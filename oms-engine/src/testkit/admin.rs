@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
 use super::TestkitError;
+use super::database::drop_old_templates;
 use crate::embedded::env::Env;
 use crate::embedded::folder::random_hex;
 use crate::embedded::{Database, Postgres};
@@ -88,6 +89,7 @@ impl Seat {
         };
         let seat = Self { server, admin, number };
         seat.drop_leftovers().await?;
+        drop_old_templates(&seat.admin).await?;
         Ok(seat)
     }
 

@@ -13,6 +13,8 @@ use super::admin::{Seat, background, connect, doing};
 /// Advisory lock class of the templates.
 const TEMPLATE_LOCKS: i32 = 0x6f6d_7302;
 const TEMPLATE_PREFIX: &str = "oms_tpl_";
+const TEMPLATE_AGE_MAX_S: u32 = 7 * 24 * 3600;
+const NOW_S: &str = "extract(epoch FROM statement_timestamp())::bigint";
 /// How often a clone is tried while somebody, such as autovacuum, is in the template.
 const IN_USE_TRIES: u32 = 100;
 const IN_USE_PAUSE: Duration = Duration::from_millis(50);
@@ -161,8 +163,34 @@ where
     drop(client);
     while_in_use(&turn, &format!("ALTER DATABASE \"{draft}\" RENAME TO \"{template}\"")).await?;
     // Nobody may be in a database that is being cloned.
-    let closed = format!("ALTER DATABASE \"{template}\" ALLOW_CONNECTIONS false");
+    let closed = format!(
+        "ALTER DATABASE \"{template}\" ALLOW_CONNECTIONS false;
+         DO $$ BEGIN EXECUTE format('COMMENT ON DATABASE \"{template}\" IS %L', {NOW_S}); END $$"
+    );
     turn.batch_execute(&closed).await.map_err(|source| doing("closing the template", source))
+}
+
+/// Drops templates that were made long ago: of migrations that have changed since, most likely. A
+/// server of ours never gets that old.
+pub(super) async fn drop_old_templates(admin: &Client) -> Result<(), TestkitError> {
+    let sql = format!(
+        "SELECT datname::text FROM (
+             SELECT datname, shobj_description(oid, 'pg_database') AS made_at_s
+             FROM pg_database WHERE starts_with(datname::text, '{TEMPLATE_PREFIX}')
+         ) AS templates
+         WHERE made_at_s ~ '^[0-9]+$' AND made_at_s::bigint < {NOW_S} - {TEMPLATE_AGE_MAX_S}"
+    );
+    let old = admin.query(&sql, &[]).await;
+    for row in old.map_err(|source| doing("looking for old templates", source))? {
+        let name: String = row.get(0);
+        // One that is being cloned right now is in use, and dropped another time.
+        if let Err(error) =
+            admin.batch_execute(&format!("DROP DATABASE IF EXISTS \"{name}\"")).await
+        {
+            tracing::warn!("{}", doing(&format!("dropping {name}"), error));
+        }
+    }
+    Ok(())
 }
 
 async fn while_in_use(admin: &Client, sql: &str) -> Result<(), TestkitError> {

@@ -1,5 +1,6 @@
 //! Servers of tests that stop PostgreSQL.
 
+use oms_engine::embedded::{Postgres, Progress};
 use oms_engine::testkit::OwnPostgres;
 
 use super::program::Launch;
@@ -35,8 +36,19 @@ async fn a_server_comes_back_under_its_url_after_every_kind_of_end() {
 }
 
 #[tokio::test]
+async fn what_goes_on_is_reported_once_per_step() {
+    let (report, reports) = std::sync::mpsc::channel();
+    let started = Postgres::builder()
+        .throwaway()
+        .on_progress(move |progress| report.send(progress).unwrap())
+        .start();
+    drop(started.await.unwrap());
+    assert_eq!(reports.iter().collect::<Vec<_>>(), [Progress::Initializing]);
+}
+
+#[tokio::test]
 async fn a_thrown_away_server_leaves_nothing() {
-    let server = oms_engine::embedded::Postgres::builder().throwaway().start().await.unwrap();
+    let server = Postgres::builder().throwaway().start().await.unwrap();
     let folder = server.folder().to_owned();
     assert!(folder.join("data").exists());
     drop(server);

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use oms_engine::testkit::{TestDatabase, TestkitError};
+use sha2::{Digest, Sha256};
 
 use super::program::Launch;
 use super::{PATIENCE, text};
@@ -81,4 +82,27 @@ async fn what_a_killed_test_left_is_dropped_by_the_next_process() {
         }
     };
     tokio::time::timeout(PATIENCE, gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_template_of_last_week_is_dropped_by_the_next_process() {
+    let key = format!("old {}", std::process::id());
+    let made = TestDatabase::create(&key, async |client: &tokio_postgres::Client| {
+        client.batch_execute("CREATE TABLE t (a text)").await
+    });
+    let made = made.await.unwrap();
+    let digest = Sha256::digest(key.as_bytes());
+    let digits: String = digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+    let template = format!("oms_tpl_{digits}");
+    let client = made.connect().await.unwrap();
+    Launch::test_database().start().outcome().unwrap();
+    assert!(exists(&template).await);
+
+    let aged = format!(
+        "DO $$ BEGIN EXECUTE format('COMMENT ON DATABASE {template} IS %L',
+         extract(epoch FROM now() - interval '8 days')::bigint); END $$"
+    );
+    client.batch_execute(&aged).await.unwrap();
+    Launch::test_database().start().outcome().unwrap();
+    assert!(!exists(&template).await);
 }
