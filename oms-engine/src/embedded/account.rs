@@ -14,6 +14,9 @@ use nix::unistd::{User, geteuid};
 
 use super::EmbeddedError;
 
+/// Whom root lets the server run as, the first that can be used.
+const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
+
 /// The user that the server runs as.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Account {
@@ -29,7 +32,7 @@ impl Account {
             return Ok(Self { uid: uid.as_raw(), switch_to: None });
         }
         let mut refusals = Vec::new();
-        for name in ["postgres", "nobody"] {
+        for name in UNPRIVILEGED {
             match Self::switched(name) {
                 Ok(account) => return Ok(account),
                 Err(reason) => refusals.push(format!("\"{name}\": {reason}")),
@@ -53,6 +56,17 @@ impl Account {
             Ok(status) => Err(format!("sh ended with {status}")),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Root's other choice where a folder is that one's already: data made as `nobody` stays usable
+    /// when an installed package brings the user `postgres`.
+    pub(super) fn or_owner_of(self, folder: &Path) -> Self {
+        let owner = fs::symlink_metadata(folder).map_or(self.uid, |meta| meta.uid());
+        if self.switch_to.is_none() || owner == self.uid {
+            return self;
+        }
+        let others = UNPRIVILEGED.iter().filter_map(|name| Self::switched(name).ok());
+        others.into_iter().find(|other| other.uid == owner).unwrap_or(self)
     }
 
     /// Whether the program itself is root.

@@ -142,6 +142,7 @@ impl PostgresBuilder {
         let account = Account::choose()?;
         let installation = obtain(&self.env, account, &self.on_progress)?;
         let (path, terms) = self.folder_of(&installation, account)?;
+        let account = account.or_owner_of(&path);
         let folder = Folder::prepare(&path, account)?;
         let turn = Turn::take(&folder)?;
         let membership = join(&turn, &folder, &installation.bin, account, terms)?;

@@ -239,7 +239,7 @@ fn takes_sockets(dir: &Path) -> bool {
     bound.and_then(|()| UnixListener::bind(&probe)).and_then(|_| fs::remove_file(&probe)).is_ok()
 }
 
-/// The same in every program, so that each finds the same directory.
+/// Stable, so that a restart keeps the URL; those who join read the place from the server's file.
 fn path_hash(path: &Path) -> u64 {
     let mut hasher =
         std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default().build_hasher();

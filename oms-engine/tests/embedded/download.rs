@@ -75,7 +75,7 @@ async fn packed_local_server() -> Vec<u8> {
 async fn a_packaged_server_is_downloaded_once_and_runs() {
     let scratch = Scratch::new("dl");
     let archive = packed_local_server().await;
-    let checksum = sha256(&archive);
+    let (checksum, size) = (sha256(&archive), archive.len());
     let http = serving(Answer::File(archive), checksum);
     let mirror = format!("{}/releases/", http.base);
 
@@ -84,6 +84,10 @@ async fn a_packaged_server_is_downloaded_once_and_runs() {
     let url = first.outcome().unwrap();
     assert_eq!(second.outcome().unwrap(), url);
     assert_eq!(http.asked(".tar.gz"), 1);
+    let steps = if first.progress.len() > second.progress.len() { first } else { second };
+    let all = format!("Downloading {{ received: {size}, total: Some({size}) }}");
+    let steps: Vec<&String> = steps.progress.iter().skip_while(|step| **step != all).collect();
+    assert_eq!(steps.get(..2), Some([&all, &"Unpacking".to_owned()].as_slice()));
     assert_eq!(text(&connect(&url).await, "SHOW fsync").await, "on");
     assert_eq!(entries(&scratch.path().join("cache/oms-engine")), ["lock".to_owned(), name()]);
 

@@ -187,6 +187,27 @@ fn the_server_runs_unprivileged_in_a_folder_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_folder_of_roots_other_unprivileged_user_stays_usable() {
+    let scratch = Scratch::new("other");
+    let (program, url) = started(Launch::kept(scratch.path()));
+    connect(&url).await.batch_execute("CREATE TABLE t (a text)").await.unwrap();
+    drop(program);
+    wait_for_stop(scratch.path());
+    let folder = server_folder(scratch.path());
+    let before = std::fs::metadata(&folder).unwrap().uid();
+    if std::fs::metadata(scratch.path()).unwrap().uid() == 0 {
+        // As if the data had been made before a package brought the user `postgres`.
+        let chown = Command::new("chown").args(["-R", "nobody"]).arg(&folder).status().unwrap();
+        assert!(chown.success());
+    }
+    let owner = std::fs::metadata(&folder).unwrap().uid();
+    let (_program, url) = started(Launch::kept(scratch.path()));
+    assert_eq!(text(&connect(&url).await, "SELECT count(*)::text FROM t").await, "0");
+    let data = std::fs::metadata(folder.join("data/postmaster.pid")).unwrap().uid();
+    assert_eq!(data, owner, "before: {before}");
+}
+
+#[tokio::test]
 async fn a_folder_with_a_long_path_has_its_socket_elsewhere() {
     let scratch = Scratch::new("long");
     let deep = scratch.path().join("x".repeat(120));

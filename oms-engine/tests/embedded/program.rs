@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use oms_engine::embedded::Postgres;
+use oms_engine::embedded::{Postgres, Progress};
 use oms_engine::testkit::TestDatabase;
 
 const ROLE: &str = "OMS_TEST_ROLE";
@@ -16,6 +16,8 @@ const FOLDER: &str = "OMS_TEST_FOLDER";
 pub(crate) struct Program {
     child: Child,
     said: BufReader<ChildStdout>,
+    /// What went on before the outcome.
+    pub(crate) progress: Vec<String>,
 }
 
 /// Says how a program is started.
@@ -57,7 +59,7 @@ impl Launch {
     pub(crate) fn start(mut self) -> Program {
         let mut child = self.0.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
-        Program { child, said }
+        Program { child, said, progress: Vec::new() }
     }
 }
 
@@ -71,6 +73,9 @@ impl Program {
             }
             if let Some((_, text)) = line.trim_end().split_once("@error ") {
                 return Err(text.replace("\\n", "\n"));
+            }
+            if let Some((_, step)) = line.trim_end().split_once("@progress ") {
+                self.progress.push(step.to_owned());
             }
             line.clear();
         }
@@ -99,7 +104,10 @@ type Held = (Box<dyn Send>, String);
 async fn take(role: &str, folder: OsString) -> Result<Held, String> {
     let builder = Postgres::builder();
     let started = match role {
-        "kept" => builder.kept_in(folder).start().await,
+        "kept" => {
+            let report = |progress: Progress| println!("@progress {progress:?}");
+            builder.kept_in(folder).on_progress(report).start().await
+        }
         "throwaway" => builder.throwaway().start().await,
         "any_database" => {
             let database = builder.database().await.map_err(|error| error.to_string())?;
