@@ -5,6 +5,7 @@
 //! supervisor.lock  locked as long as the supervisor lives
 //! users            a FIFO that every user holds open for writing, and the supervisor for reading
 //! ack              the supervisor's last answer
+//! joined           there once somebody has joined this supervisor
 //! oms.conf         our settings, written before each start
 //! supervise.sh     the supervisor's script
 //! password         of the user `oms`, asked for on a loopback port only

@@ -48,22 +48,32 @@ halt() {
   "$bin/pg_ctl" stop -s -w -t 60 -D data -m "$1" </dev/null >>log 2>&1
 }
 
+await_first_user() {
+  tries=0
+  while [ ! -e joined ] && [ "$tries" -lt 100 ]; do
+    sleep 0.05 || sleep 1
+    tries=$((tries + 1))
+  done
+}
+
 [ -p users ] || { rm -f users && mkfifo -m 600 users; } || exit 1
 
-# The first user may take a moment to come.
-wait_s=5
+# A background process holds `users` open as well, for as long as the next user may take to come: so
+# a round ends when that time is over and the last user is gone, and the last round is one in which
+# nobody joined.
+rm -f joined
+await_first_user </dev/null >users &
 while :; do
-  sleep "$wait_s" </dev/null >users &
   joined=
   while read -r command argument; do
     case $command in
-      join) joined=1 && answer 0 ;;
+      join) joined=1 && : >joined && answer 0 ;;
       start) begin; answer $? ;;
       stop) halt "$argument"; answer $? ;;
     esac
   done <users
   [ -n "$joined" ] || break
-  wait_s=$linger
+  sleep "$linger" </dev/null >users &
 done
 
 # The directory of the socket, where that is not this folder.
