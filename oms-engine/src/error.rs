@@ -25,15 +25,14 @@ pub enum Error {
         /// The version asked for; none for the latest.
         version: Option<i32>,
     },
-    /// A definition of this name and version exists and was not to be overwritten.
-    #[error(
-        "workflow definition {name:?} version {version} is registered already with another text"
-    )]
-    DefinitionExists {
-        /// Its name.
+    /// The definition was replaced again and again while a workflow was being started; nothing
+    /// was started.
+    #[error("workflow definition {name:?} {} changes too often to start it", version_text(*version))]
+    DefinitionChanged {
+        /// The name asked for.
         name: String,
-        /// Its version.
-        version: i32,
+        /// The version asked for; none for the latest.
+        version: Option<i32>,
     },
     /// No such workflow.
     #[error("workflow {0} does not exist")]
@@ -192,7 +191,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Database { source, .. } => remedy(source) != Remedy::GiveUp,
-            Self::Connection { .. } | Self::Deadline { .. } | Self::Moved { .. } => true,
+            Self::Connection { .. } | Self::Deadline { .. } | Self::Moved { .. } | Self::DefinitionChanged { .. } => true,
             _ => false,
         }
     }

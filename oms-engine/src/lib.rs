@@ -1,12 +1,17 @@
 //! A durable workflow engine embedded in your program, with PostgreSQL as its only service.
 
 mod advance;
+mod clock;
+mod config;
 mod decide;
 pub mod definition;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+mod engine;
 mod error;
 mod ids;
+mod maintain;
+mod queue;
 mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -15,6 +20,10 @@ mod worker;
 pub use advance::{Execution, TaskExecution};
 pub use decide::{TaskStatus, WorkflowStatus};
 pub use definition::{TaskDef, WorkflowDef, WorkflowTask};
+pub use engine::{
+    Engine, EngineBuilder, ListRequest, Page, RestartOptions, StartRequest, Started, TaskLogLine,
+    WorkflowSummary,
+};
 pub use error::Error;
 pub use ids::{InvalidId, TaskId, WorkflowId, idempotency_key};
 pub use store::migration_sql;

@@ -58,6 +58,8 @@ pub(crate) struct Acted {
     pub(crate) ready: Vec<String>,
     /// The run has ended.
     pub(crate) ended: bool,
+    /// Leased tokens that were taken from their holders.
+    pub(crate) taken: Vec<i64>,
     /// Something was delayed or given a time: the timer must look again.
     pub(crate) timed: bool,
 }

@@ -49,7 +49,7 @@ pub(crate) fn decide_event(input: Option<&Value>) -> Option<Event> {
 }
 
 impl Core {
-    pub(super) async fn step(&self, tx: &Transaction<'_>, step: &OneStep) -> Result<Acted, Error> {
+    pub(crate) async fn step(&self, tx: &Transaction<'_>, step: &OneStep) -> Result<Acted, Error> {
         let locked = self.store.lock_token(tx, step.token_id, step.holder).await?;
         let Some(locked) = locked else { return Ok(Acted { lost: true, ..Acted::default() }) };
         let id = locked.token.workflow_id;
@@ -68,7 +68,7 @@ impl Core {
         };
         if run.state.status == WorkflowStatus::Paused {
             self.park(tx, &run, &locked, step, &event).await?;
-            return Ok(Acted::default());
+            return Ok(Acted { taken: vec![step.token_id], ..Acted::default() });
         }
         self.write_step(tx, run, &locked, step, &event).await
     }
@@ -103,7 +103,11 @@ impl Core {
             .map_err(|error| Error::invariant(id, error.to_string()))?;
         ended.status = decision.ended_as.unwrap_or(ended.status);
         let mut batch = AdvanceBatch::default();
-        let mut done = Acted { ended: decision.end.is_some(), ..Acted::default() };
+        let mut done = Acted {
+            ended: decision.end.is_some(),
+            taken: vec![step.token_id],
+            ..Acted::default()
+        };
         if let Some(open) = decision.open {
             let row = opened_row(open, locked.token.id);
             done.timed =

@@ -136,7 +136,9 @@ impl Core {
         let end = end(&mut run);
         self.store.cancel_tokens(tx, id, None, &inputs).await?;
         self.store.end_workflow(tx, id, &run_end(end.clone())).await?;
-        Ok((Acted { ended: true, ..Acted::default() }, run, end))
+        let leased = taken.leaves.iter().filter(|leaf| leaf.holder != 0);
+        let taken = leased.map(|leaf| leaf.token.id).collect();
+        Ok((Acted { ended: true, taken, ..Acted::default() }, run, end))
     }
 
     async fn time_up(&self, tx: &Transaction<'_>, taken: Taken) -> Result<Acted, Error> {

@@ -1,8 +1,12 @@
 //! Decisions as rows of the hot statement.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::decide::{End, OpenTask};
+use serde_json::{Map, Value};
+
+use crate::decide::{End, OpenTask, WorkflowStatus};
+use crate::definition::{WORKFLOW_PAYLOAD_MAX_BYTES, check_payload};
 use crate::store::{OpenedRow, RunEnd, TokenState};
 
 fn millis(time: Duration) -> i64 {
@@ -31,10 +35,30 @@ pub(crate) fn opened_row(open: OpenTask, source: i64) -> OpenedRow {
 
 /// The end of a run as the tables have it.
 pub(crate) fn run_end(end: End) -> RunEnd {
+    let end = within_limits(end);
     RunEnd {
         status: end.status,
         output: end.output,
         reason: end.reason,
         failed_task: end.failed_task,
+    }
+}
+
+/// A run whose output is too large fails with a clear reason; it does not hang.
+fn within_limits(end: End) -> End {
+    match check_payload("output of the workflow", &end.output, WORKFLOW_PAYLOAD_MAX_BYTES) {
+        Ok(()) => end,
+        Err(fault) => End {
+            status: match end.status {
+                WorkflowStatus::Completed => WorkflowStatus::Failed,
+                other => other,
+            },
+            output: Arc::new(Value::Object(Map::new())),
+            reason: Some(match end.reason {
+                Some(reason) => format!("{reason}; {fault}"),
+                None => fault.to_string(),
+            }),
+            failed_task: end.failed_task,
+        },
     }
 }

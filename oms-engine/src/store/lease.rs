@@ -81,6 +81,19 @@ impl Store {
         rows.iter().map(|row| get(row, 0)).collect()
     }
 
+    /// Hands leased tasks out again after a while.
+    pub(crate) async fn postpone_tasks(
+        &self,
+        db: &impl Executor,
+        ids: &[i64],
+        holder: i64,
+        delay_ms: i64,
+    ) -> Result<(), Error> {
+        let sql = &self.sql.postpone_tasks;
+        self.rows(db, sql, &[&ids, &holder, &delay_ms], "postponing tasks").await?;
+        Ok(())
+    }
+
     /// Out: the tokens taken over, with their rev.
     pub(crate) async fn adopt_tasks(
         &self,

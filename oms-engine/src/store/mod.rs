@@ -153,7 +153,7 @@ statements!(
     overdue_workflows,
     park_outcome,
     pause_tokens,
-    peek_queues,
+    peek_queues, postpone_tasks,
     put_task_definition,
     release_due,
     release_holders,

@@ -14,8 +14,8 @@ pub(crate) struct Heartbeat {
     pub(crate) alive: bool,
     pub(crate) min_engine: i32,
     pub(crate) now: DateTime<Utc>,
-    /// Tokens that the database has leased to this process.
-    pub(crate) leased: Vec<i64>,
+    /// Tokens that the database has leased to this process, each with its holder.
+    pub(crate) leased: Vec<(i64, i64)>,
     pub(crate) others: bool,
     pub(crate) others_hold: bool,
 }
@@ -60,9 +60,9 @@ impl Store {
             alive: get(&row, 0)?,
             min_engine: get(&row, 1)?,
             now: get(&row, 2)?,
-            leased: get(&row, 3)?,
-            others: get(&row, 4)?,
-            others_hold: get(&row, 5)?,
+            leased: get::<Vec<i64>>(&row, 3)?.into_iter().zip(get::<Vec<i64>>(&row, 4)?).collect(),
+            others: get(&row, 5)?,
+            others_hold: get(&row, 6)?,
         })
     }
 

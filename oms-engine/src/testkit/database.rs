@@ -79,6 +79,22 @@ impl TestDatabase {
         Ok(database)
     }
 
+    /// A database with the engine's tables in their default schema.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`create`](Self::create).
+    pub async fn migrated() -> Result<Self, TestkitError> {
+        let schema = crate::config::DEFAULT_SCHEMA;
+        let sql = crate::store::migration_sql(schema).unwrap_or_default();
+        let key = format!("engine {sql}");
+        Self::create(&key, async |client: &Client| client.batch_execute(&sql).await).await
+    }
+
     /// Where to connect.
     #[must_use]
     pub fn url(&self) -> &str {

@@ -1,16 +1,20 @@
 -- heartbeat: $1 session id, $2 holders of this process.
 -- Out: whether the session lives; the oldest engine that may work; the database's time; the ids
--- leased to the holders; whether other sessions are known, and whether one of them holds tasks.
+-- leased to the holders, and to which of them; whether other sessions are known, and whether one of them holds tasks.
 WITH beat AS (
     UPDATE {schema}.sessions SET heartbeat_at = statement_timestamp()
     WHERE id = $1::bigint AND dead_at IS NULL
     RETURNING id
+),
+held AS MATERIALIZED (
+    SELECT id, holder FROM {schema}.open_tasks WHERE holder = ANY ($2::bigint[]) ORDER BY id
 )
 SELECT
     EXISTS (SELECT FROM beat) AS alive,
     (SELECT min_engine FROM {schema}.meta) AS min_engine,
     clock_timestamp() AS now,
-    ARRAY(SELECT id FROM {schema}.open_tasks WHERE holder = ANY ($2::bigint[])) AS leased,
+    coalesce((SELECT array_agg(id) FROM held), '{}') AS leased,
+    coalesce((SELECT array_agg(holder) FROM held), '{}') AS leased_to,
     EXISTS (SELECT FROM {schema}.sessions s WHERE s.id <> $1::bigint) AS others,
     EXISTS (
         SELECT FROM {schema}.holders h

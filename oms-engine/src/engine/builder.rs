@@ -1,0 +1,287 @@
+//! How an engine is made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::runtime::{Builder as RuntimeBuilder, Handle, Runtime};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::waiters::{self, Waiters};
+use super::{Engine, Inner};
+use crate::advance::{Core, Plans};
+use crate::clock::Clock;
+use crate::config::{Config, StartMode};
+use crate::error::Error;
+use crate::maintain::{Shared, run_duties, run_session};
+use crate::queue::{Pump, PumpSettings, Slots, Wakes};
+use crate::store::{Connector, Store};
+use crate::worker::{LocalWorkers, Registry, Task, TransactionalTask, Transactions};
+
+/// Ends of runs that may wait to be told; beyond that whoever waits finds out by polling.
+const ENDED_MAX: usize = 16_384;
+
+/// Makes an [`Engine`]. See [`Engine::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct EngineBuilder {
+    database_url: String,
+    config: Config,
+    registry: Registry,
+    limits: BTreeMap<String, usize>,
+}
+
+impl EngineBuilder {
+    pub(super) fn new(database_url: &str) -> Self {
+        Self {
+            database_url: database_url.to_owned(),
+            config: Config::default(),
+            registry: Registry::default(),
+            limits: BTreeMap::new(),
+        }
+    }
+
+    /// Runs this task here.
+    pub fn task<T: Task>(mut self, task: T) -> Self {
+        self.registry.add(task);
+        self
+    }
+
+    /// Runs this transactional task here.
+    pub fn transactional_task<T: TransactionalTask>(mut self, task: T) -> Self {
+        self.registry.add_transactional(task);
+        self
+    }
+
+    /// How many tasks of this name may run here at once (default: as many as in all).
+    pub fn task_concurrency(mut self, name: &str, limit: usize) -> Self {
+        self.limits.insert(name.to_owned(), limit);
+        self
+    }
+
+    /// How many tasks may run here at once (default 256).
+    pub fn concurrency(mut self, limit: usize) -> Self {
+        self.config.concurrency = limit;
+        self
+    }
+
+    /// The schema of the engine's tables (default `oms_engine`): `[a-z_][a-z0-9_]*`, at most 40.
+    pub fn schema(mut self, schema: &str) -> Self {
+        schema.clone_into(&mut self.config.schema);
+        self
+    }
+
+    /// What this process is called in its session and as `workerId` (default: by process id).
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.config.name);
+        self
+    }
+
+    /// Makes or upgrades the tables when the engine is built. Without it they are checked only.
+    pub fn migrate(mut self) -> Self {
+        self.config.start = StartMode::Migrate;
+        self
+    }
+
+    /// Connections that write steps (default 2): few with large batches beat many.
+    pub fn pumps(mut self, count: usize) -> Self {
+        self.config.pumps = count;
+        self
+    }
+
+    /// Connections for reads, starts in bulk and operators' actions (default 4).
+    pub fn pool_size(mut self, size: usize) -> Self {
+        self.config.pool_size = size;
+        self
+    }
+
+    /// Connections for transactional tasks (default 8): so many run at once.
+    pub fn transactional_pool_size(mut self, size: usize) -> Self {
+        self.config.transactional_pool_size = size;
+        self
+    }
+
+    /// For every statement and connection (default 10 s).
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.config.deadline = deadline;
+        self
+    }
+
+    /// How often it is looked for work that no wake-up told of (default 5 s).
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.config.poll_interval = interval;
+        self
+    }
+
+    /// How often this process says that it lives (default 1 s; half as often when it is alone),
+    /// and after how long a silence it is taken for dead where its lock cannot tell
+    /// (default 10 s).
+    pub fn heartbeat(mut self, interval: Duration, limit: Duration) -> Self {
+        self.config.heartbeat_interval = interval;
+        self.config.heartbeat_limit = limit;
+        self
+    }
+
+    /// Connects, checks or makes the tables, and begins to work. Call it within a tokio runtime:
+    /// tasks run there. The engine's own duties run on threads of its own.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting, [`Error::SchemaVersion`] for tables of another version,
+    /// [`Error::Database`], [`Error::Connection`] or [`Error::Deadline`] when PostgreSQL cannot be
+    /// reached.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves nothing running.
+    pub async fn build(mut self) -> Result<Engine, Error> {
+        self.config.check()?;
+        for (name, limit) in &self.limits {
+            if *limit == 0 || !self.registry.limit(name, *limit) {
+                return Err(Error::Config(format!(
+                    "task_concurrency({name:?}, {limit}): there is no such task here, or 0"
+                )));
+            }
+        }
+        let user = Handle::try_current()
+            .map_err(|_| Error::Config("build() must be called within a tokio runtime".to_owned()))?;
+        let runtime = RuntimeBuilder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("oms-engine")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Config(format!("the engine's threads: {error}")))?;
+        let runtime = OwnRuntime(Some(runtime));
+        let handle = runtime.handle()?;
+        let config = Arc::new(self.config);
+        let connector = Connector::new(&self.database_url, config.deadline)?;
+        let core =
+            Arc::new(Core { store: Store::new(&config.schema, config.deadline)?, plans: Plans::default() });
+        let (task_core, task_connector, mode) = (core.clone(), connector.clone(), config.start);
+        run_on(&handle, async move { prepare(&task_core, &task_connector, mode).await }).await?;
+        let (shared, waiters) = assemble(Parts {
+            config: config.clone(),
+            core,
+            connector: connector.clone(),
+            registry: self.registry,
+            user,
+            runtime: &handle,
+        })?;
+        let pool = connector.pool(config.pool_size)?;
+        let inner = Inner { shared, pool, waiters, runtime, resolved: std::sync::Mutex::default() };
+        Ok(Engine { inner: Arc::new(inner) })
+    }
+}
+
+/// The engine's own threads; they end when it is dropped, also within an async context.
+#[derive(Debug)]
+pub(super) struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    pub(super) fn handle(&self) -> Result<Handle, Error> {
+        self.0.as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Shutdown)
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Runs a future to its end on the engine's threads, also when the caller drops its own.
+pub(super) async fn run_on<T: Send + 'static>(
+    handle: &Handle,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    match handle.spawn(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(Error::Shutdown),
+    }
+}
+
+async fn prepare(core: &Core, connector: &Connector, mode: StartMode) -> Result<(), Error> {
+    let (mut client, _notifications) = connector.connect().await?;
+    tracing::debug!(target = connector.target(), schema = core.store.schema(), "connected");
+    match mode {
+        StartMode::Migrate => core.store.migrate(&mut client).await,
+        StartMode::Check => core.store.check_schema(&mut client).await,
+    }
+}
+
+struct Parts<'a> {
+    config: Arc<Config>,
+    core: Arc<Core>,
+    connector: Connector,
+    registry: Registry,
+    user: Handle,
+    runtime: &'a Handle,
+}
+
+fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
+    let Parts { config, core, connector, registry, user, runtime } = parts;
+    let slots = Slots::new(config.concurrency, registry.queues(config.concurrency));
+    let worker_name: Arc<str> = Arc::from(config.name.as_str());
+    let transactions = Arc::new(Transactions {
+        core: core.clone(),
+        pool: connector.pool(config.transactional_pool_size)?,
+        slots: slots.clone(),
+        worker_name: worker_name.clone(),
+    });
+    let workers = Arc::new(LocalWorkers { registry, runtime: user, transactions });
+    let (session, session_receiver) = watch::channel(None);
+    let (ended, ended_receiver) = mpsc::channel(ENDED_MAX);
+    let wakes = Arc::new(Wakes::default());
+    let clock = Clock::default();
+    let settings = PumpSettings {
+        core: core.clone(),
+        connector: connector.clone(),
+        slots: slots.clone(),
+        wakes: wakes.clone(),
+        workers,
+        session: session_receiver,
+        ended,
+        clock: clock.clone(),
+        worker_name,
+    };
+    let pumps: Vec<Pump> = (0..config.pumps).map(|_| Pump::new(settings.clone())).collect();
+    let wait_pool = connector.pool(1)?;
+    let shared = Shared {
+        config,
+        core,
+        connector,
+        slots,
+        wakes,
+        pumps: pumps.iter().map(Pump::handle).collect(),
+        session: Arc::new(session),
+        others_hold: Arc::new(AtomicBool::new(false)),
+        clock,
+        wait_pool,
+        stop: CancellationToken::new(),
+    };
+    runtime.spawn(run_session(shared.clone()));
+    runtime.spawn(run_duties(shared.clone()));
+    runtime.spawn(slow_poll(shared.clone()));
+    for pump in pumps {
+        runtime.spawn(pump.run());
+    }
+    let waiters = waiters::spawn(runtime, &shared, ended_receiver);
+    Ok((shared, waiters))
+}
+
+/// Looks for work that no wake-up told of.
+async fn slow_poll(shared: Shared) {
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = tokio::time::sleep(shared.config.poll_interval) => {
+                let mut queues = shared.slots.queues();
+                queues.push(crate::queue::DECIDE_QUEUE.to_owned());
+                shared.wakes.wake_all(queues);
+            }
+        }
+    }
+}

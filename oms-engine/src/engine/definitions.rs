@@ -1,0 +1,165 @@
+//! Registering definitions.
+
+use std::collections::BTreeMap;
+
+use deadpool_postgres::GenericClient as _;
+use serde_json::Value;
+
+use super::{Engine, connection};
+use crate::advance::Core;
+use crate::decide::Plan;
+use crate::definition::{TaskDef, WorkflowDef, validate, validate_task_def};
+use crate::error::{Doing as _, Error};
+
+impl Engine {
+    /// Registers task definitions, then workflow definitions, all or none.
+    ///
+    /// A text that is registered already is left as it is. Another text under the same name and
+    /// version takes its place for new runs; runs that go on stay on the one they started with.
+    /// A task definition counts for the workflow definitions that name it from then on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidDefinition`] with every fault of the first definition that has one.
+    pub async fn register(
+        &self,
+        tasks: &[TaskDef],
+        workflows: &[WorkflowDef],
+    ) -> Result<(), Error> {
+        for task in tasks {
+            validate_task_def(task).map_err(|faults| Error::InvalidDefinition { faults })?;
+        }
+        let core = self.inner.shared.core.clone();
+        let pool = self.inner.pool.clone();
+        let (tasks, workflows) = (tasks.to_vec(), workflows.to_vec());
+        let done = self
+            .on_own_threads(async move {
+                let mut client = connection(&pool).await?;
+                let tx = client.transaction().await.doing("registering definitions")?;
+                core.store.lock_definitions(&tx).await?;
+                register_tasks(&core, &tx, &tasks).await?;
+                register_workflows(&core, &tx, workflows).await?;
+                core.commit(tx).await
+            })
+            .await;
+        self.forget_resolved();
+        done
+    }
+
+    /// Registers one workflow definition; see [`register`](Self::register).
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub async fn register_workflow(&self, workflow: &WorkflowDef) -> Result<(), Error> {
+        self.register(&[], std::slice::from_ref(workflow)).await
+    }
+
+    /// Registers one task definition; see [`register`](Self::register).
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub async fn register_task(&self, task: &TaskDef) -> Result<(), Error> {
+        self.register(std::slice::from_ref(task), &[]).await
+    }
+
+    /// The current workflow definitions, by name and version.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn workflow_definitions(&self) -> Result<Vec<WorkflowDef>, Error> {
+        let core = self.inner.shared.core.clone();
+        let pool = self.inner.pool.clone();
+        self.on_own_threads(async move {
+            let client = connection(&pool).await?;
+            let rows = core.store.list_definitions(&*client).await?;
+            rows.into_iter().map(|row| read(row.definition)).collect()
+        })
+        .await
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Error> {
+    serde_json::from_value(value).map_err(|error| Error::Invariant {
+        workflow_id: None,
+        what: format!("a definition in the tables cannot be read: {error}"),
+    })
+}
+
+fn write(value: &impl serde::Serialize) -> Result<Value, Error> {
+    serde_json::to_value(value)
+        .map_err(|error| Error::invalid("definition", format!("cannot be written: {error}")))
+}
+
+async fn task_definitions(
+    core: &Core,
+    tx: &deadpool_postgres::Transaction<'_>,
+) -> Result<BTreeMap<String, TaskDef>, Error> {
+    let rows = core.store.list_task_definitions(tx).await?;
+    rows.into_iter().map(|(name, value)| Ok((name, read(value)?))).collect()
+}
+
+async fn register_tasks(
+    core: &Core,
+    tx: &deadpool_postgres::Transaction<'_>,
+    tasks: &[TaskDef],
+) -> Result<(), Error> {
+    let mut changed = Vec::new();
+    for task in tasks {
+        if core.store.put_task_definition(tx, &task.name, &write(task)?).await? {
+            changed.push(task.name.as_str());
+        }
+    }
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let all = task_definitions(core, tx).await?;
+    for row in core.store.list_definitions(tx).await? {
+        let def: WorkflowDef = read(row.definition.clone())?;
+        if named(&def, &all).keys().any(|name| changed.contains(&name.as_str())) {
+            put(core, tx, &def, &all).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn register_workflows(
+    core: &Core,
+    tx: &deadpool_postgres::Transaction<'_>,
+    workflows: Vec<WorkflowDef>,
+) -> Result<(), Error> {
+    let all = task_definitions(core, tx).await?;
+    for def in workflows {
+        validate(&def, &all).map_err(|faults| Error::InvalidDefinition { faults })?;
+        put(core, tx, &def, &all).await?;
+    }
+    Ok(())
+}
+
+/// The registered task definitions that a workflow definition names.
+fn named(def: &WorkflowDef, all: &BTreeMap<String, TaskDef>) -> BTreeMap<String, TaskDef> {
+    def.tasks
+        .iter()
+        .filter_map(|task| all.get(&task.name).map(|d| (task.name.clone(), d.clone())))
+        .collect()
+}
+
+/// Makes a new row current, unless the current one says the same.
+async fn put(
+    core: &Core,
+    tx: &deadpool_postgres::Transaction<'_>,
+    def: &WorkflowDef,
+    all: &BTreeMap<String, TaskDef>,
+) -> Result<(), Error> {
+    let task_defs = named(def, all);
+    Plan::compile(0, def.clone(), &task_defs)
+        .map_err(|faults| Error::InvalidDefinition { faults })?;
+    let (definition, task_definitions) = (write(def)?, write(&task_defs)?);
+    let current = core.store.find_definition(tx, &def.name, Some(def.version)).await?;
+    let same = current.is_some_and(|row| {
+        row.definition == definition && row.task_definitions == task_definitions
+    });
+    if !same {
+        let key = (def.name.as_str(), def.version);
+        core.store.replace_definition(tx, key, &definition, &task_definitions).await?;
+    }
+    Ok(())
+}

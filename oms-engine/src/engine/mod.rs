@@ -1,0 +1,121 @@
+//! The engine as users hold it.
+
+mod builder;
+mod definitions;
+mod operate;
+mod query;
+mod start;
+mod waiters;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+pub use builder::EngineBuilder;
+pub use operate::RestartOptions;
+pub use query::{ListRequest, Page, TaskLogLine, WorkflowSummary};
+pub use start::{StartRequest, Started};
+
+use crate::advance::Resolved;
+use crate::error::{Doing as _, Error};
+use crate::maintain::Shared;
+use crate::queue::PumpMessage;
+use crate::store::Pool;
+
+/// A running engine. Cheap to clone; the last clone that is dropped stops it.
+///
+/// A dropped engine gives nothing back: other processes take its tasks over within two seconds.
+/// [`shutdown`](Self::shutdown) gives them back at once.
+///
+/// # Cancel safety
+/// What a method has begun runs to its end on the engine's threads, also when its future is
+/// dropped; nothing is left half done.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Shared,
+    pool: Pool,
+    waiters: waiters::Waiters,
+    resolved: Mutex<HashMap<(String, Option<i32>), Resolved>>,
+    // Last: the threads outlive what runs on them.
+    runtime: builder::OwnRuntime,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+impl Engine {
+    /// Begins to make an engine on the database of this URL (`postgres://…`, or `key=value`
+    /// pairs). `sslmode=require` asks for TLS with a verified certificate.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), oms_engine::Error> {
+    /// use oms_engine::Engine;
+    ///
+    /// let engine = Engine::builder("postgres://localhost/shop").migrate().build().await?;
+    /// engine.shutdown(std::time::Duration::from_secs(10)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(database_url: &str) -> EngineBuilder {
+        EngineBuilder::new(database_url)
+    }
+
+    /// Stops: takes no more tasks, waits up to `grace` for those that run, cancels the rest, and
+    /// gives every lease back at once. Calls on this engine then fail with [`Error::Shutdown`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it goes on by itself.
+    pub async fn shutdown(&self, grace: Duration) {
+        let shared = self.inner.shared.clone();
+        let work = async move {
+            shared.slots.close();
+            let mut ends = Vec::new();
+            for pump in &shared.pumps {
+                let (done, end) = oneshot::channel();
+                pump.tell(PumpMessage::Stop { grace, done }).await;
+                ends.push(end);
+            }
+            for end in ends {
+                // An error is a pump that had ended already.
+                let after = grace + shared.config.deadline;
+                if tokio::time::timeout(after, end).await.is_err() {
+                    tracing::warn!("a pump did not stop in time; its tasks will be rescued");
+                }
+            }
+            shared.stop.cancel();
+            Ok(())
+        };
+        if let Err(error) = self.on_own_threads(work).await {
+            tracing::debug!(%error, "the engine was stopped already");
+        }
+    }
+
+    /// Runs to the end on the engine's threads, whatever becomes of the caller.
+    async fn on_own_threads<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        if self.inner.shared.stop.is_cancelled() {
+            return Err(Error::Shutdown);
+        }
+        builder::run_on(&self.inner.runtime.handle()?, work).await
+    }
+
+    fn forget_resolved(&self) {
+        self.inner.resolved.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+async fn connection(pool: &Pool) -> Result<deadpool_postgres::Client, Error> {
+    pool.get().await.doing("getting a connection")
+}

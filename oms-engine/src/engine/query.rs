@@ -1,0 +1,213 @@
+//! Reading runs, and waiting for them.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio_postgres::IsolationLevel;
+
+use super::{Engine, connection};
+use crate::advance::Execution;
+use crate::decide::WorkflowStatus;
+use crate::error::{Doing as _, Error};
+use crate::ids::{TaskId, WorkflowId};
+use crate::store::{ListFilter, ListedRow};
+
+/// The largest page of a list.
+const PAGE_MAX: usize = 1_000;
+
+/// Which runs to list: all that fit every field that is set, newest first.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ListRequest {
+    /// Of this definition.
+    pub name: Option<String>,
+    /// In one of these statuses; empty for any.
+    pub statuses: Vec<WorkflowStatus>,
+    /// With this correlation id.
+    pub correlation_id: Option<String>,
+    /// Created at or after this time.
+    pub created_from: Option<DateTime<Utc>>,
+    /// Created before this time.
+    pub created_before: Option<DateTime<Utc>>,
+    /// Where the page before ended ([`Page::next`]).
+    pub after: Option<WorkflowId>,
+    /// Runs of a page; 1 to 1,000, 100 when 0.
+    pub size: usize,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Page {
+    /// The runs, newest first.
+    pub results: Vec<WorkflowSummary>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<WorkflowId>,
+}
+
+/// A run in a list. Names are those of Conductor's `WorkflowSummary`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct WorkflowSummary {
+    /// Its id.
+    pub workflow_id: WorkflowId,
+    /// The definition's name.
+    pub workflow_type: String,
+    /// The definition's version.
+    pub version: i32,
+    /// Where it stands.
+    pub status: WorkflowStatus,
+    /// 0 to 99.
+    pub priority: i16,
+    /// The caller's name for what it belongs to.
+    pub correlation_id: Option<String>,
+    /// The key it was started under.
+    pub idempotency_key: Option<String>,
+    /// When it was started.
+    pub start_time: DateTime<Utc>,
+    /// When it ended.
+    pub end_time: Option<DateTime<Utc>>,
+    /// Why it did not complete.
+    pub reason_for_incompletion: Option<String>,
+}
+
+impl From<ListedRow> for WorkflowSummary {
+    fn from(row: ListedRow) -> Self {
+        Self {
+            workflow_id: row.id,
+            workflow_type: row.name,
+            version: row.version,
+            status: row.status,
+            priority: row.priority,
+            correlation_id: row.correlation_id,
+            idempotency_key: row.idempotency_key,
+            start_time: row.created_at,
+            end_time: row.ended_at,
+            reason_for_incompletion: row.reason,
+        }
+    }
+}
+
+/// A line that a task logged.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct TaskLogLine {
+    /// The line.
+    pub log: String,
+    /// When it was stored.
+    #[serde(with = "chrono::serde::ts_milliseconds")]
+    pub created_time: DateTime<Utc>,
+}
+
+impl Engine {
+    /// A run with all its tasks, ended and open, as of one moment.
+    ///
+    /// # Errors
+    /// [`Error::WorkflowNotFound`].
+    pub async fn get(&self, id: WorkflowId) -> Result<Execution, Error> {
+        let core = self.inner.shared.core.clone();
+        let pool = self.inner.pool.clone();
+        self.on_own_threads(async move {
+            let mut client = connection(&pool).await?;
+            let tx = client
+                .build_transaction()
+                .isolation_level(IsolationLevel::RepeatableRead)
+                .read_only(true)
+                .start()
+                .await
+                .doing("reading a workflow")?;
+            core.load_execution(&tx, id).await
+        })
+        .await
+    }
+
+    /// Waits until a run has ended, however it ended, and gives it. There is no time limit:
+    /// put one around it.
+    ///
+    /// # Errors
+    /// [`Error::WorkflowNotFound`], [`Error::Shutdown`].
+    ///
+    /// # Cancel safety
+    /// Safe to drop and to repeat.
+    pub async fn wait(&self, id: WorkflowId) -> Result<Execution, Error> {
+        loop {
+            let (sender, ended) = oneshot::channel();
+            self.inner.waiters.send((id, sender)).await.map_err(|_| Error::Shutdown)?;
+            let execution = self.get(id).await?;
+            if execution.status.is_terminal() {
+                return Ok(execution);
+            }
+            ended.await.map_err(|_| Error::Shutdown)?;
+        }
+    }
+
+    /// Waits until a run has ended and gives its output.
+    ///
+    /// # Errors
+    /// [`Error::WorkflowFailed`] when it did not complete; as [`wait`](Self::wait).
+    pub async fn result(&self, id: WorkflowId) -> Result<serde_json::Value, Error> {
+        let execution = self.wait(id).await?;
+        if execution.status == WorkflowStatus::Completed {
+            return Ok(execution.output);
+        }
+        Err(Error::WorkflowFailed {
+            workflow_id: id,
+            status: execution.status.as_str(),
+            reason: execution.reason_for_incompletion.unwrap_or_default(),
+        })
+    }
+
+    /// A page of runs, newest first.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for a page that is too large.
+    pub async fn list(&self, request: &ListRequest) -> Result<Page, Error> {
+        let size = if request.size == 0 { 100 } else { request.size };
+        if size > PAGE_MAX {
+            return Err(Error::invalid("size", format!("{size} is more than {PAGE_MAX}")));
+        }
+        let filter = ListFilter {
+            name: request.name.clone(),
+            statuses: (!request.statuses.is_empty()).then(|| request.statuses.clone()),
+            correlation_id: request.correlation_id.clone(),
+            created_from: request.created_from,
+            created_before: request.created_before,
+            below: request.after,
+            limit: i64::try_from(size).unwrap_or(i64::MAX) + 1,
+        };
+        let core = self.inner.shared.core.clone();
+        let pool = self.inner.pool.clone();
+        let mut rows = self
+            .on_own_threads(async move {
+                let client = connection(&pool).await?;
+                core.store.list_workflows(&*client, &filter).await
+            })
+            .await?;
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let next = if more { rows.last().map(|row| row.id) } else { None };
+        Ok(Page { results: rows.into_iter().map(Into::into).collect(), next })
+    }
+
+    /// The lines that an attempt logged, oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn task_log(&self, task_id: &TaskId) -> Result<Vec<TaskLogLine>, Error> {
+        let core = self.inner.shared.core.clone();
+        let pool = self.inner.pool.clone();
+        let task_id = task_id.clone();
+        let lines = self
+            .on_own_threads(async move {
+                let client = connection(&pool).await?;
+                core.store.load_logs(&*client, &task_id).await
+            })
+            .await?;
+        Ok(lines
+            .into_iter()
+            .map(|(log, created_time)| TaskLogLine { log, created_time })
+            .collect())
+    }
+}

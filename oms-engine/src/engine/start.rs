@@ -1,0 +1,314 @@
+//! Starting workflows: one, many, and inside the caller's transaction.
+
+use std::sync::PoisonError;
+
+use deadpool_postgres::GenericClient as _;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio::sync::oneshot;
+use tokio_postgres::Transaction;
+
+use super::{Engine, connection};
+use crate::advance::{Core, NewRun, Resolved, resolve};
+use crate::definition::KEY_MAX_BYTES;
+use crate::error::{Doing as _, Error};
+use crate::ids::WorkflowId;
+use crate::queue::{StartReply, StartRequestItem};
+use crate::store::{Executor, StartRow};
+
+/// Starts of one statement.
+const CHUNK: usize = 1_000;
+/// How often a definition is looked up again that changed while a start was under way.
+const RESOLVES_MAX: usize = 5;
+
+/// What to start. Names and meanings are those of Conductor's `StartWorkflowRequest`.
+///
+/// ```
+/// use oms_engine::StartRequest;
+/// use serde_json::json;
+///
+/// let request = StartRequest::new("order").input(json!({"sku": "A1"})).idempotency_key("order-17");
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct StartRequest {
+    name: String,
+    version: Option<i32>,
+    input: Result<Map<String, Value>, String>,
+    correlation_id: Option<String>,
+    idempotency_key: Option<String>,
+    priority: i32,
+}
+
+impl StartRequest {
+    /// Starts the latest version of a definition with an empty input.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            version: None,
+            input: Ok(Map::new()),
+            correlation_id: None,
+            idempotency_key: None,
+            priority: 0,
+        }
+    }
+
+    /// Starts this version.
+    pub const fn version(mut self, version: i32) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// The workflow's input: anything that is a JSON object. What is none is refused by `start`.
+    pub fn input(mut self, input: impl Serialize) -> Self {
+        self.input = match serde_json::to_value(input) {
+            Ok(Value::Object(map)) => Ok(map),
+            Ok(Value::Null) => Ok(Map::new()),
+            Ok(_) => Err("is no JSON object".to_owned()),
+            Err(error) => Err(format!("cannot be written as JSON: {error}")),
+        };
+        self
+    }
+
+    /// The caller's name for what the run belongs to; at most 255 bytes.
+    pub fn correlation_id(mut self, id: impl Into<String>) -> Self {
+        self.correlation_id = Some(id.into());
+        self
+    }
+
+    /// The run is started once under this key and the definition's name: a repeat gives the first
+    /// one. 1 to 255 bytes.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// 0 (the default) to 99; more urgent first.
+    pub const fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    fn check(self) -> Result<(String, Option<i32>, NewRun), Error> {
+        let input = self.input.map_err(|reason| Error::invalid("input", reason))?;
+        check_key("correlation id", self.correlation_id.as_deref())?;
+        check_key("idempotency key", self.idempotency_key.as_deref())?;
+        let priority = i16::try_from(self.priority).ok().filter(|p| (0..=99).contains(p));
+        let Some(priority) = priority else {
+            let reason = format!("{} is not within 0 to 99", self.priority);
+            return Err(Error::invalid("priority", reason));
+        };
+        let new = NewRun {
+            id: None,
+            input,
+            correlation_id: self.correlation_id,
+            idempotency_key: self.idempotency_key,
+            priority,
+        };
+        Ok((self.name, self.version, new))
+    }
+}
+
+fn check_key(what: &str, key: Option<&str>) -> Result<(), Error> {
+    match key {
+        Some("") => Err(Error::invalid(what, "is empty")),
+        Some(key) if key.len() > KEY_MAX_BYTES => {
+            Err(Error::invalid(what, format!("has {} bytes, at most {KEY_MAX_BYTES}", key.len())))
+        }
+        Some(key) if key.contains('\0') => Err(Error::invalid(what, "has a NUL character")),
+        _ => Ok(()),
+    }
+}
+
+/// A run that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Started {
+    /// Its id.
+    pub id: WorkflowId,
+    /// Whether an earlier call with the same idempotency key had started it.
+    pub existed: bool,
+}
+
+impl Engine {
+    /// Starts a workflow. When it returns, the run is durable.
+    ///
+    /// # Errors
+    /// [`Error::DefinitionNotFound`], [`Error::InvalidInput`], [`Error::IdempotencyConflict`].
+    /// After [`Error::Deadline`] the run may have been started: repeat with the same idempotency
+    /// key to find out.
+    ///
+    /// # Cancel safety
+    /// Dropped, the run may start or not.
+    pub async fn start(&self, request: StartRequest) -> Result<Started, Error> {
+        let (name, version, new) = request.check()?;
+        let engine = self.clone();
+        self.on_own_threads(async move {
+            let after = engine.inner.shared.config.deadline * 3;
+            match tokio::time::timeout(after, engine.start_now(&name, version, new)).await {
+                Ok(done) => done,
+                Err(_) => Err(Error::Deadline { doing: "starting a workflow", after }),
+            }
+        })
+        .await
+    }
+
+    async fn start_now(
+        &self,
+        name: &str,
+        version: Option<i32>,
+        mut new: NewRun,
+    ) -> Result<Started, Error> {
+        // The same id in every try: a repeat finds what the first one did.
+        let id = WorkflowId::new();
+        new.id = Some(id);
+        for _ in 0..RESOLVES_MAX {
+            let resolved = self.resolved(name, version).await?;
+            let (row, run, input) = resolved.begin(new.clone())?;
+            let (reply, answer) = oneshot::channel();
+            let item = StartRequestItem { row, run, input, reply };
+            let pumps = &self.inner.shared.pumps;
+            let index = usize::try_from(id.as_uuid().as_u128() % pumps.len().max(1) as u128);
+            let Some(pump) = pumps.get(index.unwrap_or(0)) else { return Err(Error::Shutdown) };
+            pump.starts.send(item).await.map_err(|_| Error::Shutdown)?;
+            match answer.await.map_err(|_| Error::Shutdown)? {
+                StartReply::Started => return Ok(Started { id, existed: false }),
+                StartReply::Found { id, same_input: true } => {
+                    return Ok(Started { id, existed: true });
+                }
+                StartReply::Found { id: first, same_input: false } => {
+                    let key = new.idempotency_key.unwrap_or_default();
+                    return Err(Error::IdempotencyConflict { name: name.to_owned(), key, first });
+                }
+                StartReply::Failed(error) => return Err(error),
+                StartReply::Stale => self.forget_resolved(),
+            }
+        }
+        Err(changes(name, version))
+    }
+
+    /// Starts a workflow inside the caller's transaction: the run is there if and when the
+    /// transaction commits, and other processes are woken by the same commit.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start). After a database error the transaction is of no more use.
+    ///
+    /// # Cancel safety
+    /// Dropped, roll the transaction back.
+    pub async fn start_in(
+        &self,
+        tx: &Transaction<'_>,
+        request: StartRequest,
+    ) -> Result<Started, Error> {
+        let (name, version, new) = request.check()?;
+        let core = &self.inner.shared.core;
+        let resolved = resolve(core, tx, &name, version).await?;
+        let (row, _, _) = resolved.begin(new)?;
+        let mut started = start_rows(core, tx, &[&row]).await?;
+        core.store.notify(tx, &row.first.queue).await?;
+        started.pop().ok_or_else(|| changes(&name, version))
+    }
+
+    /// Starts many workflows, all or none, in one transaction. Out: in the order of the requests.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), of the first request that has one.
+    pub async fn start_many(&self, requests: Vec<StartRequest>) -> Result<Vec<Started>, Error> {
+        let checked = requests.into_iter().map(StartRequest::check).collect::<Result<Vec<_>, _>>()?;
+        let engine = self.clone();
+        self.on_own_threads(async move { engine.start_all(checked).await }).await
+    }
+
+    async fn start_all(
+        &self,
+        checked: Vec<(String, Option<i32>, NewRun)>,
+    ) -> Result<Vec<Started>, Error> {
+        let mut rows = Vec::with_capacity(checked.len());
+        self.forget_resolved();
+        for (name, version, new) in checked {
+            rows.push(self.resolved(&name, version).await?.begin(new)?.0);
+        }
+        let core = &self.inner.shared.core;
+        let mut client = connection(&self.inner.pool).await?;
+        let tx = client.transaction().await.doing("starting workflows")?;
+        // Sorted by key over all chunks, so that two such calls wait for each other in one order.
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by(|a, b| {
+            let key = |i: &usize| rows.get(*i).map(|r| (&r.name, &r.idempotency_key));
+            key(a).cmp(&key(b))
+        });
+        let mut started = vec![None; rows.len()];
+        for chunk in order.chunks(CHUNK) {
+            let part: Vec<&StartRow> = chunk.iter().filter_map(|i| rows.get(*i)).collect();
+            for (index, done) in chunk.iter().zip(start_rows(core, &tx, &part).await?) {
+                if let Some(place) = started.get_mut(*index) {
+                    *place = Some(done);
+                }
+            }
+        }
+        core.commit(tx).await?;
+        let mut queues: Vec<&str> = rows.iter().map(|row| row.first.queue.as_str()).collect();
+        queues.sort_unstable();
+        queues.dedup();
+        for queue in queues {
+            self.inner.shared.wakes.wake(queue);
+            self.inner.shared.wakes.tell_others(queue);
+        }
+        self.inner.shared.wakes.due_in(std::time::Duration::ZERO);
+        started.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| Error::Invariant {
+            workflow_id: None,
+            what: "a start without an answer".to_owned(),
+        })
+    }
+
+    async fn resolved(&self, name: &str, version: Option<i32>) -> Result<Resolved, Error> {
+        let key = (name.to_owned(), version);
+        let known = self.inner.resolved.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let client = connection(&self.inner.pool).await?;
+        let resolved = resolve(&self.inner.shared.core, &*client, name, version).await?;
+        self.inner
+            .resolved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, resolved.clone());
+        Ok(resolved)
+    }
+}
+
+/// Starts rows on a connection that is not a pump's: their first tasks are ready, not leased.
+async fn start_rows(
+    core: &Core,
+    db: &impl Executor,
+    rows: &[&StartRow],
+) -> Result<Vec<Started>, Error> {
+    let done = core.store.start_workflows(db, rows, None).await?;
+    let new: std::collections::BTreeSet<WorkflowId> = done.started.into_iter().collect();
+    let met: Vec<&StartRow> = rows.iter().filter(|row| !new.contains(&row.id)).copied().collect();
+    let found =
+        if met.is_empty() { Vec::new() } else { core.store.find_started(db, &met).await? };
+    rows.iter()
+        .map(|row| {
+            if new.contains(&row.id) {
+                return Ok(Started { id: row.id, existed: false });
+            }
+            let Some(found) = found.iter().find(|found| found.asked == row.id) else {
+                return Err(changes(&row.name, None));
+            };
+            if found.same_input {
+                return Ok(Started { id: found.found, existed: true });
+            }
+            Err(Error::IdempotencyConflict {
+                name: row.name.to_string(),
+                key: row.idempotency_key.clone().unwrap_or_default(),
+                first: found.found,
+            })
+        })
+        .collect()
+}
+
+fn changes(name: &str, version: Option<i32>) -> Error {
+    Error::DefinitionChanged { name: name.to_owned(), version }
+}

@@ -1,0 +1,167 @@
+//! Timers, wake-ups for other processes, rescue: on a connection of their own.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use deadpool_postgres::ClientWrapper;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::Shared;
+use super::rescue::Rescuer;
+use crate::advance::{Action, Happened, OneStep, Operation};
+use crate::error::Error;
+use crate::queue::{DECIDE_QUEUE, PumpMessage};
+
+/// Due tasks and time-outs that one look takes at most.
+const DUE_MAX: i64 = 1_000;
+/// Other processes hear of a queue at most once in this time, and once more at its end.
+const NOTIFY_INTERVAL: Duration = Duration::from_millis(20);
+/// How often the other sessions are looked at while one of them holds tasks.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How often dead sessions are forgotten.
+const FORGET_INTERVAL: Duration = Duration::from_secs(300);
+const CONNECT_RETRY: Duration = Duration::from_millis(100);
+
+/// Lives until the engine stops.
+pub(crate) async fn run_duties(shared: Shared) {
+    let stop = shared.stop.clone();
+    let work = async {
+        loop {
+            let error = match shared.connector.connect().await {
+                Ok((client, notifications)) => duties(&shared, client, notifications).await,
+                Err(error) => error,
+            };
+            tracing::warn!(%error, "timers and rescue pause");
+            sleep(CONNECT_RETRY).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// Works until the connection is lost.
+async fn duties(
+    shared: &Shared,
+    mut client: ClientWrapper,
+    _notifications: mpsc::Receiver<String>,
+) -> Error {
+    let mut rescuer = Rescuer::default();
+    let mut told: HashMap<String, Instant> = HashMap::new();
+    let mut next_look = Instant::now();
+    let mut next_forget = Instant::now() + FORGET_INTERVAL;
+    let mut next_due = Duration::ZERO;
+    loop {
+        let done = tokio::select! {
+            queues = shared.wakes.to_tell() => {
+                tell(shared, &client, queues, &mut told).await
+            }
+            () = shared.wakes.due(next_due) => match due(shared, &mut client).await {
+                Ok(next) => {
+                    next_due = next;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+            () = tokio::time::sleep_until(next_look) => {
+                next_look = Instant::now() + LOOK_INTERVAL;
+                let session = *shared.session.borrow();
+                if shared.others_hold.load(Ordering::Acquire) {
+                    rescuer.look(shared, &client, session).await
+                } else {
+                    Ok(())
+                }
+            }
+            () = tokio::time::sleep_until(next_forget) => {
+                next_forget = Instant::now() + FORGET_INTERVAL;
+                shared.core.store.forget_sessions(&client).await
+            }
+        };
+        if let Err(error) = done {
+            return error;
+        }
+    }
+}
+
+/// Tells other processes of queues; one that was told lately is told again a little later.
+async fn tell(
+    shared: &Shared,
+    client: &ClientWrapper,
+    queues: std::collections::BTreeSet<String>,
+    told: &mut HashMap<String, Instant>,
+) -> Result<(), Error> {
+    let now = Instant::now();
+    told.retain(|_, at| now - *at < NOTIFY_INTERVAL);
+    for queue in queues {
+        if told.contains_key(&queue) {
+            let wakes = shared.wakes.clone();
+            tokio::spawn(async move {
+                sleep(NOTIFY_INTERVAL).await;
+                wakes.tell_others(&queue);
+            });
+        } else {
+            shared.core.store.notify(client, &queue).await?;
+            told.insert(queue, now);
+        }
+    }
+    Ok(())
+}
+
+/// Does what is due. Out: how long nothing more will be.
+async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Error> {
+    let store = &shared.core.store;
+    let mut queues = store.release_due(client, DUE_MAX).await?;
+    let timed_out = store.timed_out(client, DUE_MAX).await?;
+    for due in timed_out {
+        let step = OneStep {
+            token_id: due.token.id,
+            holder: due.holder,
+            worker: None,
+            happened: Happened::TimeUp,
+        };
+        match shared.core.act(client, &Action::Step(&step)).await {
+            Ok(acted) if acted.lost => {}
+            Ok(acted) => {
+                queues.extend(acted.ready);
+                tracing::info!(
+                    workflow_id = %due.token.workflow_id,
+                    task = due.token.reference_name,
+                    "a task's time was up"
+                );
+                for pump in &shared.pumps {
+                    pump.tell(PumpMessage::Taken(acted.taken.clone())).await;
+                }
+            }
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => tracing::error!(%error, token = due.token.id, "a time-out failed"),
+        }
+    }
+    for (id, _) in store.overdue_workflows(client, DUE_MAX).await? {
+        match shared.core.act(client, &Action::Operate(id, &Operation::TimeUp)).await {
+            Ok(acted) => {
+                queues.extend(acted.ready);
+                for pump in &shared.pumps {
+                    pump.tell(PumpMessage::Taken(acted.taken.clone())).await;
+                }
+            }
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => tracing::error!(%error, workflow_id = %id, "a workflow time-out failed"),
+        }
+    }
+    queues.sort_unstable();
+    queues.dedup();
+    for queue in queues {
+        let here = queue == DECIDE_QUEUE || shared.slots.serves(&queue);
+        if here {
+            shared.wakes.wake(&queue);
+        }
+        if !here || shared.slots.free() == 0 {
+            shared.wakes.tell_others(&queue);
+        }
+    }
+    let next = store.next_due(client).await?.unwrap_or(shared.config.poll_interval);
+    Ok(next.clamp(Duration::from_millis(1), shared.config.poll_interval))
+}

@@ -1,0 +1,104 @@
+//! Rescue: tasks of a dead session go back to their queues.
+//!
+//! A free lock is a suspicion. It becomes a death after two looks half a second apart with no
+//! heartbeat between them, if the server was not restarted since that heartbeat: a restart frees
+//! all locks at once, and then the heartbeat alone decides. So it does for a session that has
+//! its lock and is silent: a stopped process, or a host that TCP has not given up yet.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::ClientWrapper;
+use tokio::time::Instant;
+
+use super::Shared;
+use crate::error::Error;
+use crate::queue::SessionId;
+use crate::store::SessionLook;
+
+/// A lock must have been free for so long.
+const SUSPICION: Duration = Duration::from_millis(500);
+
+/// What earlier looks saw.
+#[derive(Debug, Default)]
+pub(super) struct Rescuer {
+    suspects: HashMap<i64, (Instant, DateTime<Utc>)>,
+    own: Option<(i64, Instant)>,
+}
+
+impl Rescuer {
+    /// Looks at the other sessions once, and rescues what the dead hold.
+    pub(super) async fn look(
+        &mut self,
+        shared: &Shared,
+        client: &ClientWrapper,
+        session: SessionId,
+    ) -> Result<(), Error> {
+        let Some(own) = session else { return Ok(()) };
+        let since = match self.own {
+            Some((id, since)) if id == own => since,
+            _ => {
+                self.own = Some((own, Instant::now()));
+                return Ok(());
+            }
+        };
+        let looks = shared.core.store.look_at_sessions(client, own).await?;
+        self.suspects.retain(|id, _| looks.iter().any(|look| look.id == *id));
+        for look in looks {
+            if self.is_dead(&look, shared.config.heartbeat_limit, since) {
+                self.rescue(shared, client, &look).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_dead(&mut self, look: &SessionLook, limit: Duration, own_since: Instant) -> bool {
+        if look.dead {
+            return look.holds;
+        }
+        let silent = i64::try_from(limit.as_millis()).is_ok_and(|limit| look.age_ms > limit);
+        if silent {
+            return true;
+        }
+        if look.locked || look.server_started > look.heartbeat_at {
+            self.suspects.remove(&look.id);
+            return false;
+        }
+        let now = Instant::now();
+        let (seen, heartbeat) = *self.suspects.entry(look.id).or_insert((now, look.heartbeat_at));
+        if heartbeat != look.heartbeat_at {
+            self.suspects.insert(look.id, (now, look.heartbeat_at));
+            return false;
+        }
+        now - seen >= SUSPICION && now - own_since >= SUSPICION
+    }
+
+    async fn rescue(
+        &mut self,
+        shared: &Shared,
+        client: &ClientWrapper,
+        look: &SessionLook,
+    ) -> Result<(), Error> {
+        let store = &shared.core.store;
+        let Some(holders) = store.bury_session(client, look).await? else {
+            // It has sent a heartbeat meanwhile: it lives.
+            self.suspects.remove(&look.id);
+            return Ok(());
+        };
+        let queues = store.release_holders(client, &holders).await?;
+        if !queues.is_empty() {
+            tracing::warn!(session = look.id, tasks = queues.len(), "rescued tasks of a dead session");
+        }
+        for queue in queues {
+            if shared.slots.serves(&queue) || queue == crate::queue::DECIDE_QUEUE {
+                shared.wakes.wake(&queue);
+            } else {
+                shared.wakes.tell_others(&queue);
+            }
+        }
+        // The dead one's timers are everybody's.
+        shared.wakes.due_in(Duration::ZERO);
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! The session: a row with a heartbeat, and an advisory lock on a connection of its own.
+//!
+//! The same connection listens for wake-ups. When it is lost the lock is taken again before
+//! anything else; an owner that cannot within the heartbeat limit gives its leases up.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use deadpool_postgres::ClientWrapper;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Shared;
+use crate::config::ENGINE_VERSION;
+use crate::error::{Doing as _, Error};
+use crate::queue::PumpMessage;
+
+/// Between tries to get the lock back from an old connection.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+/// Between tries to reach the server.
+const CONNECT_RETRY: Duration = Duration::from_millis(100);
+
+/// Lives until the engine stops.
+pub(crate) async fn run_session(shared: Shared) {
+    let mut last_beat = Instant::now();
+    let mut session = None;
+    while !shared.stop.is_cancelled() {
+        let limit = last_beat + shared.config.heartbeat_limit;
+        let joined = tokio::select! {
+            () = shared.stop.cancelled() => break,
+            joined = timeout_at(limit, join(&shared, session)) => joined,
+        };
+        let Ok((client, notifications, id)) = joined else {
+            if session.take().is_some() {
+                tracing::error!("the session's lock could not be had in time; leases are given up");
+            }
+            shared.session.send_replace(None);
+            last_beat = Instant::now();
+            continue;
+        };
+        if session != Some(id) {
+            tracing::info!(session = id, "session opened");
+            session = Some(id);
+            shared.session.send_replace(Some(id));
+        }
+        last_beat = Instant::now();
+        match beat(&shared, &client, notifications, id, &mut last_beat).await {
+            Ok(Beat::Stopped) => {
+                if let Err(error) = shared.core.store.close_session(&client, id).await {
+                    tracing::warn!(%error, "the session could not be closed; it will be buried");
+                }
+                return;
+            }
+            Ok(Beat::Dead) => {
+                tracing::error!(session = id, "this session was taken for dead; leases are lost");
+                session = None;
+                shared.session.send_replace(None);
+            }
+            Err(error) => tracing::warn!(%error, "the session's connection is lost"),
+        }
+    }
+}
+
+/// Connects, and takes the lock of the session, or of a new one.
+async fn join(
+    shared: &Shared,
+    session: Option<i64>,
+) -> (ClientWrapper, mpsc::Receiver<String>, i64) {
+    loop {
+        match try_join(shared, session).await {
+            Ok(joined) => return joined,
+            Err(error) => {
+                tracing::warn!(%error, "no session yet");
+                sleep(CONNECT_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn try_join(
+    shared: &Shared,
+    session: Option<i64>,
+) -> Result<(ClientWrapper, mpsc::Receiver<String>, i64), Error> {
+    let store = &shared.core.store;
+    let (client, notifications) = shared.connector.connect().await?;
+    let id = match session {
+        Some(id) => id,
+        None => store.open_session(&client, &shared.config.name, ENGINE_VERSION).await?,
+    };
+    while !store.lock_session(&client, id).await? {
+        sleep(LOCK_RETRY).await;
+    }
+    client
+        .batch_execute(&format!("LISTEN \"{}\"", store.channel()))
+        .await
+        .doing("listening for wake-ups")?;
+    // A new engine is known at once to those that are there.
+    store.notify(&client, "").await?;
+    Ok((client, notifications, id))
+}
+
+enum Beat {
+    Stopped,
+    Dead,
+}
+
+/// Heartbeats, and passes wake-ups on, until the connection is lost.
+async fn beat(
+    shared: &Shared,
+    client: &ClientWrapper,
+    mut notifications: mpsc::Receiver<String>,
+    id: i64,
+    last_beat: &mut Instant,
+) -> Result<Beat, Error> {
+    let mut next = Instant::now();
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return Ok(Beat::Stopped),
+            note = notifications.recv() => match note {
+                // Somebody has just come.
+                Some(queue) if queue.is_empty() => next = Instant::now(),
+                Some(queue) => {
+                    if shared.slots.serves(&queue) || queue == crate::queue::DECIDE_QUEUE {
+                        shared.wakes.wake(&queue);
+                    }
+                }
+                None => {
+                    let doing = "listening for wake-ups";
+                    let source = "the connection was closed".into();
+                    return Err(Error::Connection { doing, source });
+                }
+            },
+            () = tokio::time::sleep_until(next) => {
+                let Some(alone) = one_beat(shared, client, id).await? else {
+                    return Ok(Beat::Dead);
+                };
+                *last_beat = Instant::now();
+                let interval = shared.config.heartbeat_interval;
+                next = Instant::now() + if alone { interval * 2 } else { interval };
+            }
+        }
+    }
+}
+
+/// One heartbeat. None: the session is dead. Else whether this engine is alone.
+async fn one_beat(shared: &Shared, client: &ClientWrapper, id: i64) -> Result<Option<bool>, Error> {
+    let holders: Vec<i64> =
+        shared.pumps.iter().map(crate::queue::PumpHandle::holder).filter(|h| *h != 0).collect();
+    let asked = std::time::Instant::now();
+    let beat = shared.core.store.heartbeat(client, id, &holders).await?;
+    shared.clock.set(asked, beat.now);
+    if !beat.alive {
+        return Ok(None);
+    }
+    if beat.min_engine > ENGINE_VERSION {
+        tracing::error!(
+            needed = beat.min_engine,
+            own = ENGINE_VERSION,
+            "this engine is too old for its tables: it takes no more tasks; upgrade it"
+        );
+        shared.slots.close();
+    }
+    shared.others_hold.store(beat.others_hold, Ordering::Release);
+    let leased = Arc::new(beat.leased);
+    for pump in &shared.pumps {
+        let holder = pump.holder();
+        if holders.contains(&holder) {
+            pump.tell(PumpMessage::Leased { holder, tokens: leased.clone() }).await;
+        }
+    }
+    Ok(Some(!beat.others))
+}

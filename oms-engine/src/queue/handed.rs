@@ -1,0 +1,132 @@
+//! What passes between a pump and those who run tasks or start workflows.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::Slot;
+use crate::advance::Run;
+use crate::error::Error;
+use crate::ids::{TaskId, WorkflowId};
+use crate::store::{StartRow, Token};
+
+/// A task that a pump holds and hands to a worker.
+#[derive(Debug)]
+pub(crate) struct HandedOut {
+    pub(crate) token: Token,
+    pub(crate) run: Run,
+    pub(crate) input: Arc<Value>,
+    pub(crate) cancellation: CancellationToken,
+    pub(crate) pump: PumpHandle,
+}
+
+impl HandedOut {
+    pub(crate) fn task_id(&self) -> TaskId {
+        task_id(&self.token)
+    }
+}
+
+pub(crate) fn task_id(token: &Token) -> TaskId {
+    TaskId {
+        workflow_id: token.workflow_id,
+        epoch: token.epoch,
+        attempt: token.attempt,
+        reference_name: token.reference_name.clone(),
+    }
+}
+
+/// Those who run tasks.
+pub(crate) trait Workers: Send + Sync + fmt::Debug + 'static {
+    /// Begins a task and returns at once; a [`Report`] or [`Committed`] follows.
+    fn run(&self, task: HandedOut);
+}
+
+/// What a worker made of a task.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Completed { output: Value },
+    Failed { reason: String, output: Option<Value>, retry_after: Option<Duration>, terminal: bool },
+    InProgress { callback_after: Duration, output: Option<Value> },
+    /// It was canceled, or could not begin: it is to run again elsewhere.
+    Abandoned,
+}
+
+/// A worker's report on the task of a token.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) token_id: i64,
+    pub(crate) outcome: Outcome,
+    pub(crate) log: Vec<String>,
+}
+
+/// A transactional task has committed its own end.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    pub(crate) token_id: i64,
+    pub(crate) log: Vec<String>,
+    /// The next task, leased to this pump, with the slot kept for it.
+    pub(crate) next: Option<Box<(Token, Run, Arc<Value>, Slot)>>,
+    /// Queues with ready tasks.
+    pub(crate) ready: Vec<String>,
+    pub(crate) ended: bool,
+}
+
+/// How a start went.
+#[derive(Debug)]
+pub(crate) enum StartReply {
+    Started,
+    /// A run has the id or the key already.
+    Found { id: WorkflowId, same_input: bool },
+    /// The definition is current no longer: look it up again.
+    Stale,
+    Failed(Error),
+}
+
+/// A run to start.
+#[derive(Debug)]
+pub(crate) struct StartRequestItem {
+    pub(crate) row: StartRow,
+    pub(crate) run: Run,
+    pub(crate) input: Arc<Value>,
+    pub(crate) reply: oneshot::Sender<StartReply>,
+}
+
+/// What a pump listens to besides wake-ups.
+#[derive(Debug)]
+pub(crate) enum PumpMessage {
+    Report(Report),
+    Committed(Committed),
+    /// These tokens were taken from whoever held them.
+    Taken(Vec<i64>),
+    /// What the database says is leased to this process, from a heartbeat.
+    Leased { holder: i64, tokens: Arc<Vec<(i64, i64)>> },
+    /// Stop: wait for the tasks that run until the time is up, then give everything back.
+    Stop { grace: Duration, done: oneshot::Sender<()> },
+}
+
+/// How to reach a pump.
+#[derive(Clone, Debug)]
+pub(crate) struct PumpHandle {
+    pub(crate) messages: mpsc::Sender<PumpMessage>,
+    pub(crate) starts: mpsc::Sender<StartRequestItem>,
+    /// The pump's present incarnation; 0 while it has none.
+    pub(crate) holder: Arc<AtomicI64>,
+}
+
+impl PumpHandle {
+    pub(crate) fn holder(&self) -> i64 {
+        self.holder.load(Ordering::Acquire)
+    }
+
+    /// Tells the pump something; a pump that is gone needs to hear nothing.
+    pub(crate) async fn tell(&self, message: PumpMessage) {
+        if self.messages.send(message).await.is_err() {
+            tracing::debug!("a message came after its pump had ended");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! From ready tasks to workers and back: the pump, its slots and wake-ups.
+
+mod handed;
+mod pump;
+mod recover;
+mod slots;
+mod turn;
+mod wake;
+
+pub(crate) use handed::{
+    Committed, HandedOut, Outcome, PumpHandle, PumpMessage, Report, StartReply, StartRequestItem,
+    Workers,
+};
+pub(crate) use pump::{Pump, PumpSettings, SessionId};
+pub(crate) use slots::{Slot, Slots};
+pub(crate) use wake::Wakes;
+
+/// The queue of tokens that belong to no task and let a run go on.
+pub(crate) const DECIDE_QUEUE: &str = "$decide";

@@ -1,0 +1,373 @@
+//! The pump: takes the outcomes that are there, writes them in one statement, claims, hands out.
+//!
+//! It never waits to fill a batch: batches grow by themselves while a statement is under way and
+//! are one when idle. One pump has one connection and is one holder of leases.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use deadpool_postgres::ClientWrapper;
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::handed::{
+    Committed, HandedOut, Outcome, PumpHandle, PumpMessage, Report, StartRequestItem, Workers,
+};
+use super::turn::Pending;
+use super::{DECIDE_QUEUE, Slot, Slots, Wakes};
+use crate::advance::{Core, OneStep, Run};
+use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
+use crate::clock::Clock;
+use crate::ids::{TaskId, WorkflowId};
+use crate::store::{Connector, Token};
+
+/// Outcomes, and starts, that one statement takes at most.
+pub(super) const BATCH_MAX: usize = 500;
+/// Messages that may wait for a pump.
+const MESSAGES_MAX: usize = 4_096;
+/// Starts that may wait for a pump; further callers wait before they are taken in.
+const STARTS_MAX: usize = 4_096;
+
+/// The session that this process lives by; none while it has none.
+pub(crate) type SessionId = Option<i64>;
+
+/// What a pump shares with the rest of the engine.
+#[derive(Debug, Clone)]
+pub(crate) struct PumpSettings {
+    pub(crate) core: Arc<Core>,
+    pub(crate) connector: Connector,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) wakes: Arc<Wakes>,
+    pub(crate) workers: Arc<dyn Workers>,
+    pub(crate) session: watch::Receiver<SessionId>,
+    pub(crate) ended: mpsc::Sender<WorkflowId>,
+    pub(crate) clock: Clock,
+    pub(crate) worker_name: Arc<str>,
+}
+
+/// A task that is leased to this pump and runs here.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) token: Token,
+    pub(super) run: Run,
+    pub(super) input: Arc<Value>,
+    pub(super) cancellation: CancellationToken,
+    pub(super) slot: Slot,
+    /// Since when steps of this run have followed each other in one slot.
+    pub(super) chain_since: Instant,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    pub(super) settings: PumpSettings,
+    pub(super) handle: PumpHandle,
+    messages: mpsc::Receiver<PumpMessage>,
+    starts: mpsc::Receiver<StartRequestItem>,
+    pub(super) client: Option<ClientWrapper>,
+    pub(super) holder: i64,
+    /// Holders of before, whose leases may still have to be taken over.
+    pub(super) old_holders: Vec<i64>,
+    pub(super) held: HashMap<i64, Held>,
+    /// Outcomes and starts whose fate was unknown; they go first.
+    pub(super) carried: Vec<Pending>,
+    pub(super) carried_starts: Vec<StartRequestItem>,
+    pub(super) carried_steps: Vec<OneStep>,
+    pub(super) reports: Vec<Report>,
+    pub(super) logs: Vec<(TaskId, String)>,
+    /// What the last comparison with the database found: leased there and unknown here, held
+    /// here and unknown there.
+    suspects: (BTreeSet<i64>, BTreeSet<i64>),
+    pub(super) waiting: super::turn::WaitingTasks,
+    stopping: Option<(Instant, oneshot::Sender<()>)>,
+}
+
+impl Pump {
+    pub(crate) fn new(settings: PumpSettings) -> Self {
+        let (message_sender, messages) = mpsc::channel(MESSAGES_MAX);
+        let (start_sender, starts) = mpsc::channel(STARTS_MAX);
+        let handle = PumpHandle {
+            messages: message_sender,
+            starts: start_sender,
+            holder: Arc::default(),
+        };
+        Self {
+            settings,
+            handle,
+            messages,
+            starts,
+            client: None,
+            holder: 0,
+            old_holders: Vec::new(),
+            held: HashMap::new(),
+            carried: Vec::new(),
+            carried_starts: Vec::new(),
+            carried_steps: Vec::new(),
+            reports: Vec::new(),
+            logs: Vec::new(),
+            suspects: Default::default(),
+            waiting: Default::default(),
+            stopping: None,
+        }
+    }
+
+    pub(crate) fn handle(&self) -> PumpHandle {
+        self.handle.clone()
+    }
+
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(mut self) {
+        let mut session = self.settings.session.clone();
+        loop {
+            if session.has_changed().unwrap_or(false) || self.client.is_none() {
+                session.mark_unchanged();
+                if !self.renew(&mut session).await {
+                    break;
+                }
+            }
+            let mut starts = std::mem::take(&mut self.carried_starts);
+            self.gather(&mut starts, &mut session).await;
+            if let Some((until, _)) = &self.stopping
+                && (self.held.is_empty() || Instant::now() >= *until)
+                && self.reports.is_empty()
+                && starts.is_empty()
+            {
+                break;
+            }
+            self.turn(starts).await;
+        }
+        self.stop().await;
+    }
+
+    /// Waits for something to do, then takes what is there without waiting.
+    async fn gather(
+        &mut self,
+        starts: &mut Vec<StartRequestItem>,
+        session: &mut watch::Receiver<SessionId>,
+    ) {
+        let busy = !(self.reports.is_empty()
+            && starts.is_empty()
+            && self.carried.is_empty()
+            && self.carried_steps.is_empty());
+        if !busy {
+            let until = self.stopping.as_ref().map(|(until, _)| *until);
+            let wakes = self.settings.wakes.clone();
+            tokio::select! {
+                message = self.messages.recv() => if let Some(m) = message { self.take(m).await },
+                start = self.starts.recv() => starts.extend(start),
+                () = wakes.woken() => {}
+                _ = session.changed() => session.mark_changed(),
+                () = sleep_until(until) => {}
+            }
+        }
+        while self.reports.len() < BATCH_MAX {
+            let Ok(message) = self.messages.try_recv() else { break };
+            self.take(message).await;
+        }
+        while starts.len() < BATCH_MAX {
+            let Ok(start) = self.starts.try_recv() else { break };
+            starts.push(start);
+        }
+    }
+
+    async fn take(&mut self, message: PumpMessage) {
+        match message {
+            PumpMessage::Report(report) => self.reports.push(report),
+            PumpMessage::Committed(committed) => self.committed(committed),
+            PumpMessage::Taken(tokens) => {
+                for id in tokens {
+                    self.lose(id);
+                }
+            }
+            PumpMessage::Leased { holder, tokens } if holder == self.holder => {
+                let leased = tokens.iter().filter(|(_, h)| *h == holder).map(|(id, _)| *id);
+                self.compare(&leased.collect()).await;
+            }
+            PumpMessage::Leased { .. } => {}
+            PumpMessage::Stop { grace, done } => {
+                self.settings.slots.close();
+                self.stopping = Some((Instant::now() + grace, done));
+            }
+        }
+    }
+
+    fn committed(&mut self, committed: Committed) {
+        let Some(held) = self.held.remove(&committed.token_id) else { return };
+        let task_id = super::handed::task_id(&held.token);
+        self.keep_log(&task_id, committed.log);
+        if committed.ended {
+            self.tell_ended(held.token.workflow_id);
+        }
+        for queue in &committed.ready {
+            self.ready(queue);
+        }
+        let chain_since = held.chain_since;
+        drop(held);
+        if let Some(next) = committed.next {
+            let (token, run, input, slot) = *next;
+            self.hand_out(token, run, input, slot, chain_since);
+        }
+    }
+
+    pub(super) fn keep_log(&mut self, task_id: &TaskId, lines: Vec<String>) {
+        self.logs.extend(lines.into_iter().map(|line| (task_id.clone(), line)));
+    }
+
+    pub(super) fn tell_ended(&self, id: WorkflowId) {
+        // Whoever waits polls as well, so a full channel costs time and nothing else.
+        if self.settings.ended.try_send(id).is_err() {
+            tracing::trace!(workflow_id = %id, "nobody took the news of an end");
+        }
+    }
+
+    /// A queue has a ready task that was written here.
+    pub(super) fn ready(&self, queue: &str) {
+        let here = queue == DECIDE_QUEUE || self.settings.slots.serves(queue);
+        if here {
+            self.settings.wakes.wake(queue);
+        }
+        if !here || self.settings.slots.free() == 0 {
+            self.settings.wakes.tell_others(queue);
+        }
+    }
+
+    /// Begins a task that is leased to this pump.
+    pub(super) fn hand_out(
+        &mut self,
+        token: Token,
+        run: Run,
+        input: Arc<Value>,
+        slot: Slot,
+        chain_since: Instant,
+    ) {
+        if let Some(due_at) = token.due_at {
+            self.settings.wakes.due_in(self.settings.clock.until(due_at));
+        }
+        let cancellation = CancellationToken::new();
+        let task = HandedOut {
+            token: token.clone(),
+            run: run.clone(),
+            input: input.clone(),
+            cancellation: cancellation.clone(),
+            pump: self.handle.clone(),
+        };
+        let what = format!("input of task {:?}", token.reference_name);
+        let refused = check_payload(&what, &input, TASK_PAYLOAD_MAX_BYTES).err();
+        let input = if refused.is_some() { Arc::new(Value::Object(Map::new())) } else { input };
+        let token_id = token.id;
+        self.held.insert(token_id, Held { token, run, input, cancellation, slot, chain_since });
+        match refused {
+            None => self.settings.workers.run(task),
+            Some(fault) => self.reports.push(Report {
+                token_id,
+                outcome: Outcome::Failed {
+                    reason: fault.to_string(),
+                    output: None,
+                    retry_after: None,
+                    terminal: true,
+                },
+                log: Vec::new(),
+            }),
+        }
+    }
+
+    /// A lease is lost: its task is canceled and what it reports has no effect.
+    pub(super) fn lose(&mut self, token_id: i64) {
+        if let Some(held) = self.held.remove(&token_id) {
+            let task_id = super::handed::task_id(&held.token);
+            tracing::warn!(%task_id, "lease lost; the task is canceled");
+            held.cancellation.cancel();
+        }
+    }
+
+    pub(super) fn lose_all(&mut self) {
+        let ids: Vec<i64> = self.held.keys().copied().collect();
+        for id in ids {
+            self.lose(id);
+        }
+        self.carried.clear();
+        self.carried_steps.clear();
+    }
+
+    /// Holds what runs here against what the database has leased to this pump. What differs twice
+    /// in a row is put right; once may be a statement that was under way.
+    async fn compare(&mut self, leased: &BTreeSet<i64>) {
+        let pending: BTreeSet<i64> = self
+            .carried
+            .iter()
+            .map(|p| p.ended.token_id)
+            .chain(self.carried_steps.iter().map(|step| step.token_id))
+            .collect();
+        let reported: BTreeSet<i64> = self.reports.iter().map(|r| r.token_id).collect();
+        let known = |id: &i64| {
+            self.held.contains_key(id) || pending.contains(id) || reported.contains(id)
+        };
+        let unknown: BTreeSet<i64> = leased.iter().copied().filter(|id| !known(id)).collect();
+        let gone: BTreeSet<i64> =
+            self.held.keys().copied().filter(|id| !leased.contains(id)).collect();
+        let strays: Vec<i64> = unknown.intersection(&self.suspects.0).copied().collect();
+        let lost: Vec<i64> = gone.intersection(&self.suspects.1).copied().collect();
+        self.suspects = (unknown, gone);
+        for id in lost {
+            self.lose(id);
+        }
+        if !strays.is_empty() {
+            tracing::warn!(count = strays.len(), "leases that nobody runs here are given back");
+            self.release(&strays).await;
+        }
+    }
+
+    /// Gives tokens back to their queues. A failure is left to the next comparison.
+    pub(super) async fn release(&mut self, tokens: &[i64]) {
+        let Some(client) = &self.client else { return };
+        match self.settings.core.store.release_tasks(client, tokens, self.holder).await {
+            Ok(queues) => {
+                for queue in queues {
+                    self.ready(&queue);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "tasks could not be given back yet"),
+        }
+    }
+
+    /// Gives back what still runs, and answers who waits for the end.
+    async fn stop(&mut self) {
+        self.handle.holder.store(0, Ordering::Release);
+        let running: Vec<i64> = self.held.keys().copied().collect();
+        for held in self.held.values() {
+            held.cancellation.cancel();
+        }
+        if !running.is_empty() {
+            self.release(&running).await;
+        }
+        self.store_logs().await;
+        self.held.clear();
+        if let Some((_, done)) = self.stopping.take()
+            && done.send(()).is_err()
+        {
+            tracing::debug!("nobody waits for the pump's end");
+        }
+    }
+
+    pub(super) async fn store_logs(&mut self) {
+        if self.logs.is_empty() {
+            return;
+        }
+        let lines = std::mem::take(&mut self.logs);
+        let Some(client) = &self.client else { return };
+        if let Err(error) = self.settings.core.store.append_logs(client, &lines).await {
+            tracing::warn!(%error, lines = lines.len(), "lines that tasks logged were lost");
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,104 @@
+//! Wake-ups: in this process by a flag and a channel, to other processes by NOTIFY.
+//!
+//! None of it is needed for correctness: a slow poll is always there.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Queues that may have ready tasks, and who waits to hear of them.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes {
+    /// For our pumps.
+    flagged: Mutex<BTreeSet<String>>,
+    pumps: Notify,
+    /// For other processes; somebody sends them at intervals.
+    outgoing: Mutex<BTreeSet<String>>,
+    sender: Notify,
+    /// When the timer must look at the latest.
+    due: Mutex<Option<Instant>>,
+    timer: Notify,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Wakes {
+    /// A queue may have ready tasks.
+    pub(crate) fn wake(&self, queue: &str) {
+        lock(&self.flagged).insert(queue.to_owned());
+        self.pumps.notify_one();
+    }
+
+    /// Any of these may.
+    pub(crate) fn wake_all(&self, queues: Vec<String>) {
+        lock(&self.flagged).extend(queues);
+        self.pumps.notify_one();
+    }
+
+    /// Takes the flags; whoever takes one claims from that queue.
+    pub(crate) fn take(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *lock(&self.flagged))
+    }
+
+    /// Puts flags back without waking anybody: there was no slot.
+    pub(crate) fn put_back(&self, queues: impl IntoIterator<Item = String>) {
+        lock(&self.flagged).extend(queues);
+    }
+
+    /// Waits until a pump should look.
+    pub(crate) async fn woken(&self) {
+        self.pumps.notified().await;
+    }
+
+    /// Wakes one more pump: there is more to take than one batch.
+    pub(crate) fn more(&self) {
+        self.pumps.notify_one();
+    }
+
+    /// Other processes should hear of a queue.
+    pub(crate) fn tell_others(&self, queue: &str) {
+        lock(&self.outgoing).insert(queue.to_owned());
+        self.sender.notify_one();
+    }
+
+    /// Waits for something to tell, and takes it.
+    pub(crate) async fn to_tell(&self) -> BTreeSet<String> {
+        loop {
+            let told = std::mem::take(&mut *lock(&self.outgoing));
+            if !told.is_empty() {
+                return told;
+            }
+            self.sender.notified().await;
+        }
+    }
+
+    /// Something is due after this time.
+    pub(crate) fn due_in(&self, time: Duration) {
+        let at = Instant::now() + time;
+        let mut due = lock(&self.due);
+        if due.is_none_or(|before| at < before) {
+            *due = Some(at);
+            self.timer.notify_one();
+        }
+    }
+
+    /// Waits until something is due, or `longest` has passed.
+    pub(crate) async fn due(&self, longest: Duration) {
+        let last = Instant::now() + longest;
+        loop {
+            let at = lock(&self.due).map_or(last, |at| at.min(last));
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => {
+                    *lock(&self.due) = None;
+                    return;
+                }
+                () = self.timer.notified() => {}
+            }
+        }
+    }
+}

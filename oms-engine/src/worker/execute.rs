@@ -1,0 +1,118 @@
+//! Runs the tasks that pumps hand out, on the user's runtime.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::registry::{AnyTask, ErasedTask, Registry};
+use super::task::TaskErrorKind;
+use super::transactional::Transactions;
+use super::{TaskContext, TaskError};
+use crate::ids::idempotency_key;
+use crate::queue::{HandedOut, Outcome, PumpMessage, Report, Workers};
+
+/// A canceled task may still end by itself for so long; then its future is dropped.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
+
+/// The tasks of this process, and where they run.
+#[derive(Debug)]
+pub(crate) struct LocalWorkers {
+    pub(crate) registry: Registry,
+    pub(crate) runtime: Handle,
+    pub(crate) transactions: Arc<Transactions>,
+}
+
+impl Workers for LocalWorkers {
+    fn run(&self, task: HandedOut) {
+        let cx = context(&task);
+        match self.registry.get(&task.token.queue).cloned() {
+            Some(AnyTask::Plain(body)) => {
+                self.runtime.spawn(run_plain(body, cx, task));
+            }
+            Some(AnyTask::Transactional(body)) => {
+                let transactions = self.transactions.clone();
+                self.runtime.spawn(async move { transactions.run(body, cx, task).await });
+            }
+            // The pump claims only queues that are registered.
+            None => {
+                self.runtime.spawn(report(task, Vec::new(), Outcome::Abandoned));
+            }
+        }
+    }
+}
+
+fn context(task: &HandedOut) -> TaskContext {
+    let key = idempotency_key(
+        task.token.workflow_id,
+        &task.token.reference_name,
+        task.token.set_aside,
+    );
+    TaskContext::new(task.task_id(), key, task.token.due_at, task.cancellation.clone())
+}
+
+async fn run_plain(body: Arc<dyn ErasedTask>, cx: TaskContext, task: HandedOut) {
+    let work = AssertUnwindSafe(body.run(&cx, &task.input)).catch_unwind();
+    let outcome = match until_dropped(work, &task.cancellation).await {
+        Some(Ok(Ok(output))) => Outcome::Completed { output },
+        Some(Ok(Err(error))) => failed(error),
+        Some(Err(panic)) => panicked(&*panic),
+        None => Outcome::Abandoned,
+    };
+    report(task, cx.take_log(), outcome).await;
+}
+
+pub(super) async fn report(task: HandedOut, log: Vec<String>, outcome: Outcome) {
+    let report = Report { token_id: task.token.id, outcome, log };
+    task.pump.tell(PumpMessage::Report(report)).await;
+}
+
+/// Lets a future run until a while after it was canceled. None: it was dropped.
+pub(super) async fn until_dropped<T>(
+    work: impl Future<Output = T>,
+    cancellation: &CancellationToken,
+) -> Option<T> {
+    let over = async {
+        cancellation.cancelled().await;
+        tokio::time::sleep(CANCEL_GRACE).await;
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = over => None,
+    }
+}
+
+pub(super) fn failed(error: TaskError) -> Outcome {
+    let TaskError { kind, reason, output, .. } = error;
+    match kind {
+        TaskErrorKind::Retry => {
+            Outcome::Failed { reason, output, retry_after: None, terminal: false }
+        }
+        TaskErrorKind::RetryAfter(delay) => {
+            Outcome::Failed { reason, output, retry_after: Some(delay), terminal: false }
+        }
+        TaskErrorKind::Terminal => {
+            Outcome::Failed { reason, output, retry_after: None, terminal: true }
+        }
+        TaskErrorKind::InProgress(callback_after) => Outcome::InProgress { callback_after, output },
+    }
+}
+
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Outcome {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "of a kind that is no text".to_owned());
+    Outcome::Failed {
+        reason: format!("the task panicked: {text}"),
+        output: None::<Value>,
+        retry_after: None,
+        terminal: false,
+    }
+}

@@ -1,0 +1,277 @@
+//! Transactional tasks: the user's writes and the step's end in one commit.
+//!
+//! The user's writes come first and lock no row of the engine; the fenced step comes last. A lost
+//! lease makes the step find no token, and the user's writes are rolled back with it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Transaction;
+use futures_util::FutureExt as _;
+use serde_json::Value;
+
+use super::TaskContext;
+use super::execute::{failed, panicked, report, until_dropped};
+use super::registry::ErasedTransactionalTask;
+use crate::advance::{Acted, Core, Happened, OneStep, Run, as_object, opened_row, run_end};
+use crate::decide::{Event, TaskEnd, TaskStatus, WorkflowStatus, decide};
+use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
+use crate::error::{Doing as _, Error, Remedy, remedy};
+use crate::ids::draw_jitter;
+use crate::queue::{Committed, HandedOut, Outcome, PumpMessage, Slot, Slots};
+use crate::store::{AdvanceBatch, EndedRow, Pool, Token, TokenState};
+
+/// How often a body is repeated that met a serialization failure or a deadlock.
+const REPEATS_MAX: u32 = 10;
+
+/// What transactional tasks need; their pool is theirs alone.
+#[derive(Debug)]
+pub(crate) struct Transactions {
+    pub(crate) core: Arc<Core>,
+    pub(crate) pool: Pool,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) worker_name: Arc<str>,
+}
+
+/// How one run of a body went.
+enum Ran {
+    Committed(Box<Committed>),
+    /// Rolled back; the pump is told.
+    Outcome(Outcome),
+    /// Rolled back; the same attempt once more.
+    Again(String),
+    /// The commit's answer was lost.
+    Unknown(Error),
+}
+
+/// What to write for the end of the step.
+struct Step {
+    batch: AdvanceBatch,
+    end: TaskEnd,
+    next: Option<(Run, Arc<Value>, Slot)>,
+    ready: Vec<String>,
+    ends_run: bool,
+    /// Memory cannot decide it, or a failure workflow follows.
+    slow: bool,
+}
+
+impl Transactions {
+    pub(crate) async fn run(
+        &self,
+        body: Arc<dyn ErasedTransactionalTask>,
+        cx: TaskContext,
+        task: HandedOut,
+    ) {
+        let mut tries = 0;
+        let outcome = loop {
+            tries += 1;
+            let work = self.once(&*body, &cx, &task);
+            let ran = match until_dropped(work, &task.cancellation).await {
+                Some(ran) => ran,
+                None => break Outcome::Abandoned,
+            };
+            match ran {
+                Ran::Committed(committed) => {
+                    task.pump.tell(PumpMessage::Committed(*committed)).await;
+                    return;
+                }
+                Ran::Outcome(outcome) => break outcome,
+                Ran::Again(reason) if tries >= REPEATS_MAX => {
+                    break Outcome::Failed { reason, output: None, retry_after: None, terminal: false };
+                }
+                Ran::Again(_) => {
+                    let wait = Duration::from_millis(2 << tries.min(7)).mul_f64(draw_jitter());
+                    tokio::time::sleep(wait).await;
+                }
+                Ran::Unknown(error) => {
+                    tracing::warn!(%error, task_id = %task.task_id(), "a commit's answer was lost");
+                    // The database knows: if the token is still there nothing was written. The
+                    // lease is given back; whoever claims it next waits for the old transaction.
+                    break Outcome::Abandoned;
+                }
+            }
+        };
+        report(task, cx.take_log(), outcome).await;
+    }
+
+    async fn once(
+        &self,
+        body: &dyn ErasedTransactionalTask,
+        cx: &TaskContext,
+        task: &HandedOut,
+    ) -> Ran {
+        let mut client = match self.pool.get().await.doing("getting a connection for a task") {
+            Ok(client) => client,
+            Err(error) => return Ran::Again(error.to_string()),
+        };
+        let tx = match client.transaction().await.doing("beginning a task's transaction") {
+            Ok(tx) => tx,
+            Err(error) => return Ran::Again(error.to_string()),
+        };
+        let ran = AssertUnwindSafe(body.run(cx, &tx, &task.input)).catch_unwind().await;
+        let output = match ran {
+            Ok(Ok(output)) => as_object(output),
+            Ok(Err(error)) => {
+                let conflict = error
+                    .cause()
+                    .and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>())
+                    .is_some_and(|cause| remedy(cause) == Remedy::RepeatTransaction);
+                return if conflict {
+                    Ran::Again(error.reason().to_owned())
+                } else {
+                    Ran::Outcome(failed(error))
+                };
+            }
+            Err(panic) => return Ran::Outcome(panicked(&*panic)),
+        };
+        let what = format!("output of task {:?}", task.token.reference_name);
+        if let Err(fault) = check_payload(&what, &output, TASK_PAYLOAD_MAX_BYTES) {
+            let reason = fault.to_string();
+            return Ran::Outcome(Outcome::Failed {
+                reason,
+                output: None,
+                retry_after: None,
+                terminal: true,
+            });
+        }
+        match self.end(tx, cx, task, Arc::new(output)).await {
+            Ok(ran) => ran,
+            Err(error) => {
+                let repeat = matches!(&error, Error::Database { source, .. }
+                    if remedy(source) == Remedy::RepeatTransaction);
+                if repeat || error.is_retryable() {
+                    Ran::Again(error.to_string())
+                } else {
+                    Ran::Outcome(Outcome::Failed {
+                        reason: format!("its end could not be stored: {error}"),
+                        output: None,
+                        retry_after: None,
+                        terminal: true,
+                    })
+                }
+            }
+        }
+    }
+
+    /// Writes the step's end and commits. An error means that nothing was committed.
+    async fn end(
+        &self,
+        tx: Transaction<'_>,
+        cx: &TaskContext,
+        task: &HandedOut,
+        output: Arc<Value>,
+    ) -> Result<Ran, Error> {
+        let holder = task.pump.holder();
+        let mut step = self.plan(task, holder, output);
+        let mut opened = None;
+        let mut applied = false;
+        if !step.slow {
+            let advanced = self.core.store.advance(&tx, &step.batch, holder).await?;
+            applied = !advanced.applied.is_empty();
+            opened = advanced.opened.into_iter().next();
+        }
+        if !applied {
+            step.next = None;
+            let one = OneStep {
+                token_id: task.token.id,
+                // Another incarnation may have taken the lease over meanwhile.
+                holder: task.pump.holder(),
+                worker: Some(self.worker_name.clone()),
+                happened: Happened::Ended(step.end),
+            };
+            let acted: Acted = self.core.step(&tx, &one).await?;
+            if acted.lost {
+                tx.rollback().await.doing("rolling a task back")?;
+                tracing::warn!(task_id = %task.task_id(), "lease lost; the task's writes are rolled back");
+                return Ok(Ran::Outcome(Outcome::Abandoned));
+            }
+            step.ready = acted.ready;
+            step.ends_run = acted.ended;
+        }
+        if let Err(error) = self.core.commit(tx).await {
+            return Ok(match &error {
+                Error::Database { source, .. } if source.code().is_some() => {
+                    Ran::Again(error.to_string())
+                }
+                _ => Ran::Unknown(error),
+            });
+        }
+        let next = match (opened, step.next) {
+            (Some(token), Some((run, input, slot))) if token.state == TokenState::Leased => {
+                let next: (Token, Run, Arc<Value>, Slot) = (token, run, input, slot);
+                Some(Box::new(next))
+            }
+            _ => None,
+        };
+        Ok(Ran::Committed(Box::new(Committed {
+            token_id: task.token.id,
+            log: cx.take_log(),
+            next,
+            ready: step.ready,
+            ended: step.ends_run,
+        })))
+    }
+
+    fn plan(&self, task: &HandedOut, holder: i64, output: Arc<Value>) -> Step {
+        let token = &task.token;
+        let mut run = task.run.clone();
+        let end = TaskEnd {
+            reference_name: token.reference_name.clone(),
+            attempt: token.attempt,
+            status: TaskStatus::Completed,
+            input: token.input.is_none().then(|| task.input.clone()),
+            output: Some(output),
+            reason: None,
+            retry_after: None,
+            timeout: None,
+            jitter: draw_jitter(),
+        };
+        let mut step = Step {
+            batch: AdvanceBatch::default(),
+            end: end.clone(),
+            next: None,
+            ready: Vec::new(),
+            ends_run: false,
+            slow: true,
+        };
+        if run.plan.fresh_after(&token.reference_name) {
+            return step;
+        }
+        let Ok(decision) = decide(&run.plan, &mut run.state, &Event::Ended(end.clone())) else {
+            return step;
+        };
+        let fails = decision.end.as_ref().is_some_and(|e| e.status != WorkflowStatus::Completed);
+        if fails && run.plan.has_failure_workflow() {
+            return step;
+        }
+        step.slow = false;
+        step.ends_run = decision.end.is_some();
+        step.batch.ended.push(EndedRow {
+            token_id: token.id,
+            rev: token.rev,
+            holder,
+            status: decision.ended_as.unwrap_or(TaskStatus::Completed),
+            input: end.input,
+            output: end.output,
+            worker: Some(self.worker_name.clone()),
+            reason: None,
+            run_end: decision.end.map(run_end),
+        });
+        if let Some(open) = decision.open {
+            let input = open.input.clone();
+            let mut row = opened_row(open, token.id);
+            if row.state == TokenState::Ready {
+                match self.slots.reserve(&row.queue, 1).pop() {
+                    Some(slot) => {
+                        row.state = TokenState::Leased;
+                        step.next = Some((run, input, slot));
+                    }
+                    None => step.ready.push(row.queue.clone()),
+                }
+            }
+            step.batch.opened.push(row);
+        }
+        step
+    }
+}
