@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// What the database said, and when.
+type Reading = (Instant, DateTime<Utc>);
+
 /// The database's time as this process knows it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clock {
-    read: Arc<RwLock<Option<(Instant, DateTime<Utc>)>>>,
+    read: Arc<RwLock<Option<Reading>>>,
 }
 
 impl Clock {

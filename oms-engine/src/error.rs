@@ -191,7 +191,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Database { source, .. } => remedy(source) != Remedy::GiveUp,
-            Self::Connection { .. } | Self::Deadline { .. } | Self::Moved { .. } | Self::DefinitionChanged { .. } => true,
+            Self::Connection { .. }
+            | Self::Deadline { .. }
+            | Self::Moved { .. }
+            | Self::DefinitionChanged { .. } => true,
             _ => false,
         }
     }

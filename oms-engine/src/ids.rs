@@ -1,6 +1,6 @@
 //! Names of workflows, tasks and steps.
 //!
-//! A [`WorkflowId`] is a UUIDv7, so that new rows gather at one end of each index. A [`TaskId`]
+//! A [`WorkflowId`] is a `UUIDv7`, so that new rows gather at one end of each index. A [`TaskId`]
 //! names one *attempt* and is parsed, never searched. The idempotency key names the *step*
 //! ([`idempotency_key`]). This module alone draws ids.
 

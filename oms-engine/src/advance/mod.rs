@@ -19,7 +19,7 @@ use std::time::Duration;
 use deadpool_postgres::{ClientWrapper, GenericClient as _, Transaction};
 
 pub use execution::{Execution, TaskExecution};
-pub(crate) use load::{Plans, Run, as_object, load_rest, load_runs};
+pub(crate) use load::{Plans, Run, as_object, load_runs};
 pub(crate) use one::{Happened, OneStep};
 pub(crate) use operate::Operation;
 pub(crate) use rows::{opened_row, run_end};

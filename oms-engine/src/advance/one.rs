@@ -37,6 +37,13 @@ pub(crate) struct OneStep {
     pub(crate) happened: Happened,
 }
 
+/// A step with its token, as it was locked, and what the decider is told of it.
+struct Seen<'a> {
+    locked: &'a DueToken,
+    step: &'a OneStep,
+    event: &'a Event,
+}
+
 /// What a parked `decide` token says: after which step to go on.
 pub(crate) fn decide_after(reference_name: &str) -> Value {
     json!({ "after": reference_name })
@@ -67,24 +74,17 @@ impl Core {
             return Ok(Acted::default());
         };
         if run.state.status == WorkflowStatus::Paused {
-            self.park(tx, &run, &locked, step, &event).await?;
+            self.park(tx, &run, &Seen { locked: &locked, step, event: &event }).await?;
             return Ok(Acted { taken: vec![step.token_id], ..Acted::default() });
         }
-        self.write_step(tx, run, &locked, step, &event).await
+        self.write_step(tx, run, &Seen { locked: &locked, step, event: &event }).await
     }
 
-    async fn park(
-        &self,
-        tx: &Transaction<'_>,
-        run: &Run,
-        locked: &DueToken,
-        step: &OneStep,
-        event: &Event,
-    ) -> Result<(), Error> {
-        let ended = ended_row(run, locked, step, event);
-        let then = match event {
+    async fn park(&self, tx: &Transaction<'_>, run: &Run, seen: &Seen<'_>) -> Result<(), Error> {
+        let ended = ended_row(run, seen);
+        let then = match seen.event {
             Event::Continue { after, .. } => decide_after(after),
-            _ => decide_after(&locked.token.reference_name),
+            _ => decide_after(&seen.locked.token.reference_name),
         };
         self.store.park_outcome(tx, &ParkedRow { ended: &ended, then }).await
     }
@@ -93,21 +93,17 @@ impl Core {
         &self,
         tx: &Transaction<'_>,
         mut run: Run,
-        locked: &DueToken,
-        step: &OneStep,
-        event: &Event,
+        seen: &Seen<'_>,
     ) -> Result<Acted, Error> {
+        let Seen { locked, step, event } = *seen;
         let id = run.state.id;
-        let mut ended = ended_row(&run, locked, step, event);
+        let mut ended = ended_row(&run, seen);
         let decision = decide(&run.plan, &mut run.state, event)
             .map_err(|error| Error::invariant(id, error.to_string()))?;
         ended.status = decision.ended_as.unwrap_or(ended.status);
         let mut batch = AdvanceBatch::default();
-        let mut done = Acted {
-            ended: decision.end.is_some(),
-            taken: vec![step.token_id],
-            ..Acted::default()
-        };
+        let mut done =
+            Acted { ended: decision.end.is_some(), taken: vec![step.token_id], ..Acted::default() };
         if let Some(open) = decision.open {
             let row = opened_row(open, locked.token.id);
             done.timed =
@@ -123,10 +119,10 @@ impl Core {
         if advanced.applied.is_empty() {
             return Err(Error::invariant(id, "a locked token was refused by the hot statement"));
         }
-        if let Some(end) = decision.end {
-            if let Some(queue) = self.start_failure_workflow(tx, &run, &end).await? {
-                done.ready.push(queue);
-            }
+        if let Some(end) = decision.end
+            && let Some(queue) = self.start_failure_workflow(tx, &run, &end).await?
+        {
+            done.ready.push(queue);
         }
         Ok(done)
     }
@@ -170,7 +166,8 @@ pub(crate) fn time_up(run: &Run, locked: &DueToken) -> Option<TaskEnd> {
     })
 }
 
-fn ended_row(run: &Run, locked: &DueToken, step: &OneStep, event: &Event) -> EndedRow {
+fn ended_row(run: &Run, seen: &Seen<'_>) -> EndedRow {
+    let Seen { locked, step, event } = *seen;
     let token = &locked.token;
     let mut row = EndedRow {
         token_id: token.id,

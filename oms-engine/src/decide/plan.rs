@@ -30,6 +30,7 @@ const FIXED_FIELDS: [&str; 8] = [
 
 /// One step of a definition.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the definition and of the plan")]
 pub(crate) struct Node {
     pub(crate) reference_name: Arc<str>,
     pub(crate) task_name: Arc<str>,

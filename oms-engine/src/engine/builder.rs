@@ -143,8 +143,9 @@ impl EngineBuilder {
                 )));
             }
         }
-        let user = Handle::try_current()
-            .map_err(|_| Error::Config("build() must be called within a tokio runtime".to_owned()))?;
+        let user = Handle::try_current().map_err(|_| {
+            Error::Config("build() must be called within a tokio runtime".to_owned())
+        })?;
         let runtime = RuntimeBuilder::new_multi_thread()
             .worker_threads(2)
             .thread_name("oms-engine")
@@ -155,8 +156,10 @@ impl EngineBuilder {
         let handle = runtime.handle()?;
         let config = Arc::new(self.config);
         let connector = Connector::new(&self.database_url, config.deadline)?;
-        let core =
-            Arc::new(Core { store: Store::new(&config.schema, config.deadline)?, plans: Plans::default() });
+        let core = Arc::new(Core {
+            store: Store::new(&config.schema, config.deadline)?,
+            plans: Plans::default(),
+        });
         let (task_core, task_connector, mode) = (core.clone(), connector.clone(), config.start);
         run_on(&handle, async move { prepare(&task_core, &task_connector, mode).await }).await?;
         let (shared, waiters) = assemble(Parts {

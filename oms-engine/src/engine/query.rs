@@ -205,9 +205,6 @@ impl Engine {
                 core.store.load_logs(&*client, &task_id).await
             })
             .await?;
-        Ok(lines
-            .into_iter()
-            .map(|(log, created_time)| TaskLogLine { log, created_time })
-            .collect())
+        Ok(lines.into_iter().map(|(log, created_time)| TaskLogLine { log, created_time }).collect())
     }
 }

@@ -214,7 +214,8 @@ impl Engine {
     /// # Errors
     /// As [`start`](Self::start), of the first request that has one.
     pub async fn start_many(&self, requests: Vec<StartRequest>) -> Result<Vec<Started>, Error> {
-        let checked = requests.into_iter().map(StartRequest::check).collect::<Result<Vec<_>, _>>()?;
+        let checked =
+            requests.into_iter().map(StartRequest::check).collect::<Result<Vec<_>, _>>()?;
         let engine = self.clone();
         self.on_own_threads(async move { engine.start_all(checked).await }).await
     }
@@ -263,7 +264,8 @@ impl Engine {
 
     async fn resolved(&self, name: &str, version: Option<i32>) -> Result<Resolved, Error> {
         let key = (name.to_owned(), version);
-        let known = self.inner.resolved.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let known =
+            self.inner.resolved.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
@@ -287,8 +289,7 @@ async fn start_rows(
     let done = core.store.start_workflows(db, rows, None).await?;
     let new: std::collections::BTreeSet<WorkflowId> = done.started.into_iter().collect();
     let met: Vec<&StartRow> = rows.iter().filter(|row| !new.contains(&row.id)).copied().collect();
-    let found =
-        if met.is_empty() { Vec::new() } else { core.store.find_started(db, &met).await? };
+    let found = if met.is_empty() { Vec::new() } else { core.store.find_started(db, &met).await? };
     rows.iter()
         .map(|row| {
             if new.contains(&row.id) {

@@ -1,6 +1,7 @@
 //! Timers, wake-ups for other processes, rescue: on a connection of their own.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -96,15 +97,15 @@ async fn tell(
     let now = Instant::now();
     told.retain(|_, at| now - *at < NOTIFY_INTERVAL);
     for queue in queues {
-        if told.contains_key(&queue) {
+        if let Entry::Vacant(first) = told.entry(queue.clone()) {
+            shared.core.store.notify(client, &queue).await?;
+            first.insert(now);
+        } else {
             let wakes = shared.wakes.clone();
             tokio::spawn(async move {
                 sleep(NOTIFY_INTERVAL).await;
                 wakes.tell_others(&queue);
             });
-        } else {
-            shared.core.store.notify(client, &queue).await?;
-            told.insert(queue, now);
         }
     }
     Ok(())

@@ -88,7 +88,11 @@ impl Rescuer {
         };
         let queues = store.release_holders(client, &holders).await?;
         if !queues.is_empty() {
-            tracing::warn!(session = look.id, tasks = queues.len(), "rescued tasks of a dead session");
+            tracing::warn!(
+                session = look.id,
+                tasks = queues.len(),
+                "rescued tasks of a dead session"
+            );
         }
         for queue in queues {
             if shared.slots.serves(&queue) || queue == crate::queue::DECIDE_QUEUE {

@@ -49,9 +49,19 @@ pub(crate) trait Workers: Send + Sync + fmt::Debug + 'static {
 /// What a worker made of a task.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Completed { output: Value },
-    Failed { reason: String, output: Option<Value>, retry_after: Option<Duration>, terminal: bool },
-    InProgress { callback_after: Duration, output: Option<Value> },
+    Completed {
+        output: Value,
+    },
+    Failed {
+        reason: String,
+        output: Option<Value>,
+        retry_after: Option<Duration>,
+        terminal: bool,
+    },
+    InProgress {
+        callback_after: Duration,
+        output: Option<Value>,
+    },
     /// It was canceled, or could not begin: it is to run again elsewhere.
     Abandoned,
 }
@@ -64,13 +74,22 @@ pub(crate) struct Report {
     pub(crate) log: Vec<String>,
 }
 
+/// A task that is leased and has a slot: it can begin.
+#[derive(Debug)]
+pub(crate) struct Next {
+    pub(crate) token: Token,
+    pub(crate) run: Run,
+    pub(crate) input: Arc<Value>,
+    pub(crate) slot: Slot,
+}
+
 /// A transactional task has committed its own end.
 #[derive(Debug)]
 pub(crate) struct Committed {
     pub(crate) token_id: i64,
     pub(crate) log: Vec<String>,
     /// The next task, leased to this pump, with the slot kept for it.
-    pub(crate) next: Option<Box<(Token, Run, Arc<Value>, Slot)>>,
+    pub(crate) next: Option<Box<Next>>,
     /// Queues with ready tasks.
     pub(crate) ready: Vec<String>,
     pub(crate) ended: bool,
@@ -81,7 +100,10 @@ pub(crate) struct Committed {
 pub(crate) enum StartReply {
     Started,
     /// A run has the id or the key already.
-    Found { id: WorkflowId, same_input: bool },
+    Found {
+        id: WorkflowId,
+        same_input: bool,
+    },
     /// The definition is current no longer: look it up again.
     Stale,
     Failed(Error),
@@ -104,9 +126,15 @@ pub(crate) enum PumpMessage {
     /// These tokens were taken from whoever held them.
     Taken(Vec<i64>),
     /// What the database says is leased to this process, from a heartbeat.
-    Leased { holder: i64, tokens: Arc<Vec<(i64, i64)>> },
+    Leased {
+        holder: i64,
+        tokens: Arc<Vec<(i64, i64)>>,
+    },
     /// Stop: wait for the tasks that run until the time is up, then give everything back.
-    Stop { grace: Duration, done: oneshot::Sender<()> },
+    Stop {
+        grace: Duration,
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// How to reach a pump.

@@ -8,8 +8,8 @@ mod turn;
 mod wake;
 
 pub(crate) use handed::{
-    Committed, HandedOut, Outcome, PumpHandle, PumpMessage, Report, StartReply, StartRequestItem,
-    Workers,
+    Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartReply,
+    StartRequestItem, Workers,
 };
 pub(crate) use pump::{Pump, PumpSettings, SessionId};
 pub(crate) use slots::{Slot, Slots};

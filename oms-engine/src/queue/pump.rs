@@ -6,7 +6,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use serde_json::{Map, Value};
@@ -15,13 +14,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::handed::{
-    Committed, HandedOut, Outcome, PumpHandle, PumpMessage, Report, StartRequestItem, Workers,
+    Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartRequestItem, Workers,
 };
 use super::turn::Pending;
 use super::{DECIDE_QUEUE, Slot, Slots, Wakes};
 use crate::advance::{Core, OneStep, Run};
-use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
 use crate::clock::Clock;
+use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
 use crate::ids::{TaskId, WorkflowId};
 use crate::store::{Connector, Token};
 
@@ -90,11 +89,8 @@ impl Pump {
     pub(crate) fn new(settings: PumpSettings) -> Self {
         let (message_sender, messages) = mpsc::channel(MESSAGES_MAX);
         let (start_sender, starts) = mpsc::channel(STARTS_MAX);
-        let handle = PumpHandle {
-            messages: message_sender,
-            starts: start_sender,
-            holder: Arc::default(),
-        };
+        let handle =
+            PumpHandle { messages: message_sender, starts: start_sender, holder: Arc::default() };
         Self {
             settings,
             handle,
@@ -208,8 +204,7 @@ impl Pump {
         let chain_since = held.chain_since;
         drop(held);
         if let Some(next) = committed.next {
-            let (token, run, input, slot) = *next;
-            self.hand_out(token, run, input, slot, chain_since);
+            self.hand_out(*next, chain_since);
         }
     }
 
@@ -236,14 +231,8 @@ impl Pump {
     }
 
     /// Begins a task that is leased to this pump.
-    pub(super) fn hand_out(
-        &mut self,
-        token: Token,
-        run: Run,
-        input: Arc<Value>,
-        slot: Slot,
-        chain_since: Instant,
-    ) {
+    pub(super) fn hand_out(&mut self, next: Next, chain_since: Instant) {
+        let Next { token, run, input, slot } = next;
         if let Some(due_at) = token.due_at {
             self.settings.wakes.due_in(self.settings.clock.until(due_at));
         }
@@ -303,9 +292,8 @@ impl Pump {
             .chain(self.carried_steps.iter().map(|step| step.token_id))
             .collect();
         let reported: BTreeSet<i64> = self.reports.iter().map(|r| r.token_id).collect();
-        let known = |id: &i64| {
-            self.held.contains_key(id) || pending.contains(id) || reported.contains(id)
-        };
+        let known =
+            |id: &i64| self.held.contains_key(id) || pending.contains(id) || reported.contains(id);
         let unknown: BTreeSet<i64> = leased.iter().copied().filter(|id| !known(id)).collect();
         let gone: BTreeSet<i64> =
             self.held.keys().copied().filter(|id| !leased.contains(id)).collect();

@@ -140,7 +140,8 @@ impl Pump {
 
 /// Waits before the next try, and says how long the next wait is.
 pub(crate) async fn pause(error: &Error, wait: Duration) -> Duration {
-    let short_of = matches!(error, Error::Database { source, .. } if remedy(source) == Remedy::BackOff);
+    let short_of =
+        matches!(error, Error::Database { source, .. } if remedy(source) == Remedy::BackOff);
     let longest = if short_of { WAIT_SHORT_OF } else { wait };
     tokio::time::sleep(longest.mul_f64(0.5 + draw_jitter() / 2.0)).await;
     (wait * 2).min(WAIT_MAX)

@@ -4,11 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{ClientWrapper, GenericClient as _};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::handed::{Outcome, Report, StartReply, StartRequestItem, task_id};
+use super::handed::{Next, Outcome, Report, StartReply, StartRequestItem, task_id};
 use super::pump::{BATCH_MAX, Held};
 use super::{DECIDE_QUEUE, Pump, Slot};
 use crate::advance::{Action, Happened, OneStep, Run, as_object, load_runs, opened_row, run_end};
@@ -92,7 +91,10 @@ impl Pump {
         returned: &mut Vec<ReturnedRow>,
     ) {
         let Some(held) = self.held.remove(&report.token_id) else {
-            tracing::warn!(token = report.token_id, "a late report has no effect: its lease is lost");
+            tracing::warn!(
+                token = report.token_id,
+                "a late report has no effect: its lease is lost"
+            );
             return;
         };
         let id = task_id(&held.token);
@@ -225,7 +227,7 @@ impl Pump {
             queues.iter().filter(|q| self.settings.slots.serves(q)).cloned().collect();
         match self.settings.core.store.peek_queues(client, &served).await {
             Ok(waiting) => {
-                let highest = waiting.iter().map(|w| w.priority).max();
+                let highest = waiting.into_iter().max();
                 self.waiting = WaitingTasks { looked: Some(Instant::now()), highest };
             }
             Err(error) => self.failed(&error),
@@ -269,7 +271,11 @@ impl Pump {
         }
         let batch = AdvanceBatch {
             ended: work.pending.iter().map(|p| p.ended.clone()).collect(),
-            opened: work.pending.iter().filter_map(|p| p.opened.as_ref().map(|o| o.0.clone())).collect(),
+            opened: work
+                .pending
+                .iter()
+                .filter_map(|p| p.opened.as_ref().map(|o| o.0.clone()))
+                .collect(),
             claims: work
                 .claims
                 .iter()
@@ -337,7 +343,8 @@ impl Pump {
         let (Some(token), Some((row, input))) = (opened, pending.opened) else { return };
         match (token.state, pending.slot) {
             (TokenState::Leased, Some(slot)) => {
-                self.hand_out(token, pending.run, input, slot, pending.chain_since);
+                let next = Next { token, run: pending.run, input, slot };
+                self.hand_out(next, pending.chain_since);
             }
             (TokenState::Ready, _) => self.ready(&row.queue),
             _ => {}
@@ -369,7 +376,8 @@ impl Pump {
             }
             match (opened.remove(&start.row.id), slot) {
                 (Some(token), Some(slot)) if token.state == TokenState::Leased => {
-                    self.hand_out(token, start.run, start.input, slot, Instant::now());
+                    let next = Next { token, run: start.run, input: start.input, slot };
+                    self.hand_out(next, Instant::now());
                 }
                 (Some(token), _) if token.state == TokenState::Ready => self.ready(&token.queue),
                 _ => {}
@@ -399,11 +407,14 @@ impl Pump {
         };
         for start in met {
             let row = found.iter().find(|row| row.asked == start.row.id);
-            reply(start.reply, match row {
-                Some(row) if row.found == start.row.id => StartReply::Started,
-                Some(row) => StartReply::Found { id: row.found, same_input: row.same_input },
-                None => StartReply::Stale,
-            });
+            reply(
+                start.reply,
+                match row {
+                    Some(row) if row.found == start.row.id => StartReply::Started,
+                    Some(row) => StartReply::Found { id: row.found, same_input: row.same_input },
+                    None => StartReply::Stale,
+                },
+            );
         }
     }
 
@@ -452,7 +463,7 @@ impl Pump {
             let run = runs.get(&token.workflow_id).cloned();
             match (slot, run.and_then(|run| begin(run, &token))) {
                 (Some(slot), Some((run, input))) => {
-                    self.hand_out(token, run, input, slot, Instant::now());
+                    self.hand_out(Next { token, run, input, slot }, Instant::now());
                 }
                 _ => {
                     tracing::error!(task_id = %task_id(&token), "a claimed task has no run or definition");
@@ -475,7 +486,9 @@ impl Pump {
                     }
                 }
                 if let Some(ms) = returned.iter().map(|r| r.delay_ms).filter(|ms| *ms > 0).min() {
-                    self.settings.wakes.due_in(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+                    self.settings
+                        .wakes
+                        .due_in(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
                 }
             }
             // What was not returned is a lease that nobody runs: the new holder gives it back.
@@ -492,7 +505,10 @@ impl Pump {
         match core.act(client, &Action::Step(&step)).await {
             Ok(acted) => {
                 if acted.lost {
-                    tracing::warn!(token = step.token_id, "a late report has no effect: its lease is lost");
+                    tracing::warn!(
+                        token = step.token_id,
+                        "a late report has no effect: its lease is lost"
+                    );
                 }
                 for queue in &acted.ready {
                     self.ready(queue);
@@ -649,11 +665,8 @@ fn task_end(held: &Held, outcome: Outcome) -> Option<Ended> {
         },
         Outcome::Failed { reason, output, retry_after, terminal } => match checked(output) {
             Ok(output) => {
-                let status = if terminal {
-                    TaskStatus::FailedWithTerminalError
-                } else {
-                    TaskStatus::Failed
-                };
+                let status =
+                    if terminal { TaskStatus::FailedWithTerminalError } else { TaskStatus::Failed };
                 Some(Ended::End(end(status, output, Some(reason), retry_after)))
             }
             Err(fault) => refused(format!("{reason}; {fault}")),

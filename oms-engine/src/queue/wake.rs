@@ -55,11 +55,6 @@ impl Wakes {
         self.pumps.notified().await;
     }
 
-    /// Wakes one more pump: there is more to take than one batch.
-    pub(crate) fn more(&self) {
-        self.pumps.notify_one();
-    }
-
     /// Other processes should hear of a queue.
     pub(crate) fn tell_others(&self, queue: &str) {
         lock(&self.outgoing).insert(queue.to_owned());

@@ -59,7 +59,7 @@ impl Connector {
         format!(
             "{}/{}",
             hosts.collect::<Vec<_>>().join(","),
-            self.config.get_dbname().or(self.config.get_user()).unwrap_or_default()
+            self.config.get_dbname().or_else(|| self.config.get_user()).unwrap_or_default()
         )
     }
 

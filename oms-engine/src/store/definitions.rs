@@ -14,22 +14,16 @@ use crate::error::Error;
 #[derive(Clone, Debug)]
 pub(crate) struct DefinitionRow {
     pub(crate) id: i64,
-    pub(crate) name: String,
-    pub(crate) version: i32,
     pub(crate) definition: Value,
     pub(crate) task_definitions: Value,
-    pub(crate) is_latest: bool,
 }
 
 impl DefinitionRow {
     fn read(row: &Row) -> Result<Self, Error> {
         Ok(Self {
             id: get(row, 0)?,
-            name: get(row, 1)?,
-            version: get(row, 2)?,
-            definition: json(row, 3)?.unwrap_or_default(),
-            task_definitions: json(row, 4)?.unwrap_or_default(),
-            is_latest: get(row, 5)?,
+            definition: json(row, 1)?.unwrap_or_default(),
+            task_definitions: json(row, 2)?.unwrap_or_default(),
         })
     }
 }

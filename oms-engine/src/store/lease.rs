@@ -22,14 +22,6 @@ pub(crate) struct ReturnedRow {
     pub(crate) worker: Arc<str>,
 }
 
-/// The most urgent ready task of a queue.
-#[derive(Clone, Debug)]
-pub(crate) struct Waiting {
-    pub(crate) queue: String,
-    pub(crate) priority: i16,
-    pub(crate) age_ms: i64,
-}
-
 impl Store {
     /// A new incarnation of a pump, or none when its session is dead.
     pub(crate) async fn draw_holder(
@@ -160,18 +152,14 @@ impl Store {
         rows.first().map(DueToken::read).transpose()
     }
 
-    /// The most urgent ready task of each queue that has one.
+    /// The priority of the most urgent ready task of each queue that has one.
     pub(crate) async fn peek_queues(
         &self,
         db: &impl Executor,
         queues: &[String],
-    ) -> Result<Vec<Waiting>, Error> {
+    ) -> Result<Vec<i16>, Error> {
         let rows = self.rows(db, &self.sql.peek_queues, &[&queues], "looking at queues").await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Waiting { queue: get(row, 0)?, priority: get(row, 1)?, age_ms: get(row, 2)? })
-            })
-            .collect()
+        rows.iter().map(|row| get(row, 0)).collect()
     }
 
     /// Tells other processes that a queue has ready tasks.

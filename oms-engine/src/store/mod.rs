@@ -26,14 +26,13 @@ use tokio_postgres::types::ToSql;
 pub(crate) use advance::{AdvanceBatch, Advanced, EndedRow, OpenedRow, RunEnd};
 pub(crate) use connect::{Connector, Pool};
 pub(crate) use definitions::DefinitionRow;
-pub(crate) use lease::{ReturnedRow, Waiting};
-pub(crate) use migrate::SCHEMA_VERSION;
+pub(crate) use lease::ReturnedRow;
 pub use migrate::migration_sql;
 pub(crate) use operate::{NewTask, ParkedRow, RestartRow};
 pub(crate) use read::{ListFilter, ListedRow, OpenTaskRow};
 pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
-pub(crate) use session::{Heartbeat, SessionLook};
-pub(crate) use start::{FoundRow, StartBatch, StartRow};
+pub(crate) use session::SessionLook;
+pub(crate) use start::{StartBatch, StartRow};
 
 use crate::error::{Doing as _, Error};
 
@@ -104,8 +103,8 @@ macro_rules! statements {
             }
 
             #[cfg(feature = "testkit")]
-            fn all(&self) -> Vec<(&'static str, &str)> {
-                vec![$((stringify!($name), self.$name.as_str()),)*]
+            fn all(&self) -> Vec<(&'static str, String)> {
+                vec![$((stringify!($name), self.$name.clone()),)*]
             }
         }
     };
@@ -153,7 +152,8 @@ statements!(
     overdue_workflows,
     park_outcome,
     pause_tokens,
-    peek_queues, postpone_tasks,
+    peek_queues,
+    postpone_tasks,
     put_task_definition,
     release_due,
     release_holders,
@@ -198,7 +198,7 @@ impl Store {
 
     /// Every statement by name, for tests that prepare them and read their plans.
     #[cfg(feature = "testkit")]
-    pub(crate) fn statements(&self) -> Vec<(&'static str, &str)> {
+    pub(crate) fn statements(&self) -> Vec<(&'static str, String)> {
         self.sql.all()
     }
 

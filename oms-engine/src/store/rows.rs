@@ -35,7 +35,7 @@ impl TokenState {
             1 => Ok(Self::Leased),
             2 => Ok(Self::Delayed),
             3 => Ok(Self::Container),
-            _ => Err(unreadable(format!("token state {code}"))),
+            _ => Err(unreadable(&format!("token state {code}"))),
         }
     }
 }
@@ -53,17 +53,15 @@ pub(crate) struct Token {
     pub(crate) state: TokenState,
     pub(crate) rev: i32,
     pub(crate) priority: i16,
-    pub(crate) paused: bool,
     pub(crate) set_aside: i16,
     pub(crate) poll_count: i32,
     pub(crate) started_at: Option<DateTime<Utc>>,
     pub(crate) due_at: Option<DateTime<Utc>>,
-    pub(crate) expires_at: Option<DateTime<Utc>>,
     pub(crate) input: Option<Value>,
 }
 
 impl Token {
-    /// From columns in the order id, workflow_id … input, the first at `at`.
+    /// From columns in the order id, `workflow_id` … input, the first at `at`.
     pub(crate) fn read(row: &Row, at: usize) -> Result<Self, Error> {
         Ok(Self {
             id: get(row, at)?,
@@ -75,12 +73,10 @@ impl Token {
             state: TokenState::from_code(get(row, at + 6)?)?,
             rev: get(row, at + 7)?,
             priority: get(row, at + 8)?,
-            paused: get(row, at + 9)?,
             set_aside: get(row, at + 10)?,
             poll_count: get(row, at + 11)?,
             started_at: get(row, at + 12)?,
             due_at: get(row, at + 13)?,
-            expires_at: get(row, at + 14)?,
             input: json(row, at + 15)?,
         })
     }
@@ -130,7 +126,6 @@ pub(crate) struct RunRow {
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) ended_at: Option<DateTime<Utc>>,
     pub(crate) last_retried_at: Option<DateTime<Utc>>,
-    pub(crate) deadline: Option<DateTime<Utc>>,
     /// Whether the deadline had passed when it was read.
     pub(crate) overdue: bool,
 }
@@ -158,8 +153,7 @@ impl RunRow {
             created_at: get(row, 17)?,
             ended_at: get(row, 18)?,
             last_retried_at: get(row, 19)?,
-            deadline: get(row, 20)?,
-            overdue: get(row, 21)?,
+            overdue: get(row, 20)?,
         })
     }
 }
@@ -207,11 +201,11 @@ impl HistoryRow {
 }
 
 pub(super) fn workflow_status(code: i16) -> Result<WorkflowStatus, Error> {
-    WorkflowStatus::from_code(code).ok_or_else(|| unreadable(format!("workflow status {code}")))
+    WorkflowStatus::from_code(code).ok_or_else(|| unreadable(&format!("workflow status {code}")))
 }
 
 fn task_status(code: i16) -> Result<TaskStatus, Error> {
-    TaskStatus::from_code(code).ok_or_else(|| unreadable(format!("task status {code}")))
+    TaskStatus::from_code(code).ok_or_else(|| unreadable(&format!("task status {code}")))
 }
 
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> Result<T, Error> {
@@ -222,6 +216,6 @@ pub(super) fn json(row: &Row, at: usize) -> Result<Option<Value>, Error> {
     Ok(get::<Option<Json<Value>>>(row, at)?.map(|json| json.0))
 }
 
-fn unreadable(what: String) -> Error {
+fn unreadable(what: &str) -> Error {
     Error::Invariant { workflow_id: None, what: format!("{what} in the tables is unknown") }
 }

@@ -3,9 +3,11 @@
 mod admin;
 mod database;
 mod own;
+mod statements;
 
 pub use database::TestDatabase;
 pub use own::OwnPostgres;
+pub use statements::statements;
 
 use crate::embedded::EmbeddedError;
 

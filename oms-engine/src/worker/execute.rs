@@ -47,11 +47,8 @@ impl Workers for LocalWorkers {
 }
 
 fn context(task: &HandedOut) -> TaskContext {
-    let key = idempotency_key(
-        task.token.workflow_id,
-        &task.token.reference_name,
-        task.token.set_aside,
-    );
+    let key =
+        idempotency_key(task.token.workflow_id, &task.token.reference_name, task.token.set_aside);
     TaskContext::new(task.task_id(), key, task.token.due_at, task.cancellation.clone())
 }
 

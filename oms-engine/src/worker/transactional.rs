@@ -19,8 +19,8 @@ use crate::decide::{Event, TaskEnd, TaskStatus, WorkflowStatus, decide};
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
 use crate::error::{Doing as _, Error, Remedy, remedy};
 use crate::ids::draw_jitter;
-use crate::queue::{Committed, HandedOut, Outcome, PumpMessage, Slot, Slots};
-use crate::store::{AdvanceBatch, EndedRow, Pool, Token, TokenState};
+use crate::queue::{Committed, HandedOut, Next, Outcome, PumpMessage, Slot, Slots};
+use crate::store::{AdvanceBatch, EndedRow, Pool, TokenState};
 
 /// How often a body is repeated that met a serialization failure or a deadlock.
 const REPEATS_MAX: u32 = 10;
@@ -67,9 +67,8 @@ impl Transactions {
         let outcome = loop {
             tries += 1;
             let work = self.once(&*body, &cx, &task);
-            let ran = match until_dropped(work, &task.cancellation).await {
-                Some(ran) => ran,
-                None => break Outcome::Abandoned,
+            let Some(ran) = until_dropped(work, &task.cancellation).await else {
+                break Outcome::Abandoned;
             };
             match ran {
                 Ran::Committed(committed) => {
@@ -78,7 +77,12 @@ impl Transactions {
                 }
                 Ran::Outcome(outcome) => break outcome,
                 Ran::Again(reason) if tries >= REPEATS_MAX => {
-                    break Outcome::Failed { reason, output: None, retry_after: None, terminal: false };
+                    break Outcome::Failed {
+                        reason,
+                        output: None,
+                        retry_after: None,
+                        terminal: false,
+                    };
                 }
                 Ran::Again(_) => {
                     let wait = Duration::from_millis(2 << tries.min(7)).mul_f64(draw_jitter());
@@ -199,8 +203,7 @@ impl Transactions {
         }
         let next = match (opened, step.next) {
             (Some(token), Some((run, input, slot))) if token.state == TokenState::Leased => {
-                let next: (Token, Run, Arc<Value>, Slot) = (token, run, input, slot);
-                Some(Box::new(next))
+                Some(Box::new(Next { token, run, input, slot }))
             }
             _ => None,
         };

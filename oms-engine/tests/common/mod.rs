@@ -10,19 +10,19 @@ use oms_engine::{Engine, EngineBuilder, Execution, WorkflowDef, WorkflowId, Work
 use serde_json::json;
 
 /// A database with the engine's tables.
-pub async fn database() -> TestDatabase {
+pub(crate) async fn database() -> TestDatabase {
     TestDatabase::migrated().await.unwrap()
 }
 
 /// An engine with settings that make tests quick.
-pub fn engine(database: &TestDatabase) -> EngineBuilder {
+pub(crate) fn engine(database: &TestDatabase) -> EngineBuilder {
     Engine::builder(database.url())
         .poll_interval(Duration::from_secs(1))
         .heartbeat(Duration::from_millis(200), Duration::from_secs(3))
 }
 
 /// A straight line of tasks, each with what the one before gave and the workflow's input.
-pub fn line(name: &str, tasks: &[&str]) -> WorkflowDef {
+pub(crate) fn line(name: &str, tasks: &[&str]) -> WorkflowDef {
     let mut def = WorkflowDef::builder(name);
     let mut before: Option<String> = None;
     for (n, task) in tasks.iter().enumerate() {
@@ -39,12 +39,12 @@ pub fn line(name: &str, tasks: &[&str]) -> WorkflowDef {
 }
 
 /// Waits for a run's end, at most a minute.
-pub async fn wait(engine: &Engine, id: WorkflowId) -> Execution {
+pub(crate) async fn wait(engine: &Engine, id: WorkflowId) -> Execution {
     tokio::time::timeout(Duration::from_secs(60), engine.wait(id)).await.unwrap().unwrap()
 }
 
 /// Waits until a query gives true, at most half a minute.
-pub async fn until(client: &tokio_postgres::Client, sql: &str) {
+pub(crate) async fn until(client: &tokio_postgres::Client, sql: &str) {
     let begun = std::time::Instant::now();
     loop {
         if client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
@@ -56,7 +56,7 @@ pub async fn until(client: &tokio_postgres::Client, sql: &str) {
 }
 
 /// Nothing stands still.
-pub async fn assert_nothing_stuck(client: &tokio_postgres::Client) {
+pub(crate) async fn assert_nothing_stuck(client: &tokio_postgres::Client) {
     let rows = client
         .query("SELECT workflow_id::text, reason FROM oms_engine.stuck_workflows", &[])
         .await

@@ -1,7 +1,7 @@
 -- load_runs: what a decision needs of the runs themselves. $1 workflow ids.
 SELECT id, definition_id, name, version, status, priority, epoch, input, variables, output, reason,
     correlation_id, idempotency_key, parent_id, failed_task, failure_workflow_id,
-    cuts IS NOT NULL AS has_cuts,     created_at, ended_at, last_retried_at, deadline,
+    cuts IS NOT NULL AS has_cuts,     created_at, ended_at, last_retried_at,
     coalesce(deadline <= statement_timestamp(), false) AS overdue
 FROM {schema}.workflows
 WHERE id = ANY ($1::uuid[])

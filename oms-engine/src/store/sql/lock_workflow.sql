@@ -1,7 +1,7 @@
 -- lock_workflow: as load_runs for one run, its row locked. $1 workflow id.
 SELECT id, definition_id, name, version, status, priority, epoch, input, variables, output, reason,
     correlation_id, idempotency_key, parent_id, failed_task, failure_workflow_id,
-    cuts IS NOT NULL AS has_cuts,     created_at, ended_at, last_retried_at, deadline,
+    cuts IS NOT NULL AS has_cuts,     created_at, ended_at, last_retried_at,
     coalesce(deadline <= statement_timestamp(), false) AS overdue
 FROM {schema}.workflows
 WHERE id = $1::uuid

@@ -1,9 +1,8 @@
--- peek_queues: the most urgent ready task of each queue. $1 queues.
-SELECT q.queue, x.priority,
-    (extract(epoch FROM statement_timestamp() - x.scheduled_at) * 1000)::bigint AS age_ms
+-- peek_queues: the priority of the most urgent ready task of each queue that has one. $1 queues.
+SELECT x.priority
 FROM unnest($1::text[]) AS q(queue)
 CROSS JOIN LATERAL (
-    SELECT r.priority, r.scheduled_at
+    SELECT r.priority
     FROM {schema}.open_tasks r
     WHERE r.state = 0 AND r.queue = q.queue
     ORDER BY r.priority DESC, r.id

@@ -1,0 +1,14 @@
+//! The engine's statements, for tests that prepare them and read their plans.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::store::Store;
+
+/// Every statement of the engine by the name of its file, for tables in `schema`.
+///
+/// # Errors
+/// [`Error::Config`] when the schema's name is refused.
+pub fn statements(schema: &str) -> Result<Vec<(&'static str, String)>, Error> {
+    Ok(Store::new(schema, Duration::from_secs(10))?.statements())
+}
