@@ -1,0 +1,74 @@
+//! The tables: made and checked.
+
+use tokio_postgres::Client;
+
+use crate::error::{Doing as _, Error};
+
+/// Forward only: a migration that landed is never edited.
+const MIGRATIONS: &[(i32, &str, &str)] =
+    &[(1, "orders", include_str!("../migrations/oms/0001_orders.sql"))];
+
+/// The version of the tables that this library works on.
+const KNOWN: i32 = 1;
+
+const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS oms_tasks_migrations (
+    version int PRIMARY KEY,
+    name text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT statement_timestamp()
+)";
+
+/// Brings the order tables, in the first schema of the connection's search path, to this
+/// library's version: one transaction under an advisory lock, so that two programs at once do it
+/// once. A second run changes nothing.
+///
+/// # Errors
+/// [`Error::SchemaVersion`] when the tables are newer than this library; database errors.
+///
+/// # Cancel safety
+/// Dropping the future leaves the tables as they were or brings them up to date, nothing between.
+pub async fn migrate(client: &mut Client) -> Result<(), Error> {
+    let doing = "migrating the order tables";
+    let tx = client.transaction().await.doing(doing)?;
+    tx.batch_execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('oms-tasks migration of '
+            || coalesce(current_schema(), ''), 0))",
+    )
+    .await
+    .doing(doing)?;
+    let row = tx
+        .query_one("SELECT to_regclass('oms_tasks_migrations') IS NOT NULL", &[])
+        .await
+        .doing(doing)?;
+    let found: i32 = if row.try_get(0).doing(doing)? {
+        let highest = "SELECT coalesce(max(version), 0) FROM oms_tasks_migrations";
+        tx.query_one(highest, &[]).await.doing(doing)?.try_get(0).doing(doing)?
+    } else {
+        0
+    };
+    if found > KNOWN {
+        return Err(Error::SchemaVersion { found, known: KNOWN });
+    }
+    if found == KNOWN {
+        return Ok(());
+    }
+    tx.batch_execute(VERSIONS).await.doing(doing)?;
+    for (version, name, text) in MIGRATIONS.iter().filter(|(version, ..)| *version > found) {
+        tx.batch_execute(text).await.doing(doing)?;
+        let record = "INSERT INTO oms_tasks_migrations (version, name) VALUES ($1, $2)";
+        tx.execute(record, &[version, name]).await.doing(doing)?;
+    }
+    tx.commit().await.doing(doing)
+}
+
+/// The SQL that [`migrate`] runs on an empty schema, for the user's own migration tool.
+#[must_use]
+pub fn migration_sql() -> String {
+    let mut sql = format!("{VERSIONS};\n");
+    for (version, name, text) in MIGRATIONS {
+        sql.push_str(text);
+        sql.push_str(&format!(
+            "INSERT INTO oms_tasks_migrations (version, name) VALUES ({version}, '{name}');\n"
+        ));
+    }
+    sql
+}

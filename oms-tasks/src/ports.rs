@@ -1,0 +1,202 @@
+//! What the tasks ask of the outside world: a payment gateway, a carrier, a notifier.
+//!
+//! Every request carries an idempotency key. An implementation answers a repeated key with the
+//! first answer, has no second effect under it, and refuses it with another body
+//! ([`PortError::KeyReused`]).
+//!
+//! Undoing names the key of what is to be undone, since the answer that would have told its id
+//! may be lost. A key that was never seen is closed for good: a request that comes late under it
+//! is refused ([`PortError::KeyClosed`]), so that nothing can be done after it was undone.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use crate::order::{Address, CardToken};
+
+/// Why a port did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PortError {
+    /// It cannot be reached, did not answer in time or failed. Whether the request took effect is
+    /// unknown; asking again under the same key is safe.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// The key was used with another body.
+    #[error("idempotency key {0} was used with another request")]
+    KeyReused(String),
+    /// What the key stands for was undone before the request came.
+    #[error("idempotency key {0} is closed: what it stands for was undone")]
+    KeyClosed(String),
+    /// The request can never succeed.
+    #[error("refused: {0}")]
+    Invalid(String),
+}
+
+impl PortError {
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+/// Takes money once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChargeRequest {
+    /// Idempotency key of the charge.
+    pub key: String,
+    /// The order.
+    pub order_id: String,
+    /// Minor units of the currency.
+    pub amount_minor: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// Such as `card`.
+    pub method: String,
+    /// What the gateway knows the means of payment by.
+    pub token: CardToken,
+}
+
+/// What came of a charge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum ChargeAnswer {
+    /// The money was taken.
+    Charged {
+        /// The gateway's id.
+        charge_id: String,
+    },
+    /// The money was not and will not be taken under this key.
+    Declined {
+        /// The gateway's code.
+        code: String,
+    },
+}
+
+/// Gives back all that was taken under a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundRequest {
+    /// Idempotency key of the refund.
+    pub key: String,
+    /// Idempotency key of the charge.
+    pub charge_key: String,
+    /// The order.
+    pub order_id: String,
+    /// Minor units of the currency: what the charge was to be.
+    pub amount_minor: i64,
+    /// ISO 4217.
+    pub currency: String,
+}
+
+/// What came of a refund.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum RefundAnswer {
+    /// The charge was given back in full, now or before.
+    Refunded {
+        /// The gateway's id of the refund.
+        refund_id: String,
+        /// The gateway's id of the charge.
+        charge_id: String,
+    },
+    /// Nothing had been charged under the key, and nothing will be.
+    NothingCharged,
+}
+
+/// Where money comes from.
+#[async_trait]
+pub trait PaymentGateway: fmt::Debug + Send + Sync + 'static {
+    /// Takes the amount, once per key.
+    async fn charge(&self, request: &ChargeRequest) -> Result<ChargeAnswer, PortError>;
+    /// Gives back what was charged under the charge's key, once per charge, or closes that key.
+    async fn refund(&self, request: &RefundRequest) -> Result<RefundAnswer, PortError>;
+}
+
+/// Has an order fetched and delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BookingRequest {
+    /// Idempotency key of the booking.
+    pub key: String,
+    /// The order.
+    pub order_id: String,
+    /// Who gets it.
+    pub recipient: String,
+    /// Where to.
+    pub ship_to: Address,
+    /// How many pieces.
+    pub pieces: i64,
+}
+
+/// What came of a booking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum BookingAnswer {
+    /// The order will be delivered.
+    Booked {
+        /// The carrier's tracking number.
+        tracking_number: String,
+        /// The day of delivery.
+        delivery_date: NaiveDate,
+    },
+    /// The carrier does not and will not deliver it under this key.
+    Refused {
+        /// The carrier's code.
+        code: String,
+    },
+}
+
+/// Calls off what was booked under a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelRequest {
+    /// Idempotency key of the cancellation.
+    pub key: String,
+    /// Idempotency key of the booking.
+    pub booking_key: String,
+    /// The order.
+    pub order_id: String,
+}
+
+/// What came of a cancellation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum CancelAnswer {
+    /// The booking was called off, now or before.
+    Cancelled,
+    /// Nothing had been booked under the key, and nothing will be.
+    NothingBooked,
+}
+
+/// Who delivers.
+#[async_trait]
+pub trait Carrier: fmt::Debug + Send + Sync + 'static {
+    /// Books the delivery, once per key.
+    async fn book(&self, request: &BookingRequest) -> Result<BookingAnswer, PortError>;
+    /// Calls the delivery off that was booked under the booking's key, or closes that key.
+    async fn cancel(&self, request: &CancelRequest) -> Result<CancelAnswer, PortError>;
+}
+
+/// A message to a customer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// `order:stage`; the same whenever the message is delivered again.
+    pub message_id: String,
+    /// The order.
+    pub order_id: String,
+    /// The stage that wrote it, such as `PAID`.
+    pub stage: String,
+    /// E-mail address.
+    pub recipient: String,
+    /// The text.
+    pub body: String,
+}
+
+/// Who tells the customer.
+#[async_trait]
+pub trait Notifier: fmt::Debug + Send + Sync + 'static {
+    /// Delivers a message. It may come again under the same `message_id` when the sender died
+    /// before it could write that it was sent.
+    async fn deliver(&self, message: &Message) -> Result<(), PortError>;
+}

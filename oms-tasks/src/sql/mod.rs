@@ -1,0 +1,106 @@
+//! The statements, one file each, and the one way to run them.
+//!
+//! Parameters carry their types, so that a statement runs in one trip on a transaction, which
+//! has no cache of prepared ones; on the pool's connections they are prepared once.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Object, Pool};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Row, Transaction};
+
+use crate::error::{Doing as _, Error};
+
+/// How long a statement outside of a transaction of the caller's may take, with the wait for a
+/// connection.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A value and its type.
+pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// A statement and what it does, for messages.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+}
+
+macro_rules! statements {
+    ($($constant:ident = $name:literal;)*) => {
+        $(pub(crate) const $constant: Statement =
+            Statement { name: $name, text: include_str!(concat!($name, ".sql")) };)*
+        #[cfg(test)]
+        const ALL: &[&Statement] = &[$(&$constant),*];
+    };
+}
+
+statements! {
+    ACKNOWLEDGE_ORDER = "acknowledge_order";
+    FIND_ORDER = "find_order";
+    INTEND_PAYMENT = "intend_payment";
+    CAPTURE_PAYMENT = "capture_payment";
+    DECLINE_PAYMENT = "decline_payment";
+    BOOK_STOCK = "book_stock";
+    INTEND_DELIVERY = "intend_delivery";
+    CONFIRM_DELIVERY = "confirm_delivery";
+    REFUSE_DELIVERY = "refuse_delivery";
+    COMPLETE_ORDER = "complete_order";
+    CLOSE_ORDER = "close_order";
+    FIND_DELIVERY_TO_CANCEL = "find_delivery_to_cancel";
+    CANCEL_DELIVERY = "cancel_delivery";
+    RELEASE_STOCK = "release_stock";
+    INTEND_REFUND = "intend_refund";
+    RECORD_REFUND = "record_refund";
+    FAIL_ORDER = "fail_order";
+    CLAIM_NOTIFICATIONS = "claim_notifications";
+    SETTLE_NOTIFICATIONS = "settle_notifications";
+    RESTOCK = "restock";
+    ORDER_SUMMARY = "order_summary";
+}
+
+impl Statement {
+    /// Runs it in the caller's transaction.
+    pub(crate) async fn run_in(
+        &self,
+        tx: &Transaction<'_>,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, Error> {
+        tx.query_typed(self.text, params).await.doing(self.name)
+    }
+
+    /// Runs it as a transaction of its own, within [`DEADLINE`]. A connection that missed it is
+    /// thrown away; whether the statement took effect is then unknown.
+    pub(crate) async fn run(
+        &self,
+        pool: &Pool,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, Error> {
+        let missed = |_| Error::Deadline { doing: self.name, after: DEADLINE };
+        let connection = tokio::time::timeout(DEADLINE, pool.get()).await.map_err(missed)?;
+        let connection = connection.doing(self.name)?;
+        let values: Vec<&(dyn ToSql + Sync)> = params.iter().map(|(value, _)| *value).collect();
+        let running = async {
+            let statement = connection.prepare_cached(self.text).await?;
+            connection.query(&statement, &values).await
+        };
+        let ended = tokio::time::timeout(DEADLINE, running).await;
+        match ended {
+            Ok(rows) => rows.doing(self.name),
+            Err(elapsed) => {
+                drop(Object::take(connection));
+                Err(missed(elapsed))
+            }
+        }
+    }
+}
+
+/// A column of a row.
+pub(crate) fn get<'a, T>(row: &'a Row, column: &'static str) -> Result<T, Error>
+where
+    T: tokio_postgres::types::FromSql<'a>,
+{
+    row.try_get(column).doing(column)
+}
+
+#[cfg(test)]
+mod tests;

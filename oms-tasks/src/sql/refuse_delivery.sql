@@ -1,0 +1,12 @@
+-- refuse_delivery: keeps why the carrier refused an order.
+-- $1 order id, $2 the carrier's code.  Out: no row.  As decline_payment.
+WITH ordered AS (
+    SELECT order_id, status
+    FROM orders
+    WHERE order_id = $1::text
+    FOR NO KEY UPDATE
+)
+UPDATE delivery_schedule d
+SET status = 'REFUSED', refusal_code = $2::text
+FROM ordered o
+WHERE d.order_id = o.order_id AND o.status = 'BOOKED' AND d.status = 'PENDING'
