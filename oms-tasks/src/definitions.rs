@@ -42,7 +42,7 @@ pub fn workflow_definitions() -> Result<Vec<WorkflowDef>, Error> {
 /// As [`order_fulfilment`].
 pub fn task_definitions() -> Result<Vec<TaskDef>, Error> {
     let texts: Vec<serde_json::Value> = serde_json::from_str(TASK_DEFINITIONS)
-        .map_err(|source| Error::Ledger { file: "task_definitions.json".into(), line: 1, source })?;
+        .map_err(|source| Error::Json { place: "task_definitions.json".to_owned(), source })?;
     texts
         .iter()
         .map(|text| TaskDef::from_json(&text.to_string()))

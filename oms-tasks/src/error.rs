@@ -164,13 +164,11 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A line of a sandbox's ledger cannot be read.
-    #[error("{file} line {line}: {source}")]
-    Ledger {
-        /// The ledger.
-        file: String,
-        /// From 1.
-        line: usize,
+    /// A text is not the JSON that it should be.
+    #[error("{place}: {source}")]
+    Json {
+        /// Which file or column, and where in it.
+        place: String,
         /// What is wrong with it.
         #[source]
         source: serde_json::Error,

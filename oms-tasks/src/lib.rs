@@ -1,1 +1,37 @@
-//! The five workers of an order-management system.
+//! The five workers of an order-management system, on [`oms_engine`].
+//!
+//! `order_fulfilment` takes an order through [`order_acknowledgement`], [`payment_processing`],
+//! [`stock_booking`], [`delivery_scheduling`] and [`notification`]. When a step fails for good,
+//! `order_unwinding` ([`unwinding`]) undoes what was done. `docs/order-tables.md` describes the
+//! tables, the states of an order and the input of `order_fulfilment`.
+
+pub mod definitions;
+pub mod delivery_scheduling;
+mod error;
+mod inventory;
+mod migrate;
+pub mod notification;
+pub mod order;
+pub mod order_acknowledgement;
+pub mod payment_processing;
+pub mod ports;
+mod sql;
+mod stage;
+pub mod stock_booking;
+mod summary;
+mod tasks;
+pub mod unwinding;
+
+pub use error::Error;
+pub use inventory::{Restock, Shelf, restock};
+pub use migrate::{migrate, migration_sql};
+pub use summary::{
+    BookingSummary, DeliverySummary, ItemSummary, NotificationSummary, OrderSummary,
+    PaymentSummary, order_summary,
+};
+pub use tasks::OrderTasks;
+
+// Named in this crate's API.
+pub use async_trait;
+pub use deadpool_postgres;
+pub use tokio_postgres;

@@ -70,11 +70,7 @@ impl Statement {
 
     /// Runs it as a transaction of its own, within [`DEADLINE`]. A connection that missed it is
     /// thrown away; whether the statement took effect is then unknown.
-    pub(crate) async fn run(
-        &self,
-        pool: &Pool,
-        params: &[Param<'_>],
-    ) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn run(&self, pool: &Pool, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
         let missed = |_| Error::Deadline { doing: self.name, after: DEADLINE };
         let connection = tokio::time::timeout(DEADLINE, pool.get()).await.map_err(missed)?;
         let connection = connection.doing(self.name)?;

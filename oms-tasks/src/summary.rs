@@ -1,0 +1,120 @@
+//! What the tables say of an order.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::error::{Doing as _, Error};
+use crate::sql::{ORDER_SUMMARY, get};
+
+/// An order with all that was done for it. Statuses as in `docs/order-tables.md`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of docs/order-tables.md, by their names")]
+#[non_exhaustive]
+pub struct OrderSummary {
+    pub order_id: String,
+    pub workflow_id: Uuid,
+    pub status: String,
+    pub customer_name: Option<String>,
+    pub customer_email: Option<String>,
+    pub currency: Option<String>,
+    pub total_minor: Option<i64>,
+    pub acknowledged_at: Option<DateTime<Utc>>,
+    pub completed_at: Option<DateTime<Utc>>,
+    pub failed_at: Option<DateTime<Utc>>,
+    pub failure_reason: Option<String>,
+    pub items: Vec<ItemSummary>,
+    pub payment: Option<PaymentSummary>,
+    pub bookings: Vec<BookingSummary>,
+    pub delivery: Option<DeliverySummary>,
+    /// In the order in which they were written.
+    pub notifications: Vec<NotificationSummary>,
+}
+
+/// A line of the order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of docs/order-tables.md, by their names")]
+#[non_exhaustive]
+pub struct ItemSummary {
+    pub line_no: i32,
+    pub sku: String,
+    pub quantity: i32,
+    pub unit_price_minor: i64,
+}
+
+/// Its payment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of docs/order-tables.md, by their names")]
+#[non_exhaustive]
+pub struct PaymentSummary {
+    pub status: String,
+    pub method: String,
+    pub amount_minor: i64,
+    pub charge_id: Option<String>,
+    pub captured_at: Option<DateTime<Utc>>,
+    pub decline_code: Option<String>,
+    pub refund_id: Option<String>,
+    pub refunded_minor: i64,
+    pub refunded_at: Option<DateTime<Utc>>,
+}
+
+/// Pieces of one article booked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of docs/order-tables.md, by their names")]
+#[non_exhaustive]
+pub struct BookingSummary {
+    pub sku: String,
+    pub quantity: i64,
+    pub status: String,
+    pub booked_at: DateTime<Utc>,
+    pub released_at: Option<DateTime<Utc>>,
+}
+
+/// Its delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of docs/order-tables.md, by their names")]
+#[non_exhaustive]
+pub struct DeliverySummary {
+    pub status: String,
+    pub tracking_number: Option<String>,
+    pub delivery_date: Option<NaiveDate>,
+    pub refusal_code: Option<String>,
+    pub scheduled_at: Option<DateTime<Utc>>,
+    pub cancelled_at: Option<DateTime<Utc>>,
+}
+
+/// A notification of one stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of docs/order-tables.md, by their names")]
+#[non_exhaustive]
+pub struct NotificationSummary {
+    pub stage: String,
+    pub status: String,
+    pub recipient: String,
+    pub body: String,
+    pub created_at: DateTime<Utc>,
+    pub sent_at: Option<DateTime<Utc>>,
+}
+
+/// Reads an order with all that was done for it, as of one moment; none when there is no such
+/// order.
+///
+/// # Errors
+/// Database errors.
+///
+/// # Cancel safety
+/// Safe to drop.
+pub async fn order_summary(client: &Client, order_id: &str) -> Result<Option<OrderSummary>, Error> {
+    let row = client
+        .query_typed_opt(ORDER_SUMMARY.text, &[(&order_id, Type::TEXT)])
+        .await
+        .doing(ORDER_SUMMARY.name)?;
+    let Some(row) = row else { return Ok(None) };
+    let json: Value = get(&row, "summary")?;
+    serde_json::from_value(json)
+        .map(Some)
+        .map_err(|source| Error::Json { place: format!("summary of order {order_id}"), source })
+}

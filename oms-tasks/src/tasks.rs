@@ -1,0 +1,94 @@
+//! All ten tasks, with what they need.
+
+use std::sync::Arc;
+
+use deadpool_postgres::Pool;
+
+use crate::delivery_scheduling::DeliveryScheduling;
+use crate::notification::Notification;
+use crate::order_acknowledgement::OrderAcknowledgement;
+use crate::payment_processing::PaymentProcessing;
+use crate::ports::{Carrier, PaymentGateway};
+use crate::stock_booking::StockBooking;
+use crate::unwinding::delivery_cancellation::DeliveryCancellation;
+use crate::unwinding::order_closure::OrderClosure;
+use crate::unwinding::order_failure::OrderFailure;
+use crate::unwinding::payment_refund::PaymentRefund;
+use crate::unwinding::stock_release::StockRelease;
+
+/// Makes the tasks of `order_fulfilment` and `order_unwinding`.
+///
+/// The transactional ones write through the engine's transaction; the others use `pool`, which
+/// must lead to the same tables. They hold a connection for one statement at a time and none
+/// while they call a port.
+#[derive(Clone, Debug)]
+pub struct OrderTasks {
+    /// For tasks that call a port.
+    pub pool: Pool,
+    /// Where money comes from.
+    pub gateway: Arc<dyn PaymentGateway>,
+    /// Who delivers.
+    pub carrier: Arc<dyn Carrier>,
+}
+
+impl OrderTasks {
+    /// Checks, prices and writes the order.
+    #[must_use]
+    pub fn order_acknowledgement(&self) -> OrderAcknowledgement {
+        OrderAcknowledgement
+    }
+
+    /// Charges the order.
+    #[must_use]
+    pub fn payment_processing(&self) -> PaymentProcessing {
+        PaymentProcessing { pool: self.pool.clone(), gateway: Arc::clone(&self.gateway) }
+    }
+
+    /// Books its pieces.
+    #[must_use]
+    pub fn stock_booking(&self) -> StockBooking {
+        StockBooking
+    }
+
+    /// Has the carrier deliver it.
+    #[must_use]
+    pub fn delivery_scheduling(&self) -> DeliveryScheduling {
+        DeliveryScheduling { pool: self.pool.clone(), carrier: Arc::clone(&self.carrier) }
+    }
+
+    /// Completes it.
+    #[must_use]
+    pub fn notification(&self) -> Notification {
+        Notification
+    }
+
+    /// Closes a failed order.
+    #[must_use]
+    pub fn order_closure(&self) -> OrderClosure {
+        OrderClosure
+    }
+
+    /// Cancels its delivery.
+    #[must_use]
+    pub fn delivery_cancellation(&self) -> DeliveryCancellation {
+        DeliveryCancellation { pool: self.pool.clone(), carrier: Arc::clone(&self.carrier) }
+    }
+
+    /// Gives its pieces back.
+    #[must_use]
+    pub fn stock_release(&self) -> StockRelease {
+        StockRelease
+    }
+
+    /// Refunds its payment.
+    #[must_use]
+    pub fn payment_refund(&self) -> PaymentRefund {
+        PaymentRefund { pool: self.pool.clone(), gateway: Arc::clone(&self.gateway) }
+    }
+
+    /// Marks it failed.
+    #[must_use]
+    pub fn order_failure(&self) -> OrderFailure {
+        OrderFailure
+    }
+}
