@@ -17,6 +17,9 @@ use crate::queue::{DECIDE_QUEUE, PumpMessage};
 
 /// Due tasks and time-outs that one look takes at most.
 const DUE_MAX: i64 = 1_000;
+/// Between two looks at what is due; longer where one failed for good and is still due.
+const DUE_LEAST: Duration = Duration::from_millis(1);
+const DUE_AFTER_ERROR: Duration = Duration::from_secs(5);
 /// Other processes hear of a queue at most once in this time, and once more at its end.
 const NOTIFY_INTERVAL: Duration = Duration::from_millis(20);
 /// How often the other sessions are looked at while one of them holds tasks.
@@ -54,7 +57,7 @@ async fn duties(
     let mut told: HashMap<String, Instant> = HashMap::new();
     let mut next_look = Instant::now();
     let mut next_forget = Instant::now() + FORGET_INTERVAL;
-    let mut next_due = Duration::ZERO;
+    let mut next_due = Instant::now();
     loop {
         let done = tokio::select! {
             queues = shared.wakes.to_tell() => {
@@ -62,7 +65,7 @@ async fn duties(
             }
             () = shared.wakes.due(next_due) => match due(shared, &mut client).await {
                 Ok(next) => {
-                    next_due = next;
+                    next_due = Instant::now() + next;
                     Ok(())
                 }
                 Err(error) => Err(error),
@@ -115,6 +118,7 @@ async fn tell(
 async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Error> {
     let store = &shared.core.store;
     let mut queues = store.release_due(client, DUE_MAX).await?;
+    let mut least = DUE_LEAST;
     let timed_out = store.timed_out(client, DUE_MAX).await?;
     for due in timed_out {
         let step = OneStep {
@@ -137,7 +141,10 @@ async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Er
                 }
             }
             Err(error) if error.is_retryable() => return Err(error),
-            Err(error) => tracing::error!(%error, token = due.token.id, "a time-out failed"),
+            Err(error) => {
+                tracing::error!(%error, token = due.token.id, "a time-out failed");
+                least = DUE_AFTER_ERROR;
+            }
         }
     }
     for (id, _) in store.overdue_workflows(client, DUE_MAX).await? {
@@ -149,7 +156,10 @@ async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Er
                 }
             }
             Err(error) if error.is_retryable() => return Err(error),
-            Err(error) => tracing::error!(%error, workflow_id = %id, "a workflow time-out failed"),
+            Err(error) => {
+                tracing::error!(%error, workflow_id = %id, "a workflow time-out failed");
+                least = DUE_AFTER_ERROR;
+            }
         }
     }
     queues.sort_unstable();
@@ -164,5 +174,5 @@ async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Er
         }
     }
     let next = store.next_due(client).await?.unwrap_or(shared.config.poll_interval);
-    Ok(next.clamp(Duration::from_millis(1), shared.config.poll_interval))
+    Ok(next.min(shared.config.poll_interval).max(least))
 }

@@ -129,7 +129,7 @@ impl Pump {
             self.gather(&mut starts, &mut session).await;
             if let Some((until, _)) = &self.stopping
                 && (self.held.is_empty() || Instant::now() >= *until)
-                && self.reports.is_empty()
+                && self.nothing_to_write()
                 && starts.is_empty()
             {
                 break;
@@ -145,11 +145,7 @@ impl Pump {
         starts: &mut Vec<StartRequestItem>,
         session: &mut watch::Receiver<SessionId>,
     ) {
-        let busy = !(self.reports.is_empty()
-            && starts.is_empty()
-            && self.carried.is_empty()
-            && self.carried_steps.is_empty());
-        if !busy {
+        if self.nothing_to_write() && starts.is_empty() {
             let until = self.stopping.as_ref().map(|(until, _)| *until);
             let wakes = self.settings.wakes.clone();
             tokio::select! {
@@ -168,6 +164,10 @@ impl Pump {
             let Ok(start) = self.starts.try_recv() else { break };
             starts.push(start);
         }
+    }
+
+    fn nothing_to_write(&self) -> bool {
+        self.reports.is_empty() && self.carried.is_empty() && self.carried_steps.is_empty()
     }
 
     async fn take(&mut self, message: PumpMessage) {

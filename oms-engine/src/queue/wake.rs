@@ -82,9 +82,8 @@ impl Wakes {
         }
     }
 
-    /// Waits until something is due, or `longest` has passed.
-    pub(crate) async fn due(&self, longest: Duration) {
-        let last = Instant::now() + longest;
+    /// Waits until something is due, at the latest at `last`.
+    pub(crate) async fn due(&self, last: Instant) {
         loop {
             let at = lock(&self.due).map_or(last, |at| at.min(last));
             tokio::select! {
