@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::order::{Address, CardToken};
 
 /// Why a port did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "detail", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PortError {
     /// It cannot be reached, did not answer in time or failed. Whether the request took effect is

@@ -1,0 +1,288 @@
+//! What the sandbox does with a request.
+//!
+//! The state is what the entries of the ledger add up to, while it runs as after a restart.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use chrono::{Days, NaiveDate};
+use serde_json::Value;
+
+use super::ledger::{Entry, LedgerFile, Request};
+use crate::error::Error;
+use crate::ports::{
+    BookingAnswer, BookingRequest, CancelAnswer, CancelRequest, ChargeAnswer, ChargeRequest,
+    PortError, RefundAnswer, RefundRequest,
+};
+
+/// From the booking to the delivery.
+const DELIVERY_TIME: Days = Days::new(2);
+
+/// What goes back on the line.
+pub(super) type Reply = Result<Value, PortError>;
+
+/// What the test tokens and postal codes ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behaviour {
+    Do,
+    Decline(&'static str),
+    SilentBefore,
+    SilentAfter,
+    FailOnce,
+}
+
+/// What became of a key.
+#[derive(Debug, Default)]
+struct Known {
+    first: Option<Request>,
+    calls: u32,
+    closed: bool,
+    done: Option<Entry>,
+    /// The refund or cancellation of a charge or booking.
+    undone: Option<Entry>,
+}
+
+#[derive(Debug)]
+pub(super) struct Rules {
+    ledger: LedgerFile,
+    keys: HashMap<String, Known>,
+    /// Counts effects; charge, refund and tracking numbers are made from it.
+    serial: u64,
+}
+
+impl Rules {
+    pub(super) fn open(ledger: &Path) -> Result<Self, Error> {
+        let (ledger, entries) = LedgerFile::open(ledger)?;
+        let mut rules = Self { ledger, keys: HashMap::new(), serial: 0 };
+        for entry in entries {
+            rules.apply(&entry);
+        }
+        Ok(rules)
+    }
+
+    /// Handles a request; none is the silence that some tokens ask for. The ledger has all of it
+    /// when this returns.
+    pub(super) fn handle(&mut self, request: &Request) -> Option<Reply> {
+        let first_call = self.keys.get(request.key()).is_none_or(|known| known.calls == 0);
+        let reused = self
+            .keys
+            .get(request.key())
+            .is_some_and(|known| known.first.as_ref().is_some_and(|first| first != request));
+        let key = request.key().to_owned();
+        let behaviour = behaviour(request);
+        let mut entries = vec![Entry::Call { request: request.clone() }];
+        if reused {
+            return Some(self.write(entries).and(Err(PortError::KeyReused(key))));
+        }
+        if self.keys.get(&key).is_some_and(|known| known.closed) {
+            return Some(self.write(entries).and(Err(PortError::KeyClosed(key))));
+        }
+        let known = self.keys.get(&key).is_some_and(|known| known.done.is_some());
+        if !known {
+            match behaviour {
+                Behaviour::SilentBefore if first_call => {
+                    return self.write(entries).err().map(Err);
+                }
+                Behaviour::FailOnce if first_call => {
+                    let failed = PortError::Unavailable("503: try again".to_owned());
+                    return Some(self.write(entries).and(Err(failed)));
+                }
+                _ => entries.extend(self.effect(request, behaviour)),
+            }
+        }
+        if let Err(error) = self.write(entries) {
+            return Some(Err(error));
+        }
+        if behaviour == Behaviour::SilentAfter && first_call {
+            return None;
+        }
+        Some(self.answer(request))
+    }
+
+    fn effect(&self, request: &Request, behaviour: Behaviour) -> Option<Entry> {
+        match request {
+            Request::Charge(ask) => Some(self.charge(ask, behaviour)),
+            Request::Refund(ask) => self.refund(ask),
+            Request::Book(ask) => Some(self.book(ask, behaviour)),
+            Request::Cancel(ask) => self.cancel(ask),
+        }
+    }
+
+    fn charge(&self, ask: &ChargeRequest, behaviour: Behaviour) -> Entry {
+        let (key, order_id) = (ask.key.clone(), ask.order_id.clone());
+        if let Behaviour::Decline(code) = behaviour {
+            return Entry::Declined { key, order_id, code: code.to_owned() };
+        }
+        Entry::Charged {
+            key,
+            order_id,
+            amount_minor: ask.amount_minor,
+            currency: ask.currency.clone(),
+            charge_id: format!("ch_{}", self.serial + 1),
+        }
+    }
+
+    /// Of the charge, if it is there and not refunded yet, whatever the request's amount.
+    fn refund(&self, ask: &RefundRequest) -> Option<Entry> {
+        let known = self.keys.get(&ask.charge_key);
+        let order_id = ask.order_id.clone();
+        match known.and_then(|known| known.done.as_ref()) {
+            Some(Entry::Charged { amount_minor, currency, charge_id, .. }) => {
+                known.is_some_and(|known| known.undone.is_none()).then(|| Entry::Refunded {
+                    key: ask.key.clone(),
+                    charge_key: ask.charge_key.clone(),
+                    order_id,
+                    amount_minor: *amount_minor,
+                    currency: currency.clone(),
+                    refund_id: format!("re_{}", self.serial + 1),
+                    charge_id: charge_id.clone(),
+                })
+            }
+            Some(_) => None,
+            None => self.close(&ask.charge_key, order_id),
+        }
+    }
+
+    fn book(&self, ask: &BookingRequest, behaviour: Behaviour) -> Entry {
+        let (key, order_id) = (ask.key.clone(), ask.order_id.clone());
+        if let Behaviour::Decline(code) = behaviour {
+            return Entry::Refused { key, order_id, code: code.to_owned() };
+        }
+        let delivery_date = today().checked_add_days(DELIVERY_TIME).unwrap_or_default();
+        let tracking_number = format!("TRK{:08}", self.serial + 1);
+        Entry::Booked { key, order_id, tracking_number, delivery_date }
+    }
+
+    fn cancel(&self, ask: &CancelRequest) -> Option<Entry> {
+        let known = self.keys.get(&ask.booking_key);
+        let order_id = ask.order_id.clone();
+        match known.and_then(|known| known.done.as_ref()) {
+            Some(Entry::Booked { tracking_number, .. }) => {
+                known.is_some_and(|known| known.undone.is_none()).then(|| Entry::Cancelled {
+                    key: ask.key.clone(),
+                    booking_key: ask.booking_key.clone(),
+                    order_id,
+                    tracking_number: tracking_number.clone(),
+                })
+            }
+            Some(_) => None,
+            None => self.close(&ask.booking_key, order_id),
+        }
+    }
+
+    fn close(&self, key: &str, order_id: String) -> Option<Entry> {
+        let closed = self.keys.get(key).is_some_and(|known| known.closed);
+        (!closed).then(|| Entry::KeyClosed { key: key.to_owned(), order_id })
+    }
+
+    fn answer(&self, request: &Request) -> Reply {
+        let done = |key: &str| self.keys.get(key).and_then(|known| known.done.clone());
+        let undone = |key: &str| self.keys.get(key).and_then(|known| known.undone.clone());
+        let answer = match request {
+            Request::Charge(ask) => match done(&ask.key) {
+                Some(Entry::Charged { charge_id, .. }) => {
+                    serde_json::to_value(ChargeAnswer::Charged { charge_id })
+                }
+                Some(Entry::Declined { code, .. }) => {
+                    serde_json::to_value(ChargeAnswer::Declined { code })
+                }
+                _ => return Err(lost(&ask.key)),
+            },
+            Request::Refund(ask) => serde_json::to_value(match undone(&ask.charge_key) {
+                Some(Entry::Refunded { refund_id, charge_id, .. }) => {
+                    RefundAnswer::Refunded { refund_id, charge_id }
+                }
+                _ => RefundAnswer::NothingCharged,
+            }),
+            Request::Book(ask) => match done(&ask.key) {
+                Some(Entry::Booked { tracking_number, delivery_date, .. }) => {
+                    serde_json::to_value(BookingAnswer::Booked { tracking_number, delivery_date })
+                }
+                Some(Entry::Refused { code, .. }) => {
+                    serde_json::to_value(BookingAnswer::Refused { code })
+                }
+                _ => return Err(lost(&ask.key)),
+            },
+            Request::Cancel(ask) => serde_json::to_value(match undone(&ask.booking_key) {
+                Some(Entry::Cancelled { .. }) => CancelAnswer::Cancelled,
+                _ => CancelAnswer::NothingBooked,
+            }),
+        };
+        answer.map_err(|error| PortError::Unavailable(error.to_string()))
+    }
+
+    /// First the file, then the state.
+    fn write(&mut self, entries: Vec<Entry>) -> Result<(), PortError> {
+        self.ledger
+            .append(&entries)
+            .map_err(|error| PortError::Unavailable(format!("ledger: {error}")))?;
+        for entry in entries {
+            self.apply(&entry);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Call { request } => {
+                let known = self.keys.entry(request.key().to_owned()).or_default();
+                known.calls += 1;
+                known.first.get_or_insert_with(|| request.clone());
+                return;
+            }
+            Entry::KeyClosed { key, .. } => {
+                self.keys.entry(key.clone()).or_default().closed = true;
+            }
+            Entry::Refunded { charge_key: undone, .. }
+            | Entry::Cancelled { booking_key: undone, .. } => {
+                self.keys.entry(undone.clone()).or_default().undone = Some(entry.clone());
+            }
+            Entry::Charged { key, .. }
+            | Entry::Declined { key, .. }
+            | Entry::Booked { key, .. }
+            | Entry::Refused { key, .. } => {
+                self.keys.entry(key.clone()).or_default().done = Some(entry.clone());
+            }
+        }
+        self.serial += 1;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a carrier outside of the system has its own clock")]
+fn today() -> NaiveDate {
+    chrono::Utc::now().date_naive()
+}
+
+fn lost(key: &str) -> PortError {
+    PortError::Unavailable(format!("the sandbox lost what became of {key}"))
+}
+
+fn behaviour(request: &Request) -> Behaviour {
+    match request {
+        Request::Charge(ask) => match ask.token.as_str() {
+            "tok_visa" | "tok_slow" => Behaviour::Do,
+            "tok_declined" => Behaviour::Decline("card_declined"),
+            "tok_timeout" => Behaviour::SilentBefore,
+            "tok_timeout_after_charge" => Behaviour::SilentAfter,
+            "tok_fail_once" => Behaviour::FailOnce,
+            _ => Behaviour::Decline("unknown_token"),
+        },
+        Request::Book(ask) => match ask.ship_to.postal_code.as_str() {
+            "test_refused" => Behaviour::Decline("address_not_served"),
+            "test_timeout" => Behaviour::SilentBefore,
+            "test_timeout_after_booking" => Behaviour::SilentAfter,
+            "test_fail_once" => Behaviour::FailOnce,
+            _ => Behaviour::Do,
+        },
+        Request::Refund(_) | Request::Cancel(_) => Behaviour::Do,
+    }
+}
+
+/// Whether a request is looked at only some time after it came.
+pub(super) fn is_slow(request: &Request) -> bool {
+    match request {
+        Request::Charge(ask) => ask.token.as_str() == "tok_slow",
+        Request::Book(ask) => ask.ship_to.postal_code == "test_slow",
+        Request::Refund(_) | Request::Cancel(_) => false,
+    }
+}
