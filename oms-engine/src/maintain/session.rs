@@ -147,9 +147,9 @@ async fn beat(
 async fn one_beat(shared: &Shared, client: &ClientWrapper, id: i64) -> Result<Option<bool>, Error> {
     let holders: Vec<i64> =
         shared.pumps.iter().map(crate::queue::PumpHandle::holder).filter(|h| *h != 0).collect();
-    let asked = std::time::Instant::now();
+    let asked = Instant::now();
     let beat = shared.core.store.heartbeat(client, id, &holders).await?;
-    shared.clock.set(asked, beat.now);
+    shared.clock.set(asked.into_std(), beat.now);
     if !beat.alive {
         return Ok(None);
     }
@@ -166,7 +166,7 @@ async fn one_beat(shared: &Shared, client: &ClientWrapper, id: i64) -> Result<Op
     for pump in &shared.pumps {
         let holder = pump.holder();
         if holders.contains(&holder) {
-            pump.tell(PumpMessage::Leased { holder, tokens: leased.clone() }).await;
+            pump.tell(PumpMessage::Leased { holder, asked, tokens: leased.clone() }).await;
         }
     }
     Ok(Some(!beat.others))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Slot;
@@ -128,6 +129,7 @@ pub(crate) enum PumpMessage {
     /// What the database says is leased to this process, from a heartbeat.
     Leased {
         holder: i64,
+        asked: Instant,
         tokens: Arc<Vec<(i64, i64)>>,
     },
     /// Stop: wait for the tasks that run until the time is up, then give everything back.

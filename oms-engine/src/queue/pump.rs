@@ -58,6 +58,8 @@ pub(super) struct Held {
     pub(super) slot: Slot,
     /// Since when steps of this run have followed each other in one slot.
     pub(super) chain_since: Instant,
+    /// Since when it is held here.
+    since: Instant,
 }
 
 /// See the module.
@@ -78,8 +80,8 @@ pub(crate) struct Pump {
     pub(super) carried_steps: Vec<OneStep>,
     pub(super) reports: Vec<Report>,
     pub(super) logs: Vec<(TaskId, String)>,
-    /// What the last comparison with the database found: leased there and unknown here, held
-    /// here and unknown there.
+    /// What the last comparison with the database found: held here and gone there, leased there
+    /// and unknown here.
     suspects: (BTreeSet<i64>, BTreeSet<i64>),
     pub(super) waiting: super::turn::WaitingTasks,
     stopping: Option<(Instant, oneshot::Sender<()>)>,
@@ -105,7 +107,7 @@ impl Pump {
             carried_steps: Vec::new(),
             reports: Vec::new(),
             logs: Vec::new(),
-            suspects: Default::default(),
+            suspects: (BTreeSet::new(), BTreeSet::new()),
             waiting: Default::default(),
             stopping: None,
         }
@@ -179,9 +181,9 @@ impl Pump {
                     self.lose(id);
                 }
             }
-            PumpMessage::Leased { holder, tokens } if holder == self.holder => {
+            PumpMessage::Leased { holder, asked, tokens } if holder == self.holder => {
                 let leased = tokens.iter().filter(|(_, h)| *h == holder).map(|(id, _)| *id);
-                self.compare(&leased.collect()).await;
+                self.compare(&leased.collect(), asked).await;
             }
             PumpMessage::Leased { .. } => {}
             PumpMessage::Stop { grace, done } => {
@@ -192,7 +194,10 @@ impl Pump {
     }
 
     fn committed(&mut self, committed: Committed) {
-        let Some(held) = self.held.remove(&committed.token_id) else { return };
+        let Some(held) = self.held.remove(&committed.token_id) else {
+            // Canceled here, and yet it committed: what follows is claimed anew.
+            return;
+        };
         let task_id = super::handed::task_id(&held.token);
         self.keep_log(&task_id, committed.log);
         if committed.ended {
@@ -247,8 +252,9 @@ impl Pump {
         let what = format!("input of task {:?}", token.reference_name);
         let refused = check_payload(&what, &input, TASK_PAYLOAD_MAX_BYTES).err();
         let input = if refused.is_some() { Arc::new(Value::Object(Map::new())) } else { input };
-        let token_id = token.id;
-        self.held.insert(token_id, Held { token, run, input, cancellation, slot, chain_since });
+        let (token_id, since) = (token.id, Instant::now());
+        self.held
+            .insert(token_id, Held { token, run, input, cancellation, slot, chain_since, since });
         match refused {
             None => self.settings.workers.run(task),
             Some(fault) => self.reports.push(Report {
@@ -282,29 +288,32 @@ impl Pump {
         self.carried_steps.clear();
     }
 
-    /// Holds what runs here against what the database has leased to this pump. What differs twice
-    /// in a row is put right; once may be a statement that was under way.
-    async fn compare(&mut self, leased: &BTreeSet<i64>) {
-        let pending: BTreeSet<i64> = self
-            .carried
-            .iter()
-            .map(|p| p.ended.token_id)
-            .chain(self.carried_steps.iter().map(|step| step.token_id))
-            .collect();
-        let reported: BTreeSet<i64> = self.reports.iter().map(|r| r.token_id).collect();
-        let known =
-            |id: &i64| self.held.contains_key(id) || pending.contains(id) || reported.contains(id);
-        let unknown: BTreeSet<i64> = leased.iter().copied().filter(|id| !known(id)).collect();
-        let gone: BTreeSet<i64> =
-            self.held.keys().copied().filter(|id| !leased.contains(id)).collect();
-        let strays: Vec<i64> = unknown.intersection(&self.suspects.0).copied().collect();
-        let lost: Vec<i64> = gone.intersection(&self.suspects.1).copied().collect();
-        self.suspects = (unknown, gone);
+    /// Holds what runs here against what the database had leased to this pump when it was asked.
+    ///
+    /// A token that was held before and is not there was taken. One that is there and that nobody
+    /// here knows came by an answer that was lost. Each must be found twice in a row: once may be
+    /// a transactional task that has committed and whose message is on its way.
+    async fn compare(&mut self, leased: &BTreeSet<i64>, asked: Instant) {
+        let gone = self.held.iter().filter(|(id, held)| held.since < asked && !leased.contains(id));
+        let gone: BTreeSet<i64> = gone.map(|(id, _)| *id).collect();
+        let mut strays = leased.clone();
+        strays.retain(|id| !self.held.contains_key(id));
+        for id in self.reports.iter().map(|report| report.token_id) {
+            strays.remove(&id);
+        }
+        for id in self.carried.iter().map(|pending| pending.ended.token_id) {
+            strays.remove(&id);
+        }
+        for id in self.carried_steps.iter().map(|step| step.token_id) {
+            strays.remove(&id);
+        }
+        let before = std::mem::replace(&mut self.suspects, (gone, strays));
+        let lost: Vec<i64> = self.suspects.0.intersection(&before.0).copied().collect();
         for id in lost {
             self.lose(id);
         }
+        let strays: Vec<i64> = self.suspects.1.intersection(&before.1).copied().collect();
         if !strays.is_empty() {
-            tracing::warn!(count = strays.len(), "leases that nobody runs here are given back");
             self.release(&strays).await;
         }
     }
@@ -314,6 +323,9 @@ impl Pump {
         let Some(client) = &self.client else { return };
         match self.settings.core.store.release_tasks(client, tokens, self.holder).await {
             Ok(queues) => {
+                if !queues.is_empty() {
+                    tracing::info!(tasks = queues.len(), "leases that nobody runs are given back");
+                }
                 for queue in queues {
                     self.ready(&queue);
                 }
