@@ -259,6 +259,7 @@ fn lost(key: &str) -> PortError {
 
 fn behaviour(request: &Request) -> Behaviour {
     match request {
+        Request::Charge(ask) if ask.method != "card" => Behaviour::Decline("unsupported_method"),
         Request::Charge(ask) => match ask.token.as_str() {
             "tok_visa" | "tok_slow" => Behaviour::Do,
             "tok_declined" => Behaviour::Decline("card_declined"),

@@ -1,0 +1,14 @@
+//! The order tasks, each by itself, on a real PostgreSQL and a real sandbox.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test helpers")]
+
+mod acknowledgement;
+mod booking;
+mod conservation;
+mod migration;
+mod ports;
+mod sandbox;
+mod sender;
+mod unwinding;
+mod world;
+mod zombies;
