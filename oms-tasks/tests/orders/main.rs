@@ -5,6 +5,7 @@
 mod acknowledgement;
 mod booking;
 mod conservation;
+mod documentation;
 mod migration;
 mod ports;
 mod sandbox;
