@@ -17,7 +17,7 @@ use crate::config::{Config, StartMode};
 use crate::error::Error;
 use crate::maintain::{Shared, run_duties, run_session};
 use crate::queue::{Pump, PumpSettings, Slots, Wakes};
-use crate::store::{Connector, Store};
+use crate::store::{Connector, Statements, Store};
 use crate::worker::{LocalWorkers, Registry, Task, TransactionalTask, Transactions};
 
 /// Ends of runs that may wait to be told; beyond that whoever waits finds out by polling.
@@ -170,7 +170,7 @@ impl EngineBuilder {
             user,
             runtime: &handle,
         })?;
-        let pool = connector.pool(config.pool_size)?;
+        let pool = connector.pool(config.pool_size, Statements::Ours)?;
         let inner = Inner { shared, pool, waiters, runtime, resolved: std::sync::Mutex::default() };
         Ok(Engine { inner: Arc::new(inner) })
     }
@@ -230,7 +230,7 @@ fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
     let worker_name: Arc<str> = Arc::from(config.name.as_str());
     let transactions = Arc::new(Transactions {
         core: core.clone(),
-        pool: connector.pool(config.transactional_pool_size)?,
+        pool: connector.pool(config.transactional_pool_size, Statements::Users)?,
         slots: slots.clone(),
         worker_name: worker_name.clone(),
     });
@@ -251,7 +251,7 @@ fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
         worker_name,
     };
     let pumps: Vec<Pump> = (0..config.pumps).map(|_| Pump::new(settings.clone())).collect();
-    let wait_pool = connector.pool(1)?;
+    let wait_pool = connector.pool(1, Statements::Ours)?;
     let shared = Shared {
         config,
         core,

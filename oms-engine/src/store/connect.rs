@@ -17,6 +17,31 @@ pub(crate) type Pool = deadpool_postgres::Pool;
 /// Wake-ups that may wait to be read; further ones are dropped, since a slow poll is always there.
 const NOTIFICATIONS_MAX: usize = 1_024;
 
+/// How our statements are planned. Plans are made once per connection, often when the tables are
+/// empty and unanalyzed, and then a full scan looks cheap and stays. Every statement of ours has
+/// an index to go by, so the planner is told to take it.
+const PLANNER: [&str; 5] = [
+    "plan_cache_mode = force_generic_plan",
+    "enable_seqscan = off",
+    "enable_mergejoin = off",
+    "random_page_cost = 1.1",
+    "jit = off",
+];
+
+/// Whose statements a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Statements {
+    /// The engine's alone.
+    Ours,
+    /// The user's, and ours at the end of a transaction (see [`plan_ours`]).
+    Users,
+}
+
+/// Plans the statements of the rest of a user's transaction as ours.
+pub(crate) fn plan_ours() -> String {
+    PLANNER.map(|setting| format!("SET LOCAL {setting}")).join("; ")
+}
+
 /// How connections are made: where to, with or without TLS, and within what time.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
@@ -63,11 +88,15 @@ impl Connector {
         )
     }
 
-    fn set_up(&self) -> String {
-        format!(
-            "SET statement_timeout = {}; SET plan_cache_mode = force_generic_plan",
-            self.deadline.as_millis()
-        )
+    fn set_up(&self, statements: Statements) -> String {
+        let mut sql = format!("SET statement_timeout = {}", self.deadline.as_millis());
+        if statements == Statements::Ours {
+            for setting in PLANNER {
+                sql.push_str("; SET ");
+                sql.push_str(setting);
+            }
+        }
+        sql
     }
 
     /// A connection of its own. Notifications that arrive on it go to the receiver.
@@ -78,7 +107,7 @@ impl Connector {
             return Err(Error::Deadline { doing, after: self.deadline });
         };
         let (client, notifications) = connected?;
-        let set_up = self.set_up();
+        let set_up = self.set_up(Statements::Ours);
         match tokio::time::timeout(self.deadline, client.batch_execute(&set_up)).await {
             Ok(done) => done.doing(doing)?,
             Err(_) => return Err(Error::Deadline { doing, after: self.deadline }),
@@ -98,7 +127,7 @@ impl Connector {
     }
 
     /// A pool of at most `size` connections.
-    pub(crate) fn pool(&self, size: usize) -> Result<Pool, Error> {
+    pub(crate) fn pool(&self, size: usize, statements: Statements) -> Result<Pool, Error> {
         let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         #[cfg(feature = "tls")]
         let manager = if self.config.get_ssl_mode() == SslMode::Require {
@@ -108,7 +137,7 @@ impl Connector {
         };
         #[cfg(not(feature = "tls"))]
         let manager = Manager::from_config(self.config.clone(), NoTls, manager_config);
-        let set_up = self.set_up();
+        let set_up = self.set_up(statements);
         Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)

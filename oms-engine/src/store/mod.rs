@@ -24,7 +24,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 pub(crate) use advance::{AdvanceBatch, Advanced, EndedRow, OpenedRow, RunEnd};
-pub(crate) use connect::{Connector, Pool};
+pub(crate) use connect::{Connector, Pool, Statements, plan_ours};
 pub(crate) use definitions::DefinitionRow;
 pub(crate) use lease::ReturnedRow;
 pub use migrate::migration_sql;

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{GenericClient as _, Transaction};
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
 use crate::error::{Doing as _, Error, Remedy, remedy};
 use crate::ids::draw_jitter;
 use crate::queue::{Committed, HandedOut, Next, Outcome, PumpMessage, Slot, Slots};
-use crate::store::{AdvanceBatch, EndedRow, Pool, TokenState};
+use crate::store::{AdvanceBatch, EndedRow, Pool, TokenState, plan_ours};
 
 /// How often a body is repeated that met a serialization failure or a deadlock.
 const REPEATS_MAX: u32 = 10;
@@ -171,7 +171,10 @@ impl Transactions {
         let mut opened = None;
         let mut applied = false;
         if !step.slow {
-            let advanced = self.core.store.advance(&tx, &step.batch, holder).await?;
+            let planned = async { tx.batch_execute(&plan_ours()).await.doing("ending a task") };
+            // Sent one behind the other without waiting.
+            let (_, advanced) =
+                tokio::try_join!(planned, self.core.store.advance(&tx, &step.batch, holder))?;
             applied = !advanced.applied.is_empty();
             opened = advanced.opened.into_iter().next();
         }
