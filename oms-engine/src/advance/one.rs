@@ -1,16 +1,17 @@
 //! A step the slow way: lock the token, read what is so now, decide, write.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::Transaction;
 use serde_json::{Value, json};
 
 use super::load::{Run, load_runs};
-use super::rows::{opened_row, run_end};
+use super::rows::{millis, opened_row, run_end};
 use super::{Acted, Core};
 use crate::decide::{
-    Event, TaskEnd, TaskStatus, TimeoutKind, WorkflowStatus, decide, input_of, only_alerts,
-    timeout_reason,
+    Event, TaskEnd, TaskStatus, TimeoutKind, WorkflowStatus, counts_as, decide, input_of,
+    only_alerts, timeout_reason,
 };
 use crate::error::Error;
 use crate::ids::draw_jitter;
@@ -44,15 +45,32 @@ struct Seen<'a> {
     event: &'a Event,
 }
 
-/// What a parked `decide` token says: after which step to go on.
-pub(crate) fn decide_after(reference_name: &str) -> Value {
-    json!({ "after": reference_name })
+/// What a parked `decide` token says: after which step to go on, and what history does not tell
+/// of how its attempt ended. None for an event that is not parked.
+fn parked(event: &Event) -> Option<Value> {
+    let (after, retry_after, timeout) = match event {
+        Event::Ended(end) => (&end.reference_name, end.retry_after, end.timeout),
+        Event::Continue { after, retry_after, timeout, .. } => (after, *retry_after, *timeout),
+        Event::Start | Event::Retry => return None,
+    };
+    Some(json!({
+        "after": after,
+        "retryAfterMs": retry_after.map(millis),
+        "timeout": timeout.map(TimeoutKind::as_str),
+    }))
 }
 
-/// Reads what [`decide_after`] wrote.
-pub(crate) fn decide_event(input: Option<&Value>) -> Option<Event> {
-    let after = input?.get("after")?.as_str()?.to_owned();
-    Some(Event::Continue { after, jitter: draw_jitter() })
+/// Reads what [`parked`] wrote.
+fn parked_event(input: Option<&Value>) -> Option<Event> {
+    let input = input?;
+    let retry_after = input.get("retryAfterMs").and_then(Value::as_u64);
+    let timeout = input.get("timeout").and_then(Value::as_str);
+    Some(Event::Continue {
+        after: input.get("after")?.as_str()?.to_owned(),
+        retry_after: retry_after.map(Duration::from_millis),
+        timeout: timeout.and_then(TimeoutKind::from_name),
+        jitter: draw_jitter(),
+    })
 }
 
 impl Core {
@@ -66,7 +84,10 @@ impl Core {
             return Err(Error::invariant(id, "it has an open task and no row"));
         };
         let mut run = loaded.run;
-        run.state.open.insert(locked.token.reference_name.clone(), locked.token.attempt);
+        // A `decide` token is of no task.
+        if !locked.token.reference_name.is_empty() {
+            run.state.open.insert(locked.token.reference_name.clone(), locked.token.attempt);
+        }
         let Some(event) = event_of(&run, &locked, step)? else {
             let (token, rev) = (locked.token.id, locked.token.rev);
             tracing::warn!(workflow_id = %id, task = locked.token.reference_name, "time-out (ALERT_ONLY)");
@@ -81,11 +102,11 @@ impl Core {
     }
 
     async fn park(&self, tx: &Transaction<'_>, run: &Run, seen: &Seen<'_>) -> Result<(), Error> {
-        let ended = ended_row(run, seen);
-        let then = match seen.event {
-            Event::Continue { after, .. } => decide_after(after),
-            _ => decide_after(&seen.locked.token.reference_name),
-        };
+        let mut ended = ended_row(run, seen);
+        if let Event::Ended(end) = seen.event {
+            ended.status = counts_as(&run.plan, end);
+        }
+        let Some(then) = parked(seen.event) else { return Ok(()) };
         self.store.park_outcome(tx, &ParkedRow { ended: &ended, then }).await
     }
 
@@ -133,7 +154,7 @@ fn event_of(run: &Run, locked: &DueToken, step: &OneStep) -> Result<Option<Event
     let token = &locked.token;
     match &step.happened {
         Happened::Ended(end) => Ok(Some(Event::Ended(end.clone()))),
-        Happened::Decide => decide_event(token.input.as_ref()).map(Some).ok_or_else(|| {
+        Happened::Decide => parked_event(token.input.as_ref()).map(Some).ok_or_else(|| {
             Error::invariant(token.workflow_id, "a decide token does not say after which step")
         }),
         Happened::TimeUp => Ok(time_up(run, locked).map(Event::Ended)),
@@ -157,7 +178,10 @@ pub(crate) fn time_up(run: &Run, locked: &DueToken) -> Option<TaskEnd> {
         reference_name: token.reference_name.clone(),
         attempt: token.attempt,
         status: TaskStatus::TimedOut,
-        input: None,
+        input: Some(match &token.input {
+            Some(input) => Arc::new(input.clone()),
+            None => Arc::new(input_of(&run.plan, &run.state, node, token.attempt)),
+        }),
         output: None,
         reason: Some(timeout_reason(node, kind, &task_id)),
         retry_after: None,

@@ -132,6 +132,9 @@ impl Core {
                 let input: Value = input_of(&run.plan, &run.state, node, token.attempt);
                 inputs.push((token.reference_name.clone(), Arc::new(input)));
             }
+            if !token.reference_name.is_empty() {
+                run.state.open.insert(token.reference_name.clone(), token.attempt);
+            }
         }
         let end = end(&mut run);
         self.store.cancel_tokens(tx, id, None, &inputs).await?;

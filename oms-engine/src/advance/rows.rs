@@ -9,7 +9,7 @@ use crate::decide::{End, OpenTask, WorkflowStatus};
 use crate::definition::{WORKFLOW_PAYLOAD_MAX_BYTES, check_payload};
 use crate::store::{OpenedRow, RunEnd, TokenState};
 
-fn millis(time: Duration) -> i64 {
+pub(super) fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 

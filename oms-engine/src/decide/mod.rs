@@ -8,8 +8,11 @@ mod plan;
 mod retry;
 mod state;
 mod status;
+#[cfg(test)]
+mod tests;
 mod timeout;
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +34,10 @@ pub(crate) enum Event {
     Continue {
         /// The attempt's reference name.
         after: String,
+        /// As in [`TaskEnd`].
+        retry_after: Option<Duration>,
+        /// As in [`TaskEnd`].
+        timeout: Option<TimeoutKind>,
         /// As in [`TaskEnd`].
         jitter: f64,
     },
@@ -101,7 +108,7 @@ pub(crate) enum DecideError {
 /// Moves a run on by one event.
 ///
 /// Events that are not news (an attempt that is not open, an ended run) change nothing and lead
-/// to nothing, so a repeat is harmless.
+/// to nothing, so a repeat is harmless. After an error the state is to be thrown away.
 pub(crate) fn decide(
     plan: &Plan,
     state: &mut RunState,
@@ -112,20 +119,20 @@ pub(crate) fn decide(
             go_on(plan, state, 0, None)
         }
         Event::Ended(end) => ended(plan, state, end),
-        Event::Continue { after, jitter } if !state.status.is_terminal() => {
+        // On a straight line an open task means that it has gone on already.
+        Event::Continue { after, retry_after, timeout, jitter }
+            if state.open.is_empty() && !state.status.is_terminal() =>
+        {
             let index = index_of(plan, after)?;
             let fact =
                 state.facts.get(after).ok_or_else(|| DecideError::NotEnded(after.clone()))?;
-            if state.open.contains_key(after) {
-                return Ok(Decision::default());
-            }
             let after = After {
                 attempt: fact.attempt,
                 status: fact.status,
                 reason: fact.reason.clone(),
                 output: fact.output.clone(),
-                retry_after: None,
-                timeout: None,
+                retry_after: *retry_after,
+                timeout: *timeout,
                 jitter: *jitter,
             };
             follow(plan, state, index, &after)
@@ -162,16 +169,18 @@ fn index_of(plan: &Plan, reference_name: &str) -> Result<usize, DecideError> {
 fn ended(plan: &Plan, state: &mut RunState, end: &TaskEnd) -> Result<Decision, DecideError> {
     let index = index_of(plan, &end.reference_name)?;
     let open = state.open.get(&end.reference_name) == Some(&end.attempt);
-    if !open || state.status.is_terminal() || !end.status.is_terminal() {
+    let ends = end.status.is_terminal() && TaskStatus::InProgress.may_become(end.status);
+    if !open || state.status.is_terminal() || !ends {
         return Ok(Decision::default());
     }
     state.open.remove(&end.reference_name);
+    let (input_read, output_read) = plan.payloads_read(index);
     let fact = Fact {
         epoch: state.epoch,
         attempt: end.attempt,
         status: end.status,
-        input: end.input.clone(),
-        output: end.output.clone(),
+        input: end.input.clone().filter(|_| input_read),
+        output: end.output.clone().filter(|_| output_read),
         reason: end.reason.clone(),
         history: None,
     };
@@ -196,30 +205,58 @@ fn follow(
     after: &After,
 ) -> Result<Decision, DecideError> {
     let Some(node) = plan.nodes.get(index) else { return Ok(Decision::default()) };
-    if after.status.is_successful() {
-        return go_on(plan, state, index + 1, Some(after.status));
-    }
-    let ends_workflow = after.timeout.is_some_and(|kind| timeout::ends_workflow(node, kind));
-    if !ends_workflow {
-        let out_of_time = after.timeout == Some(TimeoutKind::Total);
-        if after.status.is_retriable() && !out_of_time && node.retry.allows_after(after.attempt) {
+    match verdict(node, after.attempt, after.status, after.timeout) {
+        Verdict::GoOn(status) => {
+            if let Some(fact) = state.facts.get_mut(&*node.reference_name) {
+                fact.status = status;
+            }
+            go_on(plan, state, index + 1, Some(status))
+        }
+        Verdict::Retry => {
             let delay =
                 after.retry_after.unwrap_or_else(|| node.retry.delay(after.attempt, after.jitter));
             let open = open(plan, state, node, next_attempt(node, after.attempt)?);
+            let delay = delay.min(retry::DELAY_MAX);
             let open = OpenTask { delay, reason: after.reason.clone(), ..open };
-            return Ok(Decision { ended_as: Some(after.status), open: Some(open), end: None });
+            Ok(Decision { ended_as: Some(after.status), open: Some(open), end: None })
         }
-        if node.optional {
-            if let Some(fact) = state.facts.get_mut(&*node.reference_name) {
-                fact.status = TaskStatus::CompletedWithErrors;
-            }
-            return go_on(plan, state, index + 1, Some(TaskStatus::CompletedWithErrors));
-        }
-        if node.permissive {
-            return go_on(plan, state, index + 1, Some(after.status));
-        }
+        Verdict::Fail => Ok(fail(plan, state, node, after)),
     }
-    Ok(fail(plan, state, node, after))
+}
+
+/// What an attempt that ended means for its run. It depends on the definition alone.
+enum Verdict {
+    GoOn(TaskStatus),
+    Retry,
+    Fail,
+}
+
+fn verdict(node: &Node, attempt: i16, status: TaskStatus, timeout: Option<TimeoutKind>) -> Verdict {
+    if status.is_successful() {
+        return Verdict::GoOn(status);
+    }
+    if timeout.is_some_and(|kind| timeout::ends_workflow(node, kind)) {
+        return Verdict::Fail;
+    }
+    let out_of_time = timeout == Some(TimeoutKind::Total);
+    if status.is_retriable() && !out_of_time && node.retry.allows_after(attempt) {
+        Verdict::Retry
+    } else if node.optional {
+        Verdict::GoOn(TaskStatus::CompletedWithErrors)
+    } else if node.permissive {
+        Verdict::GoOn(status)
+    } else {
+        Verdict::Fail
+    }
+}
+
+/// What an attempt counts as in history when its run is paused and what follows waits.
+pub(crate) fn counts_as(plan: &Plan, end: &TaskEnd) -> TaskStatus {
+    let Some(node) = plan.node(&end.reference_name) else { return end.status };
+    match verdict(node, end.attempt, end.status, end.timeout) {
+        Verdict::GoOn(status) => status,
+        Verdict::Retry | Verdict::Fail => end.status,
+    }
 }
 
 fn fail(plan: &Plan, state: &mut RunState, node: &Node, after: &After) -> Decision {
@@ -229,13 +266,16 @@ fn fail(plan: &Plan, state: &mut RunState, node: &Node, after: &After) -> Decisi
         _ => WorkflowStatus::Failed,
     };
     let task_id = state.task_id(&node.reference_name, after.attempt).to_string();
-    let why = after.reason.as_deref().unwrap_or_default();
-    let reason = format!("Task {task_id} failed with status: {status} and reason: '{why}'");
-    state.status = status;
-    state.reason = Some(reason.clone());
+    let reason = failure(&task_id, status, after.reason.as_deref());
+    state.turn(status, Some(reason.clone()));
     let output = output_of(plan, state, after.output.as_deref());
     let end = End { status, output, reason: Some(reason), failed_task: Some(task_id) };
     Decision { ended_as: Some(after.status), open: None, end: Some(end) }
+}
+
+fn failure(task_id: &str, status: impl Display, reason: Option<&str>) -> String {
+    let reason = reason.unwrap_or_default();
+    format!("Task {task_id} failed with status: {status} and reason: '{reason}'")
 }
 
 /// Opens the first step from node `index` that has no successful end yet, or ends the run.
@@ -247,12 +287,15 @@ fn go_on(
     index: usize,
     ended_as: Option<TaskStatus>,
 ) -> Result<Decision, DecideError> {
-    for node in plan.nodes.iter().skip(index) {
+    for (at, node) in plan.nodes.iter().enumerate().skip(index) {
         let attempt = match state.facts.get(&*node.reference_name) {
             Some(fact) if fact.status.is_successful() => continue,
             Some(fact) => next_attempt(node, fact.attempt)?,
             None => 0,
         };
+        for node in plan.released(index.saturating_sub(1)..at) {
+            state.facts.remove(&*node.reference_name);
+        }
         let open = open(plan, state, node, attempt);
         return Ok(Decision { ended_as, open: Some(open), end: None });
     }
@@ -265,7 +308,8 @@ fn complete(plan: &Plan, state: &mut RunState) -> End {
             let fact = state.facts.get(&*node.reference_name)?;
             (!fact.status.is_successful()).then(|| {
                 let id = state.task_id(&node.reference_name, fact.attempt).to_string();
-                (id, fact.reason.clone().unwrap_or_default())
+                let why = failure(&id, fact.status, fact.reason.as_deref());
+                (id, why)
             })
         });
     let failed: Vec<(String, String)> = failed.collect();
@@ -275,8 +319,7 @@ fn complete(plan: &Plan, state: &mut RunState) -> End {
         let reasons: Vec<&str> = failed.iter().map(|(_, reason)| reason.as_str()).collect();
         (WorkflowStatus::Failed, Some(reasons.join(". ")))
     };
-    state.status = status;
-    state.reason.clone_from(&reason);
+    state.turn(status, reason.clone());
     let last = plan.nodes.last().and_then(|node| state.facts.get(&*node.reference_name));
     let output = output_of(plan, state, last.and_then(|fact| fact.output.as_deref()));
     End { status, output, reason, failed_task: failed.into_iter().next().map(|(id, _)| id) }
@@ -314,14 +357,12 @@ fn retry(plan: &Plan, state: &mut RunState) -> Result<Decision, DecideError> {
         state.status,
         WorkflowStatus::Failed | WorkflowStatus::TimedOut | WorkflowStatus::Terminated
     );
-    if !unsuccessful || !state.open.is_empty() {
+    let ended_well = |node: &Arc<Node>| {
+        state.facts.get(&*node.reference_name).is_some_and(|fact| fact.status.is_successful())
+    };
+    if !unsuccessful || !state.open.is_empty() || plan.nodes.iter().all(ended_well) {
         return Err(DecideError::NothingToRetry);
     }
-    state.status = WorkflowStatus::Running;
-    state.reason = None;
-    let decision = go_on(plan, state, 0, None)?;
-    if decision.open.is_none() {
-        return Err(DecideError::NothingToRetry);
-    }
-    Ok(decision)
+    state.turn(WorkflowStatus::Running, None);
+    go_on(plan, state, 0, None)
 }

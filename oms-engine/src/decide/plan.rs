@@ -1,6 +1,7 @@
 //! A definition compiled for deciding: once per definition id, then shared.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -67,6 +68,16 @@ pub(crate) struct Plan {
     pub(crate) timeout_ms: Option<i64>,
     /// Whether anything reads the input of a task.
     pub(crate) reads_task_inputs: bool,
+    lifetimes: Lifetimes,
+}
+
+/// How long memory keeps what a step gave, so that a long run's state does not grow with it.
+#[derive(Clone, Debug, Default)]
+struct Lifetimes {
+    /// By step: whether something reads its input, and its output.
+    payloads: Vec<(bool, bool)>,
+    /// By step: the steps that nothing after it reads.
+    released: Vec<Vec<usize>>,
 }
 
 impl Plan {
@@ -113,7 +124,9 @@ impl Plan {
             reads.merge(output.reads());
         }
         let timed = def.timeout_seconds > 0;
+        let lifetimes = Lifetimes::of(&nodes, &by_reference, output.as_ref());
         Ok(Self {
+            lifetimes,
             definition_id,
             name: Arc::from(def.name.as_str()),
             nodes,
@@ -125,6 +138,17 @@ impl Plan {
             reads_task_inputs: reads.dynamic || reads.tasks.values().any(|f| f.contains("input")),
             def: Arc::new(def),
         })
+    }
+
+    /// Whether anything reads the input, and the output, of a step that has ended.
+    pub(super) fn payloads_read(&self, index: usize) -> (bool, bool) {
+        self.lifetimes.payloads.get(index).copied().unwrap_or((true, true))
+    }
+
+    /// The steps that nothing reads once these have been passed.
+    pub(super) fn released(&self, passed: Range<usize>) -> impl Iterator<Item = &Arc<Node>> {
+        let released = self.lifetimes.released.get(passed).unwrap_or_default();
+        released.iter().flatten().filter_map(|index| self.nodes.get(*index))
     }
 
     pub(crate) fn index_of(&self, reference_name: &str) -> Option<usize> {
@@ -144,11 +168,51 @@ impl Plan {
     }
 
     /// Whether what follows `reference_name` reads what only a fresh load has.
+    ///
+    /// Any step may end the run, by a failure, so an output that needs a fresh load makes every
+    /// step need one.
     pub(crate) fn fresh_after(&self, reference_name: &str) -> bool {
-        match self.index_of(reference_name).and_then(|index| self.nodes.get(index + 1)) {
-            Some(next) => next.fresh,
-            None => self.output_fresh,
+        let next = self.index_of(reference_name).and_then(|index| self.nodes.get(index + 1));
+        self.output_fresh || next.is_some_and(|next| next.fresh)
+    }
+}
+
+impl Lifetimes {
+    fn of(
+        nodes: &[Arc<Node>],
+        by_reference: &BTreeMap<Arc<str>, usize>,
+        output: Option<&Template>,
+    ) -> Self {
+        let mut payloads = vec![(false, false); nodes.len()];
+        // Of a permissive step the end of the run asks how it ended.
+        let asked = |node: &Node| if node.permissive { nodes.len() } else { 0 };
+        let mut last: Vec<usize> =
+            nodes.iter().enumerate().map(|(index, node)| index.max(asked(node))).collect();
+        let readers = nodes.iter().map(|node| node.input.reads()).enumerate();
+        for (reader, reads) in readers.chain(output.map(|output| (nodes.len(), output.reads()))) {
+            if reads.dynamic {
+                payloads.fill((true, true));
+                last.iter_mut().for_each(|last| *last = reader.max(*last));
+            }
+            for (reference_name, fields) in &reads.tasks {
+                let Some(index) = by_reference.get(reference_name.as_str()) else { continue };
+                if let (Some(last), Some(read)) = (last.get_mut(*index), payloads.get_mut(*index)) {
+                    *last = reader.max(*last);
+                    *read =
+                        (read.0 || fields.contains("input"), read.1 || fields.contains("output"));
+                }
+            }
         }
+        if let (None, Some(last)) = (output, payloads.last_mut()) {
+            last.1 = true;
+        }
+        let mut released = vec![Vec::new(); nodes.len()];
+        for (index, last) in last.into_iter().enumerate() {
+            if let Some(released) = released.get_mut(last) {
+                released.push(index);
+            }
+        }
+        Self { payloads, released }
     }
 }
 

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::definition::{RetryLogic, TaskDef, WorkflowTask};
 
+/// The longest delay: where Conductor's overflow ends.
+pub(super) const DELAY_MAX: Duration = Duration::from_secs(i32::MAX.unsigned_abs() as u64);
+
 /// How often and how long after a failed attempt another is made.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RetryPolicy {
@@ -29,8 +32,10 @@ impl RetryPolicy {
     }
 
     /// Whether another attempt follows the failed attempt `attempt` (from 0).
+    ///
+    /// The last attempt that has a number is the last, whatever the policy says.
     pub(crate) fn allows_after(&self, attempt: i16) -> bool {
-        i32::from(attempt) < self.count
+        attempt < i16::MAX && i32::from(attempt) < self.count
     }
 
     /// The delay before the attempt after `attempt` (from 0).

@@ -83,6 +83,13 @@ impl RunState {
         TaskId { workflow_id: self.id, epoch, attempt, reference_name: reference_name.to_owned() }
     }
 
+    /// Changes the run's status, along an edge of the table of transitions.
+    pub(super) fn turn(&mut self, status: WorkflowStatus, reason: Option<String>) {
+        debug_assert!(self.status.may_become(status), "{} to {status}", self.status);
+        self.status = status;
+        self.reason = reason;
+    }
+
     pub(crate) fn set_aside(&self, reference_name: &str) -> i16 {
         self.set_aside.get(reference_name).copied().unwrap_or(0)
     }

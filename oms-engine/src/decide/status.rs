@@ -117,6 +117,54 @@ impl TaskStatus {
     }
 }
 
+use TaskStatus as T;
+use WorkflowStatus as W;
+
+/// Every change of a run's status: from, to, and by what. Only an operator leads out of an end.
+pub(super) const WORKFLOW_TRANSITIONS: &[(WorkflowStatus, WorkflowStatus, &str)] = &[
+    (W::Running, W::Paused, "pause"),
+    (W::Paused, W::Running, "resume"),
+    (W::Running, W::Completed, "the last step ends well"),
+    (W::Running, W::Failed, "a step fails for good"),
+    (W::Running, W::TimedOut, "its time, or a task's, is up"),
+    (W::Running, W::Terminated, "terminate, or a worker cancels"),
+    (W::Paused, W::Terminated, "terminate"),
+    (W::Completed, W::Running, "restart"),
+    (W::Failed, W::Running, "retry or restart"),
+    (W::TimedOut, W::Running, "retry or restart"),
+    (W::Terminated, W::Running, "retry or restart"),
+];
+
+/// Every change of an attempt's status: from, to, and by what. Nothing leads out of an end:
+/// a retry is another attempt.
+pub(super) const TASK_TRANSITIONS: &[(TaskStatus, TaskStatus, &str)] = &[
+    (T::Scheduled, T::InProgress, "claimed, or handed over"),
+    (T::InProgress, T::Scheduled, "given back, rescued, or called back later"),
+    (T::Scheduled, T::TimedOut, "poll or total time-out"),
+    (T::Scheduled, T::CompletedWithErrors, "time-out of an optional task"),
+    (T::Scheduled, T::Canceled, "the run ends"),
+    (T::InProgress, T::Completed, "reported"),
+    (T::InProgress, T::Failed, "reported, a panic, or a refused output"),
+    (T::InProgress, T::FailedWithTerminalError, "reported, or what it gave cannot be stored"),
+    (T::InProgress, T::TimedOut, "time-out"),
+    (T::InProgress, T::CompletedWithErrors, "an optional task fails for good"),
+    (T::InProgress, T::Canceled, "reported, or the run ends"),
+];
+
+impl WorkflowStatus {
+    /// Whether the table of transitions leads from this status to that one.
+    pub(super) fn may_become(self, to: Self) -> bool {
+        WORKFLOW_TRANSITIONS.iter().any(|edge| (edge.0, edge.1) == (self, to))
+    }
+}
+
+impl TaskStatus {
+    /// Whether the table of transitions leads from this status to that one.
+    pub(super) fn may_become(self, to: Self) -> bool {
+        TASK_TRANSITIONS.iter().any(|edge| (edge.0, edge.1) == (self, to))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,24 @@ pub(crate) enum TimeoutKind {
     Total,
 }
 
+impl TimeoutKind {
+    const ALL: [Self; 4] = [Self::Task, Self::Response, Self::Poll, Self::Total];
+
+    /// Its name where it is stored.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Response => "response",
+            Self::Poll => "poll",
+            Self::Total => "total",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
 /// Whether the policy only wants it told.
 pub(crate) fn only_alerts(node: &Node, kind: TimeoutKind) -> bool {
     kind != TimeoutKind::Response && node.timeout_policy == TimeoutPolicy::AlertOnly
@@ -60,20 +78,22 @@ pub(crate) fn workflow_timeout(plan: &Plan, state: &mut RunState) -> End {
     )
 }
 
-/// Ends a run that still has open tasks.
+/// Ends a run that may still have open tasks.
+///
+/// The last task is an open one, which has no output, where there is one.
 pub(crate) fn end_now(
     plan: &Plan,
     state: &mut RunState,
     status: WorkflowStatus,
     reason: String,
 ) -> End {
-    state.status = status;
-    state.reason = Some(reason.clone());
+    state.turn(status, Some(reason.clone()));
     let last: Option<Arc<Value>> = plan
         .nodes
         .iter()
         .rev()
         .find_map(|node| state.facts.get(&*node.reference_name))
+        .filter(|_| state.open.is_empty())
         .and_then(|fact| fact.output.clone());
     let output = output_of(plan, state, last.as_deref());
     End { status, output, reason: Some(reason), failed_task: None }

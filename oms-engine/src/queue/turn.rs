@@ -634,7 +634,7 @@ fn task_end(held: &Held, outcome: Outcome) -> Option<Ended> {
         reference_name: held.token.reference_name.clone(),
         attempt: held.token.attempt,
         status,
-        input: held.token.input.is_none().then(|| held.input.clone()),
+        input: Some(held.input.clone()),
         output: output.map(Arc::new),
         reason: reason.map(clean),
         retry_after,

@@ -1,0 +1,11 @@
+//! The decider's laws over random definitions and outcomes, and Conductor's rules as tables.
+//!
+//! A model in memory drives it: virtual time, one run, no database.
+
+mod edges;
+mod laws;
+mod memory;
+mod model;
+mod play;
+mod random;
+mod rules;
