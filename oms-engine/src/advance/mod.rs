@@ -16,7 +16,7 @@ mod take;
 
 use std::time::Duration;
 
-use deadpool_postgres::{ClientWrapper, GenericClient as _, Transaction};
+use deadpool_postgres::{ClientWrapper, Transaction};
 
 pub use execution::{Execution, TaskExecution};
 pub(crate) use load::{Plans, Run, as_object, load_runs};
@@ -95,8 +95,7 @@ impl Core {
         let done = match action {
             Action::Step(step) => self.step(&tx, step).await?,
             Action::Operate(id, operation) => {
-                // Below deadlock_timeout, so that in a deadlock with a step this one gives way.
-                tx.batch_execute("SET LOCAL lock_timeout = '500ms'").await.doing("operating")?;
+                self.store.give_way(&tx).await?;
                 self.operate(&tx, *id, operation).await?
             }
         };

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Shared;
 use crate::config::ENGINE_VERSION;
-use crate::error::{Doing as _, Error};
+use crate::error::Error;
 use crate::queue::PumpMessage;
 
 /// Between tries to get the lock back from an old connection.
@@ -91,10 +91,7 @@ async fn try_join(
     while !store.lock_session(&client, id).await? {
         sleep(LOCK_RETRY).await;
     }
-    client
-        .batch_execute(&format!("LISTEN \"{}\"", store.channel()))
-        .await
-        .doing("listening for wake-ups")?;
+    store.listen(&client).await?;
     // A new engine is known at once to those that are there.
     store.notify(&client, "").await?;
     Ok((client, notifications, id))

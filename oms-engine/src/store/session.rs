@@ -1,11 +1,12 @@
 //! Sessions: who is alive.
 
 use chrono::{DateTime, Utc};
+use deadpool_postgres::ClientWrapper;
 use tokio_postgres::types::ToSql;
 
 use super::rows::get;
 use super::{Executor, Store};
-use crate::error::Error;
+use crate::error::{Doing as _, Error};
 
 /// What a heartbeat answers.
 #[derive(Debug)]
@@ -44,6 +45,12 @@ impl Store {
     }
 
     /// Whether the lock could be had: false while an old connection still has it.
+    /// Hears on this connection when another process wakes this one.
+    pub(crate) async fn listen(&self, client: &ClientWrapper) -> Result<(), Error> {
+        let statement = format!("LISTEN \"{}\"", self.channel());
+        client.batch_execute(&statement).await.doing("listening for wake-ups")
+    }
+
     pub(crate) async fn lock_session(&self, db: &impl Executor, id: i64) -> Result<bool, Error> {
         get(&self.one(db, &self.sql.lock_session, &[&id], "locking the session").await?, 0)
     }

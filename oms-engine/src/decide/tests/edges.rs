@@ -13,14 +13,14 @@ use crate::decide::status::{TASK_TRANSITIONS, WORKFLOW_TRANSITIONS};
 use crate::decide::{TaskStatus, TimeoutKind, WorkflowStatus};
 use crate::definition::{TaskDef, TimeoutPolicy, WorkflowDef, WorkflowTask};
 
-fn edges_of(optional: bool, plays: Vec<Move>) -> Edges {
+fn edges_of(optional: bool, plays: &[Move]) -> Edges {
     let task = WorkflowTask { optional, retry_count: Some(0), ..WorkflowTask::simple("t", "r0") };
     let tasks = vec![task, WorkflowTask::simple("t", "r1")];
     let policy = if optional { TimeoutPolicy::Retry } else { TimeoutPolicy::TimeOutWorkflow };
     let def = TaskDef { timeout_policy: policy, ..TaskDef::default_for("t") };
     let plan = compiled(WorkflowDef { tasks, ..WorkflowDef::default() }, vec![def]);
     let mut model = Model::start(plan, json!({}));
-    for play in &plays {
+    for play in plays {
         model.play(play);
     }
     model.finish();
@@ -46,7 +46,7 @@ fn every_edge_of_the_tables_is_taken() {
     ];
     let mut taken = Edges::default();
     for (optional, plays) in runs {
-        let edges = edges_of(optional, plays);
+        let edges = edges_of(optional, &plays);
         taken.workflow.extend(edges.workflow);
         taken.task.extend(edges.task);
     }

@@ -168,7 +168,7 @@ impl Model {
             self.begin_again();
         }
         match (decision.open, decision.end) {
-            (Some(open), None) => self.open(open),
+            (Some(open), None) => self.open(&open),
             (None, Some(end)) => {
                 self.turn(end.status);
                 self.reason.clone_from(&end.reason);
@@ -197,7 +197,7 @@ impl Model {
         });
     }
 
-    fn open(&mut self, open: OpenTask) {
+    fn open(&mut self, open: &OpenTask) {
         let name = open.node.reference_name.to_string();
         assert!(open.delay <= retry::DELAY_MAX, "{:?} is too long a delay", open.delay);
         assert!(self.opened.insert((name, self.epoch, open.attempt)), "{open:?} was open before");
