@@ -115,8 +115,11 @@ impl DeliveryScheduling {
                 ],
             )
             .await?;
-        if let Some(row) = rows.first() {
-            refuse_closed(&order_id, get(row, "order_status")?)?;
+        let Some(row) = rows.first() else { return Err(Error::OrderNotFound { order_id }) };
+        let status: &str = get(row, "order_status")?;
+        refuse_closed(&order_id, status.to_owned())?;
+        if status == "BOOKED" && !get::<bool>(row, "written")? {
+            return Err(Error::invariant(&order_id, "booked, but its delivery is not pending"));
         }
         // Not written by this call: another attempt under the same key has written the same.
         Ok(booked)

@@ -120,8 +120,11 @@ impl PaymentProcessing {
                 ],
             )
             .await?;
-        if let Some(row) = rows.first() {
-            refuse_closed(&order_id, get(row, "order_status")?)?;
+        let Some(row) = rows.first() else { return Err(Error::OrderNotFound { order_id }) };
+        let status: &str = get(row, "order_status")?;
+        refuse_closed(&order_id, status.to_owned())?;
+        if status == "ACKNOWLEDGED" && !get::<bool>(row, "written")? {
+            return Err(Error::invariant(&order_id, "charged, but its payment is not pending"));
         }
         // Not written by this call: another attempt under the same key has written the same.
         Ok(Output { charge_id, amount_minor, currency })

@@ -17,6 +17,11 @@ use crate::error::{Doing as _, Error};
 use crate::ports::{Message, Notifier, PortError};
 use crate::sql::{CLAIM_NOTIFICATIONS, SETTLE_NOTIFICATIONS, get};
 
+/// Messages that one order has at most; those of a batch are delivered one after the other.
+const STAGES: u32 = 6;
+/// What the statements of a batch may take together.
+const DATABASE_DEADLINE: Duration = Duration::from_secs(20);
+
 /// How a [`Sender`] works.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -99,8 +104,14 @@ impl Sender {
     /// # Cancel safety
     /// As [`run`](Self::run).
     pub async fn send_pending(&self) -> Result<usize, Error> {
-        let mut connection = self.pool.get().await.doing("sending notifications")?;
-        let sent = self.send_batch(&mut connection).await;
+        let doing = "sending notifications";
+        let after = DATABASE_DEADLINE + self.options.deadline.saturating_mul(STAGES);
+        let mut connection = match tokio::time::timeout(after, self.pool.get()).await {
+            Ok(connection) => connection.doing(doing)?,
+            Err(_) => return Err(Error::Deadline { doing, after }),
+        };
+        let sent = tokio::time::timeout(after, self.send_batch(&mut connection)).await;
+        let sent = sent.unwrap_or(Err(Error::Deadline { doing, after }));
         if sent.is_err() {
             // It may be in the middle of a transaction that nobody will end.
             drop(Object::take(connection));

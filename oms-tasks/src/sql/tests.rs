@@ -2,7 +2,28 @@ use std::collections::BTreeSet;
 
 use oms_engine::testkit::TestDatabase;
 
+use tokio_postgres::SimpleQueryMessage;
+
 use super::ALL;
+
+/// Enough rows that reading all of them is never the best plan.
+const FILL: &str = "
+    INSERT INTO inventory (sku, name, on_hand, price_minor, currency)
+    SELECT 'sku' || i, 'article', 1000, 250, 'EUR' FROM generate_series(1, 3000) i;
+    INSERT INTO orders (order_id, workflow_id, status, customer_name, customer_email, ship_to,
+                        currency, total_minor, acknowledged_at)
+    SELECT 'o' || i, gen_random_uuid(), 'PAID', 'Ada', 'ada@example.com', '{}', 'EUR', 500, now()
+    FROM generate_series(1, 3000) i;
+    INSERT INTO order_items (order_id, line_no, sku, quantity, unit_price_minor)
+    SELECT order_id, 1, 'sku1', 2, 250 FROM orders;
+    INSERT INTO payments (order_id, idempotency_key, method, amount_minor, currency)
+    SELECT order_id, order_id, 'card', 500, 'EUR' FROM orders;
+    INSERT INTO stock_bookings (order_id, sku, quantity) SELECT order_id, 'sku1', 2 FROM orders;
+    INSERT INTO delivery_schedule (order_id, idempotency_key) SELECT order_id, order_id FROM orders;
+    INSERT INTO notifications (order_id, stage, recipient, body, status, sent_at)
+    SELECT order_id, 'PAID', 'ada@example.com', '', 'SENT', now() FROM orders;
+    ANALYZE;
+    SET plan_cache_mode = force_generic_plan";
 
 #[tokio::test]
 async fn every_statement_prepares_on_the_migrated_tables() {
@@ -13,6 +34,35 @@ async fn every_statement_prepares_on_the_migrated_tables() {
         if let Err(error) = client.prepare(statement.text).await {
             panic!("{}: {error:?}", statement.name);
         }
+    }
+}
+
+#[tokio::test]
+async fn no_statement_reads_a_whole_table() {
+    let database = TestDatabase::empty().await.unwrap();
+    let mut client = database.connect().await.unwrap();
+    crate::migrate(&mut client).await.unwrap();
+    client.batch_execute(FILL).await.unwrap();
+    for statement in ALL {
+        let params = client.prepare(statement.text).await.unwrap().params().len();
+        let nulls = vec!["NULL"; params].join(", ");
+        let explain = format!(
+            "PREPARE explained AS {}; EXPLAIN EXECUTE explained({nulls}); DEALLOCATE explained",
+            statement.text
+        );
+        let plan: Vec<String> = client
+            .simple_query(&explain)
+            .await
+            .unwrap()
+            .into_iter()
+            .filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                _ => None,
+            })
+            .collect();
+        assert!(!plan.is_empty());
+        let scans = plan.iter().any(|line| line.contains("Seq Scan on"));
+        assert!(!scans, "{}:\n{}", statement.name, plan.join("\n"));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{Placed, World};
+use crate::world::{Placed, World, pool};
 
 #[tokio::test]
 async fn a_declined_card_fails_for_good_and_is_not_tried_again() {
@@ -92,6 +92,21 @@ async fn a_gateway_that_cannot_be_reached_is_asked_again_later() {
     world.start_sandbox().await;
     world.step(&order, "payment_processing").await.unwrap();
     assert_eq!(world.totals("o").charges, 1);
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_reached_is_tried_again_and_nobody_is_charged() {
+    let mut world = World::new().await;
+    let order = Placed::new("o");
+    world.take(&order, 1).await;
+    let reachable = std::mem::replace(&mut world.tasks.pool, pool("postgres://o@127.0.0.1:1/o", 1));
+    for step in ["payment_processing", "delivery_scheduling"] {
+        world.failed(&order, step).await;
+    }
+    world.tasks.pool = reachable;
+    let totals = world.totals("o");
+    assert_eq!((totals.charge_calls, totals.booking_calls), (0, 0));
+    world.step(&order, "payment_processing").await.unwrap();
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use oms_tasks::sender::{Sender, SenderOptions};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Placed, STEPS, Scratch, World};
+use crate::world::{Placed, STEPS, Scratch, World, until};
 
 fn options() -> SenderOptions {
     let mut options = SenderOptions::default();
@@ -61,9 +61,7 @@ async fn several_senders_share_the_work_until_they_are_stopped() {
     for i in 0..10 {
         world.take(&Placed::new(&format!("o{i}")), STEPS.len()).await;
     }
-    while notifier.messages().len() < 50 {
-        tokio::task::yield_now().await;
-    }
+    until("all are delivered", async || notifier.messages().len() >= 50).await;
     stop.cancel();
     for sender in senders {
         sender.await.unwrap();
@@ -153,9 +151,7 @@ async fn a_sender_that_dies_after_the_delivery_delivers_again_under_the_same_id(
     let notifier = Arc::new(MemoryNotifier::default());
     let next = sender(&world, Arc::clone(&notifier) as _);
     // The row is free as soon as the connection of the dead sender is closed.
-    while next.send_pending().await.unwrap() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("the row is free", async || next.send_pending().await.unwrap() == 1).await;
     assert_eq!(ids(&notifier.messages()), ids(&hanging.kept.messages()));
     assert_eq!(world.summary("o").await.unwrap().notifications[0].status, "SENT");
 }

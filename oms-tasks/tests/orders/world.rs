@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tokio_postgres::{Client, NoTls};
 use tokio_util::sync::CancellationToken;
 
-/// Short, so that a silent sandbox costs little; long enough for a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_millis(700);
+/// What each call costs that the sandbox does not answer; long enough for a busy machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
 /// Much longer than anything takes; a test that gets there fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -287,13 +287,21 @@ impl Placed {
     }
 }
 
+/// Returns when the condition holds.
+pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let give_up_at = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < give_up_at, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Returns when another session of the database waits for a lock.
 pub(crate) async fn until_blocked(client: &Client) {
     let sql = "SELECT count(*) FROM pg_stat_activity
                WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let give_up_at = Instant::now() + PATIENCE;
-    while client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-        assert!(Instant::now() < give_up_at, "nobody waits for a lock");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("a session waits for a lock", async || {
+        client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) > 0
+    })
+    .await;
 }
