@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::runtime::{Builder as RuntimeBuilder, Handle, Runtime};
@@ -260,7 +259,7 @@ fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
         wakes,
         pumps: pumps.iter().map(Pump::handle).collect(),
         session: Arc::new(session),
-        others_hold: Arc::new(AtomicBool::new(false)),
+        others_hold: Arc::new(watch::channel(false).0),
         clock,
         wait_pool,
         stop: CancellationToken::new(),

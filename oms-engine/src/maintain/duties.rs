@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
@@ -10,10 +9,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::Shared;
-use super::rescue::Rescuer;
+use super::rescue::{LOOK_INTERVAL, Rescuer};
 use crate::advance::{Action, Happened, OneStep, Operation};
 use crate::error::Error;
-use crate::queue::{DECIDE_QUEUE, PumpMessage};
+use crate::queue::PumpMessage;
 
 /// Due tasks and time-outs that one look takes at most.
 const DUE_MAX: i64 = 1_000;
@@ -22,8 +21,6 @@ const DUE_LEAST: Duration = Duration::from_millis(1);
 const DUE_AFTER_ERROR: Duration = Duration::from_secs(5);
 /// Other processes hear of a queue at most once in this time, and once more at its end.
 const NOTIFY_INTERVAL: Duration = Duration::from_millis(20);
-/// How often the other sessions are looked at while one of them holds tasks.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often dead sessions are forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(300);
 const CONNECT_RETRY: Duration = Duration::from_millis(100);
@@ -54,7 +51,10 @@ async fn duties(
     _notifications: mpsc::Receiver<String>,
 ) -> Error {
     let mut rescuer = Rescuer::default();
+    rescuer.lives_as(*shared.session.borrow());
     let mut told: HashMap<String, Instant> = HashMap::new();
+    let mut others_hold = shared.others_hold.subscribe();
+    let mut session = shared.session.subscribe();
     let mut next_look = Instant::now();
     let mut next_forget = Instant::now() + FORGET_INTERVAL;
     let mut next_due = Instant::now();
@@ -70,14 +70,21 @@ async fn duties(
                 }
                 Err(error) => Err(error),
             },
+            // The first look comes at once, so that a suspicion is as old as can be.
+            _ = others_hold.changed() => {
+                next_look = Instant::now();
+                Ok(())
+            }
+            _ = session.changed() => {
+                rescuer.lives_as(*session.borrow_and_update());
+                Ok(())
+            }
             () = tokio::time::sleep_until(next_look) => {
-                next_look = Instant::now() + LOOK_INTERVAL;
-                let session = *shared.session.borrow();
-                if shared.others_hold.load(Ordering::Acquire) {
-                    rescuer.look(shared, &client, session).await
-                } else {
-                    Ok(())
-                }
+                let own = *session.borrow();
+                let hurry = *others_hold.borrow();
+                rescuer.look(shared, &client, own).await.map(|suspected| {
+                    next_look = Instant::now() + look_again(shared, hurry, suspected);
+                })
             }
             () = tokio::time::sleep_until(next_forget) => {
                 next_forget = Instant::now() + FORGET_INTERVAL;
@@ -87,6 +94,16 @@ async fn duties(
         if let Err(error) = done {
             return error;
         }
+    }
+}
+
+/// When the other sessions are looked at again: often while one of them holds tasks, and then
+/// just when a suspicion has become a death; else only so that the dead are not kept for ever.
+fn look_again(shared: &Shared, hurry: bool, suspected: Option<Duration>) -> Duration {
+    match suspected {
+        Some(left) if hurry => left.min(LOOK_INTERVAL),
+        None if hurry => LOOK_INTERVAL,
+        _ => shared.config.heartbeat_limit,
     }
 }
 
@@ -165,13 +182,7 @@ async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Er
     queues.sort_unstable();
     queues.dedup();
     for queue in queues {
-        let here = queue == DECIDE_QUEUE || shared.slots.serves(&queue);
-        if here {
-            shared.wakes.wake(&queue);
-        }
-        if !here || shared.slots.free() == 0 {
-            shared.wakes.tell_others(&queue);
-        }
+        shared.ready(&queue);
     }
     let next = store.next_due(client).await?.unwrap_or(shared.config.poll_interval);
     Ok(next.min(shared.config.poll_interval).max(least))

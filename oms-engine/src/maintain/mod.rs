@@ -5,7 +5,6 @@ mod rescue;
 mod session;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::advance::Core;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::queue::{PumpHandle, SessionId, Slots, Wakes};
+use crate::queue::{DECIDE_QUEUE, PumpHandle, SessionId, Slots, Wakes};
 use crate::store::{Connector, Pool};
 
 pub(crate) use duties::run_duties;
@@ -30,9 +29,22 @@ pub(crate) struct Shared {
     pub(crate) pumps: Vec<PumpHandle>,
     pub(crate) session: Arc<watch::Sender<SessionId>>,
     /// Whether another live session held tasks at the last heartbeat.
-    pub(crate) others_hold: Arc<AtomicBool>,
+    pub(crate) others_hold: Arc<watch::Sender<bool>>,
     pub(crate) clock: Clock,
     /// One connection for the poll of those who wait.
     pub(crate) wait_pool: Pool,
     pub(crate) stop: CancellationToken,
+}
+
+impl Shared {
+    /// A queue has a ready task that was written here, but not by a pump.
+    fn ready(&self, queue: &str) {
+        let here = queue == DECIDE_QUEUE || self.slots.serves(queue);
+        if here {
+            self.wakes.wake(queue);
+        }
+        if !here || self.slots.free() == 0 {
+            self.wakes.tell_others(queue);
+        }
+    }
 }

@@ -19,6 +19,8 @@ use crate::store::SessionLook;
 
 /// A lock must have been free for so long.
 const SUSPICION: Duration = Duration::from_millis(500);
+/// How often the other sessions are looked at while one of them holds tasks.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What earlier looks saw.
 #[derive(Debug, Default)]
@@ -28,29 +30,32 @@ pub(super) struct Rescuer {
 }
 
 impl Rescuer {
-    /// Looks at the other sessions once, and rescues what the dead hold.
+    /// The session that this engine has from now on.
+    pub(super) fn lives_as(&mut self, session: SessionId) {
+        self.own = session.map(|id| (id, Instant::now()));
+    }
+
+    /// Looks at the other sessions once, and rescues what the dead hold. Out: how long it is
+    /// until the oldest suspicion is a death.
     pub(super) async fn look(
         &mut self,
         shared: &Shared,
         client: &ClientWrapper,
         session: SessionId,
-    ) -> Result<(), Error> {
-        let Some(own) = session else { return Ok(()) };
-        let since = match self.own {
-            Some((id, since)) if id == own => since,
-            _ => {
-                self.own = Some((own, Instant::now()));
-                return Ok(());
-            }
+    ) -> Result<Option<Duration>, Error> {
+        let since = match (session, self.own) {
+            (Some(own), Some((id, since))) if id == own => since,
+            _ => return Ok(Some(LOOK_INTERVAL)),
         };
-        let looks = shared.core.store.look_at_sessions(client, own).await?;
+        let looks = shared.core.store.look_at_sessions(client, session.unwrap_or(0)).await?;
         self.suspects.retain(|id, _| looks.iter().any(|look| look.id == *id));
         for look in looks {
             if self.is_dead(&look, shared.config.heartbeat_limit, since) {
                 self.rescue(shared, client, &look).await?;
             }
         }
-        Ok(())
+        let oldest = self.suspects.values().map(|(seen, _)| *seen).min();
+        Ok(oldest.map(|seen| (seen.max(since) + SUSPICION) - Instant::now()))
     }
 
     fn is_dead(&mut self, look: &SessionLook, limit: Duration, own_since: Instant) -> bool {
@@ -71,7 +76,7 @@ impl Rescuer {
             self.suspects.insert(look.id, (now, look.heartbeat_at));
             return false;
         }
-        now - seen >= SUSPICION && now - own_since >= SUSPICION
+        now >= seen + SUSPICION && now >= own_since + SUSPICION
     }
 
     async fn rescue(
@@ -81,11 +86,10 @@ impl Rescuer {
         look: &SessionLook,
     ) -> Result<(), Error> {
         let store = &shared.core.store;
-        let Some(holders) = store.bury_session(client, look).await? else {
-            // It has sent a heartbeat meanwhile: it lives.
-            self.suspects.remove(&look.id);
-            return Ok(());
-        };
+        let buried = store.bury_session(client, look).await?;
+        self.suspects.remove(&look.id);
+        // None: it has sent a heartbeat meanwhile, so it lives.
+        let Some(holders) = buried else { return Ok(()) };
         let queues = store.release_holders(client, &holders).await?;
         if !queues.is_empty() {
             tracing::warn!(
@@ -95,11 +99,7 @@ impl Rescuer {
             );
         }
         for queue in queues {
-            if shared.slots.serves(&queue) || queue == crate::queue::DECIDE_QUEUE {
-                shared.wakes.wake(&queue);
-            } else {
-                shared.wakes.tell_others(&queue);
-            }
+            shared.ready(&queue);
         }
         // The dead one's timers are everybody's.
         shared.wakes.due_in(Duration::ZERO);

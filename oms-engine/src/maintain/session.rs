@@ -3,18 +3,18 @@
 //! The same connection listens for wake-ups. When it is lost the lock is taken again before
 //! anything else; an owner that cannot within the heartbeat limit gives its leases up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Shared;
 use crate::config::ENGINE_VERSION;
 use crate::error::Error;
-use crate::queue::PumpMessage;
+use crate::queue::{PumpHandle, PumpMessage};
 
 /// Between tries to get the lock back from an old connection.
 const LOCK_RETRY: Duration = Duration::from_millis(50);
@@ -111,6 +111,9 @@ async fn beat(
     last_beat: &mut Instant,
 ) -> Result<Beat, Error> {
     let mut next = Instant::now();
+    let mut strays = Strays::default();
+    // A connection that swallows answers must be noticed while the session still lives.
+    let patience = shared.config.heartbeat_limit / 3;
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => return Ok(Beat::Stopped),
@@ -129,9 +132,9 @@ async fn beat(
                 }
             },
             () = tokio::time::sleep_until(next) => {
-                let Some(alone) = one_beat(shared, client, id).await? else {
-                    return Ok(Beat::Dead);
-                };
+                let beat = timeout(patience, one_beat(shared, client, id, &mut strays)).await;
+                let missed = |_| Error::Deadline { doing: "sending a heartbeat", after: patience };
+                let Some(alone) = beat.map_err(missed)?? else { return Ok(Beat::Dead) };
                 *last_beat = Instant::now();
                 let interval = shared.config.heartbeat_interval;
                 next = Instant::now() + if alone { interval * 2 } else { interval };
@@ -140,12 +143,20 @@ async fn beat(
     }
 }
 
+/// Leases of this session that belonged to none of its pumps at the last heartbeat, by token and
+/// holder.
+type Strays = BTreeSet<(i64, i64)>;
+
 /// One heartbeat. None: the session is dead. Else whether this engine is alone.
-async fn one_beat(shared: &Shared, client: &ClientWrapper, id: i64) -> Result<Option<bool>, Error> {
-    let holders: Vec<i64> =
-        shared.pumps.iter().map(crate::queue::PumpHandle::holder).filter(|h| *h != 0).collect();
+async fn one_beat(
+    shared: &Shared,
+    client: &ClientWrapper,
+    id: i64,
+    strays: &mut Strays,
+) -> Result<Option<bool>, Error> {
+    let before: Vec<i64> = shared.pumps.iter().map(PumpHandle::holder).collect();
     let asked = Instant::now();
-    let beat = shared.core.store.heartbeat(client, id, &holders).await?;
+    let beat = shared.core.store.heartbeat(client, id).await?;
     shared.clock.set(asked.into_std(), beat.now);
     if !beat.alive {
         return Ok(None);
@@ -158,13 +169,46 @@ async fn one_beat(shared: &Shared, client: &ClientWrapper, id: i64) -> Result<Op
         );
         shared.slots.close();
     }
-    shared.others_hold.store(beat.others_hold, Ordering::Release);
+    shared.others_hold.send_if_modified(|known| {
+        let news = *known != beat.others_hold;
+        *known = beat.others_hold;
+        news
+    });
+    if let Some(due_at) = beat.next_due {
+        // Also what an engine had written that has died since.
+        shared.wakes.due_in(shared.clock.until(due_at));
+    }
+    let after: Vec<i64> = shared.pumps.iter().map(PumpHandle::holder).collect();
     let leased = Arc::new(beat.leased);
-    for pump in &shared.pumps {
-        let holder = pump.holder();
-        if holders.contains(&holder) {
-            pump.tell(PumpMessage::Leased { holder, asked, tokens: leased.clone() }).await;
+    for (pump, holder) in shared.pumps.iter().zip(&before) {
+        if *holder != 0 && after.contains(holder) {
+            let (holder, tokens) = (*holder, leased.clone());
+            pump.tell(PumpMessage::Leased { holder, tokens, asked }).await;
         }
     }
+    // A pump that has no holder now may be about to take leases of an earlier one over.
+    let found = if before.contains(&0) || after.contains(&0) {
+        Strays::new()
+    } else {
+        let ours = |holder| before.contains(holder) || after.contains(holder);
+        leased.iter().filter(|(_, holder)| !ours(holder)).copied().collect()
+    };
+    give_back(shared, client, found.intersection(strays)).await?;
+    *strays = found;
     Ok(Some(!beat.others))
+}
+
+/// What an earlier connection of a pump committed after its leases were taken over.
+async fn give_back(
+    shared: &Shared,
+    client: &ClientWrapper,
+    strays: impl Iterator<Item = &(i64, i64)>,
+) -> Result<(), Error> {
+    for (token, holder) in strays {
+        tracing::warn!(token, holder, "a lease that no pump holds is given back");
+        for queue in shared.core.store.release_tasks(client, &[*token], *holder).await? {
+            shared.ready(&queue);
+        }
+    }
+    Ok(())
 }

@@ -88,12 +88,17 @@ pub(crate) struct Next {
 #[derive(Debug)]
 pub(crate) struct Committed {
     pub(crate) token_id: i64,
+    pub(crate) task_id: TaskId,
     pub(crate) log: Vec<String>,
-    /// The next task, leased to this pump, with the slot kept for it.
+    /// The next task, leased to this holder, with the slot kept for it.
+    pub(crate) holder: i64,
     pub(crate) next: Option<Box<Next>>,
     /// Queues with ready tasks.
     pub(crate) ready: Vec<String>,
-    pub(crate) ended: bool,
+    /// The run, where it has ended.
+    pub(crate) ended: Option<WorkflowId>,
+    /// Something was given a time: the timer must look again.
+    pub(crate) timed: bool,
 }
 
 /// How a start went.
@@ -126,11 +131,12 @@ pub(crate) enum PumpMessage {
     Committed(Committed),
     /// These tokens were taken from whoever held them.
     Taken(Vec<i64>),
-    /// What the database says is leased to this process, from a heartbeat.
+    /// What the database says is leased to this process, from a heartbeat that was sent then.
     Leased {
         holder: i64,
         asked: Instant,
         tokens: Arc<Vec<(i64, i64)>>,
+        asked: Instant,
     },
     /// Stop: wait for the tasks that run until the time is up, then give everything back.
     Stop {

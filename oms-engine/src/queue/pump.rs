@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use serde_json::{Map, Value};
@@ -30,6 +31,11 @@ pub(super) const BATCH_MAX: usize = 500;
 const MESSAGES_MAX: usize = 4_096;
 /// Starts that may wait for a pump; further callers wait before they are taken in.
 const STARTS_MAX: usize = 4_096;
+
+/// Lines that tasks logged and that wait for a connection.
+const LOGS_MAX: usize = 100_000;
+/// How long what runs here and what the database has leased may differ.
+const DIFFERS_FOR: Duration = Duration::from_millis(500);
 
 /// The session that this process lives by; none while it has none.
 pub(crate) type SessionId = Option<i64>;
@@ -56,6 +62,7 @@ pub(super) struct Held {
     pub(super) input: Arc<Value>,
     pub(super) cancellation: CancellationToken,
     pub(super) slot: Slot,
+    pub(super) since: Instant,
     /// Since when steps of this run have followed each other in one slot.
     pub(super) chain_since: Instant,
     /// Since when it is held here.
@@ -80,9 +87,9 @@ pub(crate) struct Pump {
     pub(super) carried_steps: Vec<OneStep>,
     pub(super) reports: Vec<Report>,
     pub(super) logs: Vec<(TaskId, String)>,
-    /// What the last comparison with the database found: held here and gone there, leased there
-    /// and unknown here.
-    suspects: (BTreeSet<i64>, BTreeSet<i64>),
+    /// What comparisons with the database found, and since when: leased there and unknown here,
+    /// held here and unknown there.
+    suspects: (HashMap<i64, Instant>, HashMap<i64, Instant>),
     pub(super) waiting: super::turn::WaitingTasks,
     stopping: Option<(Instant, oneshot::Sender<()>)>,
 }
@@ -181,7 +188,7 @@ impl Pump {
                     self.lose(id);
                 }
             }
-            PumpMessage::Leased { holder, asked, tokens } if holder == self.holder => {
+            PumpMessage::Leased { holder, tokens, asked } if holder == self.holder => {
                 let leased = tokens.iter().filter(|(_, h)| *h == holder).map(|(id, _)| *id);
                 self.compare(&leased.collect(), asked).await;
             }
@@ -194,21 +201,23 @@ impl Pump {
     }
 
     fn committed(&mut self, committed: Committed) {
-        let Some(held) = self.held.remove(&committed.token_id) else {
-            // Canceled here, and yet it committed: what follows is claimed anew.
-            return;
-        };
-        let task_id = super::handed::task_id(&held.token);
-        self.keep_log(&task_id, committed.log);
-        if committed.ended {
-            self.tell_ended(held.token.workflow_id);
+        self.keep_log(&committed.task_id, committed.log);
+        if let Some(id) = committed.ended {
+            self.tell_ended(id);
         }
         for queue in &committed.ready {
             self.ready(queue);
         }
-        let chain_since = held.chain_since;
-        drop(held);
-        if let Some(next) = committed.next {
+        if committed.timed {
+            self.settings.wakes.due_in(Duration::ZERO);
+        }
+        // Its slot becomes free. It may be gone: a take-over met the commit half way.
+        let held = self.held.remove(&committed.token_id);
+        let chain_since = held.map_or_else(Instant::now, |held| held.chain_since);
+        // What is leased to an earlier holder was given back when that was taken over.
+        if let Some(next) = committed.next
+            && committed.holder == self.holder
+        {
             self.hand_out(*next, chain_since);
         }
     }
@@ -252,9 +261,10 @@ impl Pump {
         let what = format!("input of task {:?}", token.reference_name);
         let refused = check_payload(&what, &input, TASK_PAYLOAD_MAX_BYTES).err();
         let input = if refused.is_some() { Arc::new(Value::Object(Map::new())) } else { input };
-        let (token_id, since) = (token.id, Instant::now());
-        self.held
-            .insert(token_id, Held { token, run, input, cancellation, slot, chain_since, since });
+        let token_id = token.id;
+        let since = Instant::now();
+        let held = Held { token, run, input, cancellation, slot, since, chain_since };
+        self.held.insert(token_id, held);
         match refused {
             None => self.settings.workers.run(task),
             Some(fault) => self.reports.push(Report {
@@ -289,26 +299,23 @@ impl Pump {
     }
 
     /// Holds what runs here against what the database had leased to this pump when it was asked.
-    ///
-    /// A token that was held before and is not there was taken. One that is there and that nobody
-    /// here knows came by an answer that was lost. Each must be found twice in a row: once may be
-    /// a transactional task that has committed and whose message is on its way.
+    /// What still differs after a while is put right: a transactional task may have committed
+    /// just now.
     async fn compare(&mut self, leased: &BTreeSet<i64>, asked: Instant) {
+        let pending: BTreeSet<i64> = self
+            .carried
+            .iter()
+            .map(|p| p.ended.token_id)
+            .chain(self.carried_steps.iter().map(|step| step.token_id))
+            .chain(self.reports.iter().map(|report| report.token_id))
+            .collect();
+        let known = |id: &i64| self.held.contains_key(id) || pending.contains(id);
+        let unknown = leased.iter().copied().filter(|id| !known(id));
+        let (strays, unknown) = differ(unknown, &self.suspects.0, asked);
+        // What was leased after the question cannot be in the answer.
         let gone = self.held.iter().filter(|(id, held)| held.since < asked && !leased.contains(id));
-        let gone: BTreeSet<i64> = gone.map(|(id, _)| *id).collect();
-        let mut strays = leased.clone();
-        strays.retain(|id| !self.held.contains_key(id));
-        for id in self.reports.iter().map(|report| report.token_id) {
-            strays.remove(&id);
-        }
-        for id in self.carried.iter().map(|pending| pending.ended.token_id) {
-            strays.remove(&id);
-        }
-        for id in self.carried_steps.iter().map(|step| step.token_id) {
-            strays.remove(&id);
-        }
-        let before = std::mem::replace(&mut self.suspects, (gone, strays));
-        let lost: Vec<i64> = self.suspects.0.intersection(&before.0).copied().collect();
+        let (lost, gone) = differ(gone.map(|(id, _)| *id), &self.suspects.1, asked);
+        self.suspects = (unknown, gone);
         for id in lost {
             self.lose(id);
         }
@@ -357,12 +364,31 @@ impl Pump {
         if self.logs.is_empty() {
             return;
         }
-        let lines = std::mem::take(&mut self.logs);
         let Some(client) = &self.client else { return };
-        if let Err(error) = self.settings.core.store.append_logs(client, &lines).await {
-            tracing::warn!(%error, lines = lines.len(), "lines that tasks logged were lost");
+        let lines = std::mem::take(&mut self.logs);
+        match self.settings.core.store.append_logs(client, &lines).await {
+            Ok(()) => {}
+            Err(error) if error.is_retryable() && lines.len() < LOGS_MAX => {
+                self.logs = lines;
+                self.failed(&error);
+            }
+            Err(error) => {
+                tracing::warn!(%error, lines = lines.len(), "lines that tasks logged were lost");
+            }
         }
     }
+}
+
+/// What differs now: what has done so for long enough, and all of it with since when.
+fn differ(
+    now: impl Iterator<Item = i64>,
+    before: &HashMap<i64, Instant>,
+    asked: Instant,
+) -> (Vec<i64>, HashMap<i64, Instant>) {
+    let all: HashMap<i64, Instant> =
+        now.map(|id| (id, before.get(&id).copied().unwrap_or(asked))).collect();
+    let long = all.iter().filter(|(_, since)| asked >= **since + DIFFERS_FOR);
+    (long.map(|(id, _)| *id).collect(), all)
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -64,7 +64,8 @@ impl Pump {
             return Ok(false);
         };
         if !self.old_holders.is_empty() {
-            self.take_over(&client, holder).await?;
+            // A take-over that fails half way may have given this holder leases.
+            self.take_over(&client, holder).await.inspect_err(|_| self.old_holders.push(holder))?;
         }
         self.old_holders.clear();
         self.client = Some(client);

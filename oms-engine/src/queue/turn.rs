@@ -236,7 +236,7 @@ impl Pump {
 
     /// A statement that is not the hot one failed: the connection is thrown away where that
     /// helps, and all else is read back.
-    fn failed(&mut self, error: &Error) {
+    pub(super) fn failed(&mut self, error: &Error) {
         tracing::warn!(%error, "a pump's statement failed");
         self.client = None;
     }

@@ -19,6 +19,7 @@ pub(crate) struct Heartbeat {
     pub(crate) leased: Vec<(i64, i64)>,
     pub(crate) others: bool,
     pub(crate) others_hold: bool,
+    pub(crate) next_due: Option<DateTime<Utc>>,
 }
 
 /// Another session, as it was seen.
@@ -55,14 +56,8 @@ impl Store {
         get(&self.one(db, &self.sql.lock_session, &[&id], "locking the session").await?, 0)
     }
 
-    pub(crate) async fn heartbeat(
-        &self,
-        db: &impl Executor,
-        id: i64,
-        holders: &[i64],
-    ) -> Result<Heartbeat, Error> {
-        let row =
-            self.one(db, &self.sql.heartbeat, &[&id, &holders], "sending a heartbeat").await?;
+    pub(crate) async fn heartbeat(&self, db: &impl Executor, id: i64) -> Result<Heartbeat, Error> {
+        let row = self.one(db, &self.sql.heartbeat, &[&id], "sending a heartbeat").await?;
         Ok(Heartbeat {
             alive: get(&row, 0)?,
             min_engine: get(&row, 1)?,
@@ -70,6 +65,7 @@ impl Store {
             leased: get::<Vec<i64>>(&row, 3)?.into_iter().zip(get::<Vec<i64>>(&row, 4)?).collect(),
             others: get(&row, 5)?,
             others_hold: get(&row, 6)?,
+            next_due: get(&row, 7)?,
         })
     }
 

@@ -52,6 +52,7 @@ struct Step {
     next: Option<(Run, Arc<Value>, Slot)>,
     ready: Vec<String>,
     ends_run: bool,
+    timed: bool,
     /// Memory cannot decide it, or a failure workflow follows.
     slow: bool,
 }
@@ -195,6 +196,7 @@ impl Transactions {
             }
             step.ready = acted.ready;
             step.ends_run = acted.ended;
+            step.timed = acted.timed;
         }
         if let Err(error) = self.core.commit(tx).await {
             return Ok(match &error {
@@ -212,10 +214,13 @@ impl Transactions {
         };
         Ok(Ran::Committed(Box::new(Committed {
             token_id: task.token.id,
+            task_id: task.task_id(),
             log: cx.take_log(),
+            holder,
             next,
             ready: step.ready,
-            ended: step.ends_run,
+            ended: step.ends_run.then_some(task.token.workflow_id),
+            timed: step.timed,
         })))
     }
 
@@ -239,6 +244,7 @@ impl Transactions {
             next: None,
             ready: Vec::new(),
             ends_run: false,
+            timed: false,
             slow: true,
         };
         if run.plan.fresh_after(&token.reference_name) {
@@ -267,6 +273,8 @@ impl Transactions {
         if let Some(open) = decision.open {
             let input = open.input.clone();
             let mut row = opened_row(open, token.id);
+            step.timed =
+                row.delay_ms.is_some() || row.poll_timeout_ms.is_some() || row.total_ms.is_some();
             if row.state == TokenState::Ready {
                 match self.slots.reserve(&row.queue, 1).pop() {
                     Some(slot) => {

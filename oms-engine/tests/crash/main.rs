@@ -32,10 +32,8 @@ struct Random(u64);
 impl Random {
     /// Seeded by `OMS_TEST_SEED`, else at random; the seed is printed.
     fn seeded(what: &str) -> Self {
-        let drawn = std::hash::BuildHasher::hash_one(
-            &std::collections::hash_map::RandomState::new(),
-            what,
-        );
+        let drawn =
+            std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), what);
         let given = std::env::var_os("OMS_TEST_SEED").and_then(|s| s.to_str()?.parse().ok());
         let seed: u64 = given.unwrap_or(drawn) | 1;
         println!("{what}: OMS_TEST_SEED={seed}");

@@ -1,13 +1,17 @@
--- heartbeat: $1 session id, $2 holders of this process.
+-- heartbeat: $1 session id.
 -- Out: whether the session lives; the oldest engine that may work; the database's time; the ids
--- leased to the holders, and to which of them; whether other sessions are known, and whether one of them holds tasks.
+-- leased to holders of this session, and to which of them; whether other sessions are known, and
+-- whether one of them holds tasks; when the next open task is due.
 WITH beat AS (
     UPDATE {schema}.sessions SET heartbeat_at = statement_timestamp()
     WHERE id = $1::bigint AND dead_at IS NULL
     RETURNING id
 ),
+-- Arrays, so that the index on holder is used whatever the statistics say.
 held AS MATERIALIZED (
-    SELECT id, holder FROM {schema}.open_tasks WHERE holder = ANY ($2::bigint[]) ORDER BY id
+    SELECT id, holder FROM {schema}.open_tasks
+    WHERE holder = ANY (ARRAY(SELECT h.id FROM {schema}.holders h WHERE h.session_id = $1::bigint))
+    ORDER BY id
 )
 SELECT
     EXISTS (SELECT FROM beat) AS alive,
@@ -20,4 +24,5 @@ SELECT
         SELECT FROM {schema}.holders h
         WHERE h.session_id <> $1::bigint
             AND EXISTS (SELECT FROM {schema}.open_tasks t WHERE t.holder = h.id)
-    ) AS others_hold
+    ) AS others_hold,
+    (SELECT min(due_at) FROM {schema}.open_tasks WHERE due_at IS NOT NULL) AS next_due
