@@ -136,7 +136,6 @@ pub(crate) enum PumpMessage {
         holder: i64,
         asked: Instant,
         tokens: Arc<Vec<(i64, i64)>>,
-        asked: Instant,
     },
     /// Stop: wait for the tasks that run until the time is up, then give everything back.
     Stop {

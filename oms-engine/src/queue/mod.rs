@@ -1,5 +1,6 @@
 //! From ready tasks to workers and back: the pump, its slots and wake-ups.
 
+mod compare;
 mod handed;
 mod pump;
 mod recover;

@@ -3,7 +3,7 @@
 //! It never waits to fill a batch: batches grow by themselves while a statement is under way and
 //! are one when idle. One pump has one connection and is one holder of leases.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::compare::Suspects;
 use super::handed::{
     Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartRequestItem, Workers,
 };
@@ -34,9 +35,6 @@ const STARTS_MAX: usize = 4_096;
 
 /// Lines that tasks logged and that wait for a connection.
 const LOGS_MAX: usize = 100_000;
-/// How long what runs here and what the database has leased may differ.
-const DIFFERS_FOR: Duration = Duration::from_millis(500);
-
 /// The session that this process lives by; none while it has none.
 pub(crate) type SessionId = Option<i64>;
 
@@ -65,8 +63,6 @@ pub(super) struct Held {
     pub(super) since: Instant,
     /// Since when steps of this run have followed each other in one slot.
     pub(super) chain_since: Instant,
-    /// Since when it is held here.
-    since: Instant,
 }
 
 /// See the module.
@@ -87,9 +83,7 @@ pub(crate) struct Pump {
     pub(super) carried_steps: Vec<OneStep>,
     pub(super) reports: Vec<Report>,
     pub(super) logs: Vec<(TaskId, String)>,
-    /// What comparisons with the database found, and since when: leased there and unknown here,
-    /// held here and unknown there.
-    suspects: (HashMap<i64, Instant>, HashMap<i64, Instant>),
+    pub(super) suspects: Suspects,
     pub(super) waiting: super::turn::WaitingTasks,
     stopping: Option<(Instant, oneshot::Sender<()>)>,
 }
@@ -114,7 +108,7 @@ impl Pump {
             carried_steps: Vec::new(),
             reports: Vec::new(),
             logs: Vec::new(),
-            suspects: (BTreeSet::new(), BTreeSet::new()),
+            suspects: Suspects::default(),
             waiting: Default::default(),
             stopping: None,
         }
@@ -298,49 +292,6 @@ impl Pump {
         self.carried_steps.clear();
     }
 
-    /// Holds what runs here against what the database had leased to this pump when it was asked.
-    /// What still differs after a while is put right: a transactional task may have committed
-    /// just now.
-    async fn compare(&mut self, leased: &BTreeSet<i64>, asked: Instant) {
-        let pending: BTreeSet<i64> = self
-            .carried
-            .iter()
-            .map(|p| p.ended.token_id)
-            .chain(self.carried_steps.iter().map(|step| step.token_id))
-            .chain(self.reports.iter().map(|report| report.token_id))
-            .collect();
-        let known = |id: &i64| self.held.contains_key(id) || pending.contains(id);
-        let unknown = leased.iter().copied().filter(|id| !known(id));
-        let (strays, unknown) = differ(unknown, &self.suspects.0, asked);
-        // What was leased after the question cannot be in the answer.
-        let gone = self.held.iter().filter(|(id, held)| held.since < asked && !leased.contains(id));
-        let (lost, gone) = differ(gone.map(|(id, _)| *id), &self.suspects.1, asked);
-        self.suspects = (unknown, gone);
-        for id in lost {
-            self.lose(id);
-        }
-        let strays: Vec<i64> = self.suspects.1.intersection(&before.1).copied().collect();
-        if !strays.is_empty() {
-            self.release(&strays).await;
-        }
-    }
-
-    /// Gives tokens back to their queues. A failure is left to the next comparison.
-    pub(super) async fn release(&mut self, tokens: &[i64]) {
-        let Some(client) = &self.client else { return };
-        match self.settings.core.store.release_tasks(client, tokens, self.holder).await {
-            Ok(queues) => {
-                if !queues.is_empty() {
-                    tracing::info!(tasks = queues.len(), "leases that nobody runs are given back");
-                }
-                for queue in queues {
-                    self.ready(&queue);
-                }
-            }
-            Err(error) => tracing::warn!(%error, "tasks could not be given back yet"),
-        }
-    }
-
     /// Gives back what still runs, and answers who waits for the end.
     async fn stop(&mut self) {
         self.handle.holder.store(0, Ordering::Release);
@@ -377,18 +328,6 @@ impl Pump {
             }
         }
     }
-}
-
-/// What differs now: what has done so for long enough, and all of it with since when.
-fn differ(
-    now: impl Iterator<Item = i64>,
-    before: &HashMap<i64, Instant>,
-    asked: Instant,
-) -> (Vec<i64>, HashMap<i64, Instant>) {
-    let all: HashMap<i64, Instant> =
-        now.map(|id| (id, before.get(&id).copied().unwrap_or(asked))).collect();
-    let long = all.iter().filter(|(_, since)| asked >= **since + DIFFERS_FOR);
-    (long.map(|(id, _)| *id).collect(), all)
 }
 
 async fn sleep_until(at: Option<Instant>) {

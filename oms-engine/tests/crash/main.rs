@@ -1,7 +1,7 @@
 //! What crashes leave behind: killed and stopped workers, a stopped PostgreSQL, cut connections,
 //! dropped futures.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests and their helpers")]
+#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
 #![expect(clippy::print_stdout, reason = "figures, seeds, and a worker that says it is there")]
 #![expect(clippy::indexing_slicing, reason = "JSON and rows of the tests' own making")]
 
