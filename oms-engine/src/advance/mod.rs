@@ -16,7 +16,7 @@ mod take;
 
 use std::time::Duration;
 
-use deadpool_postgres::{ClientWrapper, Transaction};
+use deadpool_postgres::ClientWrapper;
 
 pub use execution::{Execution, TaskExecution};
 pub(crate) use load::{Plans, Run, as_object, load_runs};
@@ -25,7 +25,7 @@ pub(crate) use operate::Operation;
 pub(crate) use rows::{opened_row, run_end};
 pub(crate) use start::{NewRun, Resolved, resolve};
 
-use crate::error::{Doing as _, Error, Remedy, remedy};
+use crate::error::{Error, Remedy, remedy};
 use crate::ids::{WorkflowId, draw_jitter};
 use crate::store::Store;
 
@@ -91,24 +91,21 @@ impl Core {
         client: &mut ClientWrapper,
         action: &Action<'_>,
     ) -> Result<Acted, Error> {
-        let tx = client.transaction().await.doing("beginning a transaction")?;
-        let done = match action {
-            Action::Step(step) => self.step(&tx, step).await?,
-            Action::Operate(id, operation) => {
-                self.store.give_way(&tx).await?;
-                self.operate(&tx, *id, operation).await?
+        let store = &self.store;
+        let (tx, done);
+        match action {
+            Action::Step(step) => {
+                tx = store.begin(client).await?;
+                done = self.step(&tx, step).await?;
             }
-        };
-        self.commit(tx).await?;
-        Ok(done)
-    }
-
-    pub(crate) async fn commit(&self, tx: Transaction<'_>) -> Result<(), Error> {
-        let after = self.store.deadline();
-        match tokio::time::timeout(after, tx.commit()).await {
-            Ok(done) => done.doing("committing"),
-            Err(_) => Err(Error::Deadline { doing: "committing", after }),
+            Action::Operate(id, operation) => {
+                // In a deadlock with a step this one gives way.
+                tx = store.begin_giving_way(client).await?;
+                done = self.operate(&tx, *id, operation).await?;
+            }
         }
+        store.commit(tx).await?;
+        Ok(done)
     }
 }
 

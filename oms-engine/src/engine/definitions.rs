@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use deadpool_postgres::GenericClient as _;
+use deadpool_postgres::ClientWrapper;
 use serde_json::Value;
 
 use super::{Engine, connection};
 use crate::advance::Core;
 use crate::decide::Plan;
 use crate::definition::{TaskDef, WorkflowDef, validate, validate_task_def};
-use crate::error::{Doing as _, Error};
+use crate::error::Error;
 
 impl Engine {
     /// Registers task definitions, then workflow definitions, all or none.
@@ -34,11 +34,8 @@ impl Engine {
         let done = self
             .on_own_threads(async move {
                 let mut client = connection(&pool).await?;
-                let tx = client.transaction().await.doing("registering definitions")?;
-                core.store.lock_definitions(&tx).await?;
-                register_tasks(&core, &tx, &tasks).await?;
-                register_workflows(&core, &tx, workflows).await?;
-                core.commit(tx).await
+                let done = register_all(&core, client.client()?, &tasks, workflows).await;
+                client.settle(done)
             })
             .await;
         self.forget_resolved();
@@ -69,9 +66,9 @@ impl Engine {
         let core = self.inner.shared.core.clone();
         let pool = self.inner.pool.clone();
         self.on_own_threads(async move {
-            let client = connection(&pool).await?;
-            let rows = core.store.list_definitions(&*client).await?;
-            rows.into_iter().map(|row| read(row.definition)).collect()
+            let mut client = connection(&pool).await?;
+            let rows = core.store.list_definitions(client.client()?).await;
+            client.settle(rows)?.into_iter().map(|row| read(row.definition)).collect()
         })
         .await
     }
@@ -95,6 +92,19 @@ async fn task_definitions(
 ) -> Result<BTreeMap<String, TaskDef>, Error> {
     let rows = core.store.list_task_definitions(tx).await?;
     rows.into_iter().map(|(name, value)| Ok((name, read(value)?))).collect()
+}
+
+async fn register_all(
+    core: &Core,
+    client: &mut ClientWrapper,
+    tasks: &[TaskDef],
+    workflows: Vec<WorkflowDef>,
+) -> Result<(), Error> {
+    let tx = core.store.begin(client).await?;
+    core.store.lock_definitions(&tx).await?;
+    register_tasks(core, &tx, tasks).await?;
+    register_workflows(core, &tx, workflows).await?;
+    core.store.commit(tx).await
 }
 
 async fn register_tasks(

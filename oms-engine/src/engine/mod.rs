@@ -19,10 +19,10 @@ pub use query::{ListRequest, Page, TaskLogLine, WorkflowSummary};
 pub use start::{StartRequest, Started};
 
 use crate::advance::Resolved;
-use crate::error::{Doing as _, Error};
+use crate::error::Error;
 use crate::maintain::Shared;
 use crate::queue::PumpMessage;
-use crate::store::Pool;
+use crate::store::{Pool, Rented};
 
 /// A running engine. Cheap to clone; the last clone that is dropped stops it.
 ///
@@ -116,6 +116,7 @@ impl Engine {
     }
 }
 
-async fn connection(pool: &Pool) -> Result<deadpool_postgres::Client, Error> {
-    pool.get().await.doing("getting a connection")
+/// A connection for one call.
+async fn connection(pool: &Pool) -> Result<Rented, Error> {
+    Rented::from(pool, "getting a connection").await
 }

@@ -87,7 +87,8 @@ impl Engine {
         let pool = self.inner.pool.clone();
         self.on_own_threads(async move {
             let mut client = connection(&pool).await?;
-            let acted = shared.core.act(&mut client, &Action::Operate(id, &operation)).await?;
+            let done = shared.core.act(client.client()?, &Action::Operate(id, &operation)).await;
+            let acted = client.settle(done)?;
             for queue in &acted.ready {
                 shared.wakes.wake(queue);
                 shared.wakes.tell_others(queue);

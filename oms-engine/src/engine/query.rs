@@ -1,17 +1,21 @@
 //! Reading runs, and waiting for them.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
+use deadpool_postgres::ClientWrapper;
 use serde::Serialize;
 use tokio::sync::oneshot;
-use tokio_postgres::IsolationLevel;
 
 use super::{Engine, connection};
-use crate::advance::Execution;
+use crate::advance::{Core, Execution};
 use crate::decide::WorkflowStatus;
-use crate::error::{Doing as _, Error};
+use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
 use crate::store::{ListFilter, ListedRow};
 
+/// When the server was away.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// The largest page of a list.
 const PAGE_MAX: usize = 1_000;
 
@@ -111,14 +115,8 @@ impl Engine {
         let pool = self.inner.pool.clone();
         self.on_own_threads(async move {
             let mut client = connection(&pool).await?;
-            let tx = client
-                .build_transaction()
-                .isolation_level(IsolationLevel::RepeatableRead)
-                .read_only(true)
-                .start()
-                .await
-                .doing("reading a workflow")?;
-            core.load_execution(&tx, id).await
+            let done = read(&core, client.client()?, id).await;
+            client.settle(done)
         })
         .await
     }
@@ -135,11 +133,16 @@ impl Engine {
         loop {
             let (sender, ended) = oneshot::channel();
             self.inner.waiters.send((id, sender)).await.map_err(|_| Error::Shutdown)?;
-            let execution = self.get(id).await?;
-            if execution.status.is_terminal() {
-                return Ok(execution);
+            match self.get(id).await {
+                Ok(execution) if execution.status.is_terminal() => return Ok(execution),
+                Ok(_) => ended.await.map_err(|_| Error::Shutdown)?,
+                // It may take as long as the run does: a server that is away is waited for.
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(%error, workflow_id = %id, "waiting for a workflow");
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                Err(error) => return Err(error),
             }
-            ended.await.map_err(|_| Error::Shutdown)?;
         }
     }
 
@@ -181,8 +184,9 @@ impl Engine {
         let pool = self.inner.pool.clone();
         let mut rows = self
             .on_own_threads(async move {
-                let client = connection(&pool).await?;
-                core.store.list_workflows(&*client, &filter).await
+                let mut client = connection(&pool).await?;
+                let done = core.store.list_workflows(client.client()?, &filter).await;
+                client.settle(done)
             })
             .await?;
         let more = rows.len() > size;
@@ -201,10 +205,16 @@ impl Engine {
         let task_id = task_id.clone();
         let lines = self
             .on_own_threads(async move {
-                let client = connection(&pool).await?;
-                core.store.load_logs(&*client, &task_id).await
+                let mut client = connection(&pool).await?;
+                let done = core.store.load_logs(client.client()?, &task_id).await;
+                client.settle(done)
             })
             .await?;
         Ok(lines.into_iter().map(|(log, created_time)| TaskLogLine { log, created_time }).collect())
     }
+}
+
+async fn read(core: &Core, client: &mut ClientWrapper, id: WorkflowId) -> Result<Execution, Error> {
+    let tx = core.store.begin_reading(client).await?;
+    core.load_execution(&tx, id).await
 }

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use deadpool_postgres::GenericClient as _;
+use deadpool_postgres::ClientWrapper;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
@@ -11,7 +11,7 @@ use tokio_postgres::Transaction;
 use super::{Engine, connection};
 use crate::advance::{Core, NewRun, Resolved, resolve};
 use crate::definition::KEY_MAX_BYTES;
-use crate::error::{Doing as _, Error};
+use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::queue::{StartReply, StartRequestItem};
 use crate::store::{Executor, StartRow};
@@ -231,23 +231,8 @@ impl Engine {
         }
         let core = &self.inner.shared.core;
         let mut client = connection(&self.inner.pool).await?;
-        let tx = client.transaction().await.doing("starting workflows")?;
-        // Sorted by key over all chunks, so that two such calls wait for each other in one order.
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by(|a, b| {
-            let key = |i: &usize| rows.get(*i).map(|r| (&r.name, &r.idempotency_key));
-            key(a).cmp(&key(b))
-        });
-        let mut started = vec![None; rows.len()];
-        for chunk in order.chunks(CHUNK) {
-            let part: Vec<&StartRow> = chunk.iter().filter_map(|i| rows.get(*i)).collect();
-            for (index, done) in chunk.iter().zip(start_rows(core, &tx, &part).await?) {
-                if let Some(place) = started.get_mut(*index) {
-                    *place = Some(done);
-                }
-            }
-        }
-        core.commit(tx).await?;
+        let done = start_chunks(core, client.client()?, &rows).await;
+        let started = client.settle(done)?;
         let mut queues: Vec<&str> = rows.iter().map(|row| row.first.queue.as_str()).collect();
         queues.sort_unstable();
         queues.dedup();
@@ -269,8 +254,9 @@ impl Engine {
         if let Some(known) = known {
             return Ok(known);
         }
-        let client = connection(&self.inner.pool).await?;
-        let resolved = resolve(&self.inner.shared.core, &*client, name, version).await?;
+        let mut client = connection(&self.inner.pool).await?;
+        let done = resolve(&self.inner.shared.core, client.client()?, name, version).await;
+        let resolved = client.settle(done)?;
         self.inner
             .resolved
             .lock()
@@ -278,6 +264,32 @@ impl Engine {
             .insert(key, resolved.clone());
         Ok(resolved)
     }
+}
+
+/// Starts all rows in one transaction. Out: in their order.
+async fn start_chunks(
+    core: &Core,
+    client: &mut ClientWrapper,
+    rows: &[StartRow],
+) -> Result<Vec<Option<Started>>, Error> {
+    let tx = core.store.begin(client).await?;
+    // Sorted by key over all chunks, so that two such calls wait for each other in one order.
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by(|a, b| {
+        let key = |i: &usize| rows.get(*i).map(|r| (&r.name, &r.idempotency_key));
+        key(a).cmp(&key(b))
+    });
+    let mut started = vec![None; rows.len()];
+    for chunk in order.chunks(CHUNK) {
+        let part: Vec<&StartRow> = chunk.iter().filter_map(|i| rows.get(*i)).collect();
+        for (index, done) in chunk.iter().zip(start_rows(core, &tx, &part).await?) {
+            if let Some(place) = started.get_mut(*index) {
+                *place = Some(done);
+            }
+        }
+    }
+    core.store.commit(tx).await?;
+    Ok(started)
 }
 
 /// Starts rows on a connection that is not a pump's: their first tasks are ready, not leased.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::maintain::Shared;
+use crate::store::Rented;
 
 /// Waits that may queue up to be taken in.
 const WAITS_MAX: usize = 1_024;
@@ -77,7 +78,7 @@ fn tell(waiting: &mut HashMap<WorkflowId, Vec<oneshot::Sender<()>>>, id: Workflo
 }
 
 async fn poll(shared: &Shared, ids: Vec<WorkflowId>) -> Result<Vec<WorkflowId>, Error> {
-    let pool = shared.wait_pool.get().await;
-    let client = crate::error::Doing::doing(pool, "waiting for workflows")?;
-    shared.core.store.ended_workflows(&*client, &ids).await
+    let mut client = Rented::from(&shared.wait_pool, "waiting for workflows").await?;
+    let done = shared.core.store.ended_workflows(client.client()?, &ids).await;
+    client.settle(done)
 }

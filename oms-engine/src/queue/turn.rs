@@ -13,7 +13,7 @@ use super::{DECIDE_QUEUE, Pump, Slot};
 use crate::advance::{Action, Happened, OneStep, Run, as_object, load_runs, opened_row, run_end};
 use crate::decide::{Event, TaskEnd, TaskStatus, WorkflowStatus, decide, input_of};
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
-use crate::error::{Doing as _, Error, Remedy, remedy};
+use crate::error::{Error, Remedy, remedy};
 use crate::ids::{TaskId, draw_jitter};
 use crate::store::{
     AdvanceBatch, Advanced, EndedRow, OpenedRow, ReturnedRow, StartBatch, Token, TokenState,
@@ -299,13 +299,13 @@ impl Pump {
             let started = store.start_workflows(client, &rows, Some(holder)).await?;
             return Ok((started, Advanced::default()));
         }
-        let tx = client.transaction().await.doing("beginning a transaction")?;
+        let tx = store.begin(client).await?;
         // Sent one behind the other without waiting: one round trip, one commit.
         let (started, advanced) = tokio::try_join!(
             store.start_workflows(&tx, &rows, Some(holder)),
             store.advance(&tx, &batch, holder)
         )?;
-        self.settings.core.commit(tx).await?;
+        store.commit(tx).await?;
         Ok((started, advanced))
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, RecyclingMethod, Runtime,
+    Client, ClientWrapper, Hook, HookError, Manager, ManagerConfig, RecyclingMethod, Runtime,
 };
 use futures_util::future::poll_fn;
 use tokio::sync::mpsc;
@@ -13,6 +13,53 @@ use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
 use crate::error::{Doing as _, Error};
 
 pub(crate) type Pool = deadpool_postgres::Pool;
+
+/// A connection of a pool. Dropped before it was put back it is thrown away: what it was sent may
+/// still be under way.
+#[derive(Debug)]
+pub(crate) struct Rented {
+    client: Option<Client>,
+    doing: &'static str,
+}
+
+impl Rented {
+    /// Takes a connection; an error is one that could not be had.
+    pub(crate) async fn from(pool: &Pool, doing: &'static str) -> Result<Self, Error> {
+        Ok(Self { client: Some(pool.get().await.doing(doing)?), doing })
+    }
+
+    pub(crate) fn client(&mut self) -> Result<&mut ClientWrapper, Error> {
+        let doing = self.doing;
+        let gone = || Error::Connection { doing, source: "the connection was given away".into() };
+        self.client.as_mut().map(|client| &mut **client).ok_or_else(gone)
+    }
+
+    /// Whether the server or the network has ended it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.as_ref().is_none_or(|client| client.is_closed())
+    }
+
+    /// Puts it back: everything that it was sent has been answered.
+    pub(crate) fn put_back(mut self) {
+        self.client = None;
+    }
+
+    /// Puts it back unless a call on it passed its deadline.
+    pub(crate) fn settle<T>(self, done: Result<T, Error>) -> Result<T, Error> {
+        if !matches!(&done, Err(Error::Deadline { .. })) {
+            self.put_back();
+        }
+        done
+    }
+}
+
+impl Drop for Rented {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            drop(Client::take(client));
+        }
+    }
+}
 
 /// Wake-ups that may wait to be read; further ones are dropped, since a slow poll is always there.
 const NOTIFICATIONS_MAX: usize = 1_024;

@@ -19,12 +19,12 @@ mod timers;
 use std::future::Future;
 use std::time::Duration;
 
-use deadpool_postgres::{ClientWrapper, GenericClient as _};
-use tokio_postgres::Row;
+use deadpool_postgres::{ClientWrapper, GenericClient as _, Transaction};
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{IsolationLevel, Row};
 
 pub(crate) use advance::{AdvanceBatch, Advanced, EndedRow, OpenedRow, RunEnd};
-pub(crate) use connect::{Connector, Pool, Statements, plan_ours};
+pub(crate) use connect::{Connector, Pool, Rented, Statements};
 pub(crate) use definitions::DefinitionRow;
 pub(crate) use lease::ReturnedRow;
 pub use migrate::migration_sql;
@@ -67,7 +67,7 @@ impl Executor for ClientWrapper {
     }
 }
 
-impl Executor for deadpool_postgres::Transaction<'_> {
+impl Executor for Transaction<'_> {
     async fn rows(
         &self,
         sql: &str,
@@ -206,6 +206,62 @@ impl Store {
         self.deadline
     }
 
+    /// Awaits an answer of the server, at most until the deadline.
+    async fn within<T>(
+        &self,
+        doing: &'static str,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(self.deadline, answer).await {
+            Ok(done) => done.doing(doing),
+            Err(_) => Err(Error::Deadline { doing, after: self.deadline }),
+        }
+    }
+
+    pub(crate) async fn begin<'a>(
+        &self,
+        client: &'a mut ClientWrapper,
+    ) -> Result<Transaction<'a>, Error> {
+        self.within("beginning a transaction", client.transaction()).await
+    }
+
+    /// A transaction that reads everything as of one moment.
+    pub(crate) async fn begin_reading<'a>(
+        &self,
+        client: &'a mut ClientWrapper,
+    ) -> Result<Transaction<'a>, Error> {
+        let tx = client
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true);
+        self.within("beginning to read", tx.start()).await
+    }
+
+    /// A transaction that gives way: it waits for a lock for less time than it takes the server
+    /// to see a deadlock.
+    pub(crate) async fn begin_giving_way<'a>(
+        &self,
+        client: &'a mut ClientWrapper,
+    ) -> Result<Transaction<'a>, Error> {
+        let tx = self.begin(client).await?;
+        self.within("beginning", tx.batch_execute("SET LOCAL lock_timeout = '500ms'")).await?;
+        Ok(tx)
+    }
+
+    /// Plans what follows in a user's transaction as our own statements.
+    pub(crate) async fn plan_as_ours(&self, tx: &Transaction<'_>) -> Result<(), Error> {
+        self.within("ending a task", tx.batch_execute(&connect::plan_ours())).await
+    }
+
+    /// An error without an SQLSTATE leaves open whether it committed.
+    pub(crate) async fn commit(&self, tx: Transaction<'_>) -> Result<(), Error> {
+        self.within("committing", tx.commit()).await
+    }
+
+    pub(crate) async fn roll_back(&self, tx: Transaction<'_>) -> Result<(), Error> {
+        self.within("rolling back", tx.rollback()).await
+    }
+
     async fn rows(
         &self,
         db: &impl Executor,
@@ -213,10 +269,7 @@ impl Store {
         params: &[&(dyn ToSql + Sync)],
         doing: &'static str,
     ) -> Result<Vec<Row>, Error> {
-        match tokio::time::timeout(self.deadline, db.rows(sql, params)).await {
-            Ok(rows) => rows.doing(doing),
-            Err(_) => Err(Error::Deadline { doing, after: self.deadline }),
-        }
+        self.within(doing, db.rows(sql, params)).await
     }
 
     async fn one(

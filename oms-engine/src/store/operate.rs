@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use deadpool_postgres::Transaction;
 use serde_json::Value;
 use tokio_postgres::types::Json;
 
@@ -10,7 +9,7 @@ use super::advance::{OpenedRow, RunEnd};
 use super::rows::{DueToken, RunRow, TokenState, get};
 use super::{Executor, Store};
 use crate::decide::WorkflowStatus;
-use crate::error::{Doing as _, Error};
+use crate::error::Error;
 use crate::ids::WorkflowId;
 
 /// A run that tasks are opened for outside the hot statement.
@@ -39,12 +38,6 @@ pub(crate) struct RestartRow {
 }
 
 impl Store {
-    /// Lets this transaction wait for a lock for less than `deadlock_timeout`: in a deadlock with
-    /// a step, this one gives way.
-    pub(crate) async fn give_way(&self, tx: &Transaction<'_>) -> Result<(), Error> {
-        tx.batch_execute("SET LOCAL lock_timeout = '500ms'").await.doing("operating")
-    }
-
     pub(crate) async fn lock_workflow(
         &self,
         db: &impl Executor,

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{GenericClient as _, Transaction};
+use deadpool_postgres::{ClientWrapper, Transaction};
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
@@ -17,13 +17,16 @@ use super::registry::ErasedTransactionalTask;
 use crate::advance::{Acted, Core, Happened, OneStep, Run, as_object, opened_row, run_end};
 use crate::decide::{Event, TaskEnd, TaskStatus, WorkflowStatus, decide};
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
-use crate::error::{Doing as _, Error, Remedy, remedy};
+use crate::error::{Error, Remedy, remedy};
 use crate::ids::draw_jitter;
 use crate::queue::{Committed, HandedOut, Next, Outcome, PumpMessage, Slot, Slots};
-use crate::store::{AdvanceBatch, EndedRow, Pool, TokenState, plan_ours};
+use crate::store::{AdvanceBatch, EndedRow, Pool, Rented, TokenState};
 
-/// How often a body is repeated that met a serialization failure or a deadlock.
+/// How often a body is repeated that met a serialization failure or a deadlock, or whose
+/// connection was lost: the last may be the body's own doing.
 const REPEATS_MAX: u32 = 10;
+/// The longest pause before it is repeated.
+const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// What transactional tasks need; their pool is theirs alone.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ enum Ran {
     Outcome(Outcome),
     /// Rolled back; the same attempt once more.
     Again(String),
+    /// Rolled back: the server is away, or does not answer.
+    Away(Error),
     /// The commit's answer was lost.
     Unknown(Error),
 }
@@ -64,7 +69,7 @@ impl Transactions {
         cx: TaskContext,
         task: HandedOut,
     ) {
-        let mut tries = 0;
+        let (mut tries, mut waits) = (0, 0);
         let outcome = loop {
             tries += 1;
             let work = self.once(&*body, &cx, &task);
@@ -85,9 +90,19 @@ impl Transactions {
                         terminal: false,
                     };
                 }
-                Ran::Again(_) => {
-                    let wait = Duration::from_millis(2 << tries.min(7)).mul_f64(draw_jitter());
-                    tokio::time::sleep(wait).await;
+                Ran::Again(reason) => {
+                    tracing::debug!(reason, task_id = %task.task_id(), "a task's transaction is repeated");
+                    if !cx.sleep(wait_of(tries)).await {
+                        break Outcome::Abandoned;
+                    }
+                }
+                Ran::Away(error) => {
+                    tracing::warn!(%error, task_id = %task.task_id(), "no connection for a task yet");
+                    tries = tries.saturating_sub(1);
+                    waits += 1;
+                    if !cx.sleep(wait_of(waits)).await {
+                        break Outcome::Abandoned;
+                    }
                 }
                 Ran::Unknown(error) => {
                     tracing::warn!(%error, task_id = %task.task_id(), "a commit's answer was lost");
@@ -106,13 +121,36 @@ impl Transactions {
         cx: &TaskContext,
         task: &HandedOut,
     ) -> Ran {
-        let mut client = match self.pool.get().await.doing("getting a connection for a task") {
-            Ok(client) => client,
-            Err(error) => return Ran::Again(error.to_string()),
+        // Dropped half way, the connection goes with it.
+        let mut rented = match Rented::from(&self.pool, "getting a connection for a task").await {
+            Ok(rented) => rented,
+            Err(error) => return Ran::Away(error),
         };
-        let tx = match client.transaction().await.doing("beginning a task's transaction") {
+        let ran = match rented.client() {
+            Ok(client) => self.on(client, body, cx, task).await,
+            Err(error) => return Ran::Away(error),
+        };
+        let lost = rented.is_closed();
+        if !matches!(ran, Ran::Unknown(_) | Ran::Away(_)) {
+            rented.put_back();
+        }
+        match ran {
+            // Whatever the body made of it: the server or the network has ended its connection.
+            Ran::Outcome(Outcome::Failed { reason, .. }) if lost => Ran::Again(reason),
+            ran => ran,
+        }
+    }
+
+    async fn on(
+        &self,
+        client: &mut ClientWrapper,
+        body: &dyn ErasedTransactionalTask,
+        cx: &TaskContext,
+        task: &HandedOut,
+    ) -> Ran {
+        let tx = match self.core.store.begin(client).await {
             Ok(tx) => tx,
-            Err(error) => return Ran::Again(error.to_string()),
+            Err(error) => return Ran::Away(error),
         };
         let ran = AssertUnwindSafe(body.run(cx, &tx, &task.input)).catch_unwind().await;
         let output = match ran {
@@ -142,6 +180,7 @@ impl Transactions {
         }
         match self.end(tx, cx, task, Arc::new(output)).await {
             Ok(ran) => ran,
+            Err(error @ Error::Deadline { .. }) => Ran::Away(error),
             Err(error) => {
                 let repeat = matches!(&error, Error::Database { source, .. }
                     if remedy(source) == Remedy::RepeatTransaction);
@@ -172,7 +211,7 @@ impl Transactions {
         let mut opened = None;
         let mut applied = false;
         if !step.slow {
-            let planned = async { tx.batch_execute(&plan_ours()).await.doing("ending a task") };
+            let planned = self.core.store.plan_as_ours(&tx);
             // Sent one behind the other without waiting.
             let (_, advanced) =
                 tokio::try_join!(planned, self.core.store.advance(&tx, &step.batch, holder))?;
@@ -190,7 +229,7 @@ impl Transactions {
             };
             let acted: Acted = self.core.step(&tx, &one).await?;
             if acted.lost {
-                tx.rollback().await.doing("rolling a task back")?;
+                self.core.store.roll_back(tx).await?;
                 tracing::warn!(task_id = %task.task_id(), "lease lost; the task's writes are rolled back");
                 return Ok(Ran::Outcome(Outcome::Abandoned));
             }
@@ -198,7 +237,7 @@ impl Transactions {
             step.ends_run = acted.ended;
             step.timed = acted.timed;
         }
-        if let Err(error) = self.core.commit(tx).await {
+        if let Err(error) = self.core.store.commit(tx).await {
             return Ok(match &error {
                 Error::Database { source, .. } if source.code().is_some() => {
                     Ran::Again(error.to_string())
@@ -288,4 +327,9 @@ impl Transactions {
         }
         step
     }
+}
+
+/// The pause before try `n`, from 1.
+fn wait_of(n: u32) -> Duration {
+    Duration::from_millis(2 << n.min(9)).min(WAIT_MAX).mul_f64(0.5 + draw_jitter() / 2.0)
 }
