@@ -32,3 +32,8 @@ pub use worker::{LOG_LINES_MAX, Task, TaskContext, TaskError, TransactionalTask}
 // Named in this crate's API.
 pub use async_trait;
 pub use tokio_postgres;
+
+/// What README.md shows is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

