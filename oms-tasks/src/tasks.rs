@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use deadpool_postgres::Pool;
+use oms_engine::EngineBuilder;
 
 use crate::delivery_scheduling::DeliveryScheduling;
 use crate::notification::Notification;
@@ -90,5 +91,20 @@ impl OrderTasks {
     #[must_use]
     pub fn order_failure(&self) -> OrderFailure {
         OrderFailure
+    }
+
+    /// Runs all of them in the engine that is being built.
+    pub fn register(&self, engine: EngineBuilder) -> EngineBuilder {
+        engine
+            .transactional_task(self.order_acknowledgement())
+            .task(self.payment_processing())
+            .transactional_task(self.stock_booking())
+            .task(self.delivery_scheduling())
+            .transactional_task(self.notification())
+            .transactional_task(self.order_closure())
+            .task(self.delivery_cancellation())
+            .transactional_task(self.stock_release())
+            .task(self.payment_refund())
+            .transactional_task(self.order_failure())
     }
 }
