@@ -103,6 +103,8 @@ pub(crate) enum DecideError {
     NotEnded(String),
     #[error("nothing of it can be retried")]
     NothingToRetry,
+    #[error("it is paused: what happens to it waits")]
+    Paused,
 }
 
 /// Moves a run on by one event.
@@ -114,6 +116,9 @@ pub(crate) fn decide(
     state: &mut RunState,
     event: &Event,
 ) -> Result<Decision, DecideError> {
+    if state.status == WorkflowStatus::Paused {
+        return Err(DecideError::Paused);
+    }
     match event {
         Event::Start if state.open.is_empty() && !state.status.is_terminal() => {
             go_on(plan, state, 0, None)

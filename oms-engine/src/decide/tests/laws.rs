@@ -7,7 +7,7 @@ use serde_json::json;
 use super::model::{Attempt, Model, Outcome};
 use super::play::Move;
 use super::random::{input, moves, outcome, plan};
-use crate::decide::{TaskStatus, WorkflowStatus};
+use crate::decide::{Decision, Event, Fact, TaskEnd, TaskStatus, WorkflowStatus, decide};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
@@ -97,4 +97,82 @@ proptest! {
             }
         }
     }
+
+    /// Also in states that no run of the decider leads to: the tables were changed by hand.
+    #[test]
+    fn any_event_in_any_state_is_decided_or_refused(
+        plan in plan(), input in input(), seen in prop::collection::vec(anything(), 0..6),
+        epoch in edge_numbers(), status in prop::sample::select(WorkflowStatus::ALL),
+        events in prop::collection::vec((any_event(), any::<prop::sample::Index>()), 1..6),
+    ) {
+        let mut state = Model::start(plan.clone(), input).fresh();
+        (state.epoch, state.status) = (epoch, status);
+        state.open.clear();
+        for (name, attempt, status, open) in seen {
+            state.set_aside.insert(name.clone(), attempt);
+            if open {
+                state.open.insert(name, attempt);
+            } else {
+                let (reason, output) = (Some(name.clone()), None);
+                let fact = Fact { epoch, attempt, status, input: None, output, reason, history: None };
+                state.facts.insert(name, fact);
+            }
+        }
+        for (mut event, of) in events {
+            let open: Vec<_> = state.open.iter().collect();
+            if let (Event::Ended(end), false) = (&mut event, open.is_empty()) {
+                let (name, attempt) = open[of.index(open.len())];
+                (end.reference_name, end.attempt) = (name.clone(), *attempt);
+            }
+            let before = state.status;
+            match decide(&plan, &mut state, &event) {
+                Ok(Decision { open: Some(open), end: None, .. }) => {
+                    prop_assert_eq!(state.open.get(&*open.node.reference_name), Some(&open.attempt));
+                }
+                Ok(Decision { open: None, end: Some(end), .. }) => {
+                    prop_assert_eq!(state.status, end.status);
+                }
+                Ok(nothing) => prop_assert_eq!(nothing, Decision::default()),
+                // It leaves a state that nobody goes on with.
+                Err(_) => break,
+            }
+            let over = before.is_terminal() && !matches!(event, Event::Retry);
+            prop_assert!(!over || state.status == before, "{} became {}", before, state.status);
+        }
+    }
+}
+
+fn edge_numbers() -> impl Strategy<Value = i16> {
+    prop::sample::select(vec![i16::MIN, -1, 0, 1, 2, i16::MAX - 1, i16::MAX])
+}
+
+fn anything() -> impl Strategy<Value = (String, i16, TaskStatus, bool)> {
+    let name = (0..6).prop_map(|n| format!("r{n}"));
+    (name, edge_numbers(), prop::sample::select(TaskStatus::ALL), prop::bool::weighted(0.3))
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    (anything(), outcome(), 0..6_u8).prop_map(|((name, attempt, status, _), outcome, kind)| {
+        match kind {
+            0 => Event::Start,
+            1 => Event::Retry,
+            2 => Event::Continue {
+                after: name,
+                retry_after: outcome.retry_after,
+                timeout: outcome.timeout,
+                jitter: f64::NAN,
+            },
+            _ => Event::Ended(TaskEnd {
+                reference_name: name,
+                attempt,
+                status: if kind == 3 { status } else { outcome.status },
+                input: None,
+                output: None,
+                reason: outcome.reason,
+                retry_after: outcome.retry_after,
+                timeout: outcome.timeout,
+                jitter: outcome.jitter,
+            }),
+        }
+    })
 }

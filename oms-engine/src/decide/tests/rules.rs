@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::model::{Model, Outcome, Token};
+use super::model::{Model, Outcome, Token, end_of};
 use super::play::Move;
 use super::random::compiled;
-use crate::decide::{OpenTask, Plan, TaskStatus, TimeoutKind, WorkflowStatus};
+use crate::decide::{
+    DecideError, Event, OpenTask, Plan, TaskStatus, TimeoutKind, WorkflowStatus, decide,
+};
 use crate::definition::{RetryLogic, TaskDef, TimeoutPolicy, WorkflowDef, WorkflowTask};
 use crate::ids::idempotency_key;
 
@@ -287,6 +289,9 @@ fn key(model: &Model) -> String {
 fn a_paused_run_takes_an_outcome_and_goes_on_when_it_is_resumed() {
     let mut model = run(two_steps(pay_task(), pay()), []);
     model.play(&Move::Pause);
+    // A task that was claimed during the pause: its holder's memory says so.
+    let ended = Event::Ended(end_of(open(&model), Outcome::completed(json!({}))));
+    assert_eq!(decide(&model.plan, &mut model.fresh(), &ended), Err(DecideError::Paused));
     model.report(Outcome { retry_after: Some(Duration::from_secs(9)), ..Outcome::failed("busy") });
     assert_eq!(model.history.len(), 1);
     assert!(matches!(model.token, Some(Token::Parked(_))), "nothing new is scheduled");
