@@ -31,7 +31,7 @@ impl Rented {
     pub(crate) fn client(&mut self) -> Result<&mut ClientWrapper, Error> {
         let doing = self.doing;
         let gone = || Error::Connection { doing, source: "the connection was given away".into() };
-        self.client.as_mut().map(|client| &mut **client).ok_or_else(gone)
+        self.client.as_deref_mut().ok_or_else(gone)
     }
 
     /// Whether the server or the network has ended it.

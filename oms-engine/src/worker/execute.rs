@@ -36,7 +36,7 @@ impl Workers for LocalWorkers {
             }
             Some(AnyTask::Transactional(body)) => {
                 let transactions = self.transactions.clone();
-                self.runtime.spawn(async move { transactions.run(body, cx, task).await });
+                self.runtime.spawn(async move { Box::pin(transactions.run(body, cx, task)).await });
             }
             // The pump claims only queues that are registered.
             None => {

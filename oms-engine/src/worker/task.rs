@@ -144,6 +144,21 @@ impl TaskError {
         self.source.as_deref()
     }
 
+    /// The database's error among the causes, however deep.
+    pub(crate) fn database_cause(&self) -> Option<&tokio_postgres::Error> {
+        let mut cause: Option<&(dyn StdError + 'static)> = match &self.source {
+            Some(source) => Some(&**source),
+            None => None,
+        };
+        while let Some(error) = cause {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     fn new(kind: TaskErrorKind, reason: String) -> Self {
         Self { kind, reason, output: None, source: None }
     }

@@ -73,7 +73,7 @@ impl Transactions {
         let outcome = loop {
             tries += 1;
             let work = self.once(&*body, &cx, &task);
-            let Some(ran) = until_dropped(work, &task.cancellation).await else {
+            let Some(ran) = Box::pin(until_dropped(work, &task.cancellation)).await else {
                 break Outcome::Abandoned;
             };
             match ran {
@@ -157,8 +157,7 @@ impl Transactions {
             Ok(Ok(output)) => as_object(output),
             Ok(Err(error)) => {
                 let conflict = error
-                    .cause()
-                    .and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>())
+                    .database_cause()
                     .is_some_and(|cause| remedy(cause) == Remedy::RepeatTransaction);
                 return if conflict {
                     Ran::Again(error.reason().to_owned())
