@@ -24,7 +24,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row};
 
 pub(crate) use advance::{AdvanceBatch, Advanced, EndedRow, OpenedRow, RunEnd};
-pub(crate) use connect::{Connector, Pool, Rented, Statements};
+pub(crate) use connect::{Connector, Pool, Rented, Statements, plan_ours};
 pub(crate) use definitions::DefinitionRow;
 pub(crate) use lease::ReturnedRow;
 pub use migrate::migration_sql;
@@ -250,7 +250,7 @@ impl Store {
 
     /// Plans what follows in a user's transaction as our own statements.
     pub(crate) async fn plan_as_ours(&self, tx: &Transaction<'_>) -> Result<(), Error> {
-        self.within("ending a task", tx.batch_execute(&connect::plan_ours())).await
+        self.within("ending a task", tx.batch_execute(&plan_ours())).await
     }
 
     /// An error without an SQLSTATE leaves open whether it committed.

@@ -7,7 +7,7 @@ mod statements;
 
 pub use database::TestDatabase;
 pub use own::OwnPostgres;
-pub use statements::statements;
+pub use statements::{planner, statements};
 
 use crate::embedded::EmbeddedError;
 

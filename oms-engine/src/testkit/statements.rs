@@ -12,3 +12,10 @@ use crate::store::Store;
 pub fn statements(schema: &str) -> Result<Vec<(&'static str, String)>, Error> {
     Ok(Store::new(schema, Duration::from_secs(10))?.statements())
 }
+
+/// The settings of the planner under which the engine's statements run, as statements for a test's
+/// own connection.
+#[must_use]
+pub fn planner() -> String {
+    crate::store::plan_ours().replace("SET LOCAL ", "SET ")
+}

@@ -11,7 +11,6 @@ WITH beat AS (
 held AS MATERIALIZED (
     SELECT id, holder FROM {schema}.open_tasks
     WHERE holder = ANY (ARRAY(SELECT h.id FROM {schema}.holders h WHERE h.session_id = $1::bigint))
-    ORDER BY id
 )
 SELECT
     EXISTS (SELECT FROM beat) AS alive,
