@@ -17,6 +17,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use oms_engine::{Engine, Execution, StartRequest, WorkflowId};
 use oms_tasks::notifiers::MemoryNotifier;
+use oms_tasks::sandbox::{Sandbox, serve};
 use oms_tasks::sender::{Sender, SenderOptions};
 use oms_tasks::{OrderSummary, order_summary};
 use serde_json::{Map, Value, json};
@@ -77,7 +78,7 @@ async fn run(options: &Options, begun: Instant) -> Result<(), Failure> {
     })
     .await?;
     spinner.finish_and_clear();
-    let sandbox = shop.sandbox().await?;
+    let sandbox = sandbox(&shop).await?;
     let engine = shop::engine(shop.database.url(), shop.pool.clone(), sandbox.address()).await?;
     let pieces = i64::from(options.quantity) * i64::from(options.orders);
     shop.stock(&options.sku, pieces).await?;
@@ -98,6 +99,20 @@ async fn run(options: &Options, begun: Instant) -> Result<(), Failure> {
     engine.shutdown(Duration::from_secs(5)).await;
     sandbox.stop().await;
     done
+}
+
+/// The sandbox with a ledger that outlives this program, so that an order which an earlier one left
+/// behind finds its charge. Where another program has that ledger, one of our own.
+async fn sandbox(shop: &Shop) -> Result<Sandbox, Failure> {
+    let temporary = std::env::temp_dir();
+    let folder = shop.database.server().map_or(&*temporary, |server| server.folder());
+    match serve(&folder.join("sandbox-ledger.jsonl"), 0).await {
+        Ok(sandbox) => Ok(sandbox),
+        Err(_) => {
+            let own = format!("oms-sandbox-ledger-{}.jsonl", std::process::id());
+            Ok(serve(&temporary.join(own), 0).await?)
+        }
+    }
 }
 
 /// What placing orders needs.

@@ -1,15 +1,14 @@
-//! The shop that the examples share: a PostgreSQL, the order tables, the sandbox behind the
-//! ports, and the engine with the order tasks.
+//! The shop that the examples share: a PostgreSQL, the order tables, and the engine with
+//! the order tasks.
 
 use std::error::Error as StdError;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use deadpool_postgres::{Manager, Pool};
 use oms_engine::embedded::{Database, Postgres, Progress};
 use oms_engine::{Engine, EngineBuilder};
-use oms_tasks::sandbox::{Sandbox, SandboxClient, serve};
+use oms_tasks::sandbox::SandboxClient;
 use oms_tasks::{OrderTasks, Restock, definitions, restock};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
@@ -42,19 +41,6 @@ impl Shop {
     /// Connections for the tasks that call a port, and for looking at the tables.
     pub(crate) fn pool(url: &str) -> Result<Pool, Failure> {
         Ok(Pool::builder(Manager::new(url.parse()?, NoTls)).max_size(16).build()?)
-    }
-
-    /// The sandbox with a ledger that outlives this program, so that an order which an earlier
-    /// one left behind finds its charge. Where another program has that ledger, one of our own.
-    pub(crate) async fn sandbox(&self) -> Result<Sandbox, Failure> {
-        let folder = match self.database.server() {
-            Some(server) => server.folder().to_owned(),
-            None => std::env::temp_dir(),
-        };
-        match serve(&folder.join("sandbox-ledger.jsonl"), 0).await {
-            Ok(sandbox) => Ok(sandbox),
-            Err(_) => Ok(serve(&own_ledger(), 0).await?),
-        }
     }
 
     /// Puts so many pieces on the shelf as the orders need; none of [`SOLD_OUT`].
@@ -91,10 +77,6 @@ pub(crate) fn order(order_id: &str, sku: &str, quantity: i32, card: &str) -> Val
         },
         "currency": "EUR"
     })
-}
-
-fn own_ledger() -> PathBuf {
-    std::env::temp_dir().join(format!("oms-sandbox-ledger-{}.jsonl", std::process::id()))
 }
 
 fn progress_text(progress: &Progress) -> String {

@@ -46,14 +46,12 @@ struct Known {
 pub(super) struct Rules {
     ledger: LedgerFile,
     keys: HashMap<String, Known>,
-    /// Counts effects; charge, refund and tracking numbers are made from it.
-    serial: u64,
 }
 
 impl Rules {
     pub(super) fn open(ledger: &Path) -> Result<Self, Error> {
         let (ledger, entries) = LedgerFile::open(ledger)?;
-        let mut rules = Self { ledger, keys: HashMap::new(), serial: 0 };
+        let mut rules = Self { ledger, keys: HashMap::new() };
         for entry in entries {
             rules.apply(&entry);
         }
@@ -118,7 +116,7 @@ impl Rules {
             order_id,
             amount_minor: ask.amount_minor,
             currency: ask.currency.clone(),
-            charge_id: format!("ch_{}", self.serial + 1),
+            charge_id: name_of("ch_", &ask.key),
         }
     }
 
@@ -134,7 +132,7 @@ impl Rules {
                     order_id,
                     amount_minor: *amount_minor,
                     currency: currency.clone(),
-                    refund_id: format!("re_{}", self.serial + 1),
+                    refund_id: name_of("re_", &ask.key),
                     charge_id: charge_id.clone(),
                 })
             }
@@ -149,7 +147,7 @@ impl Rules {
             return Entry::Refused { key, order_id, code: code.to_owned() };
         }
         let delivery_date = today().checked_add_days(DELIVERY_TIME).unwrap_or_default();
-        let tracking_number = format!("TRK{:08}", self.serial + 1);
+        let tracking_number = name_of("TRK", &ask.key);
         Entry::Booked { key, order_id, tracking_number, delivery_date }
     }
 
@@ -244,8 +242,16 @@ impl Rules {
                 self.keys.entry(key.clone()).or_default().done = Some(entry.clone());
             }
         }
-        self.serial += 1;
     }
+}
+
+/// A name for what was done under a key, the same whichever sandbox does it (FNV-1a): a new ledger
+/// gives no name again that an older one gave to another key.
+fn name_of(prefix: &str, key: &str) -> String {
+    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{prefix}{hash:016X}")
 }
 
 #[expect(clippy::disallowed_methods, reason = "a carrier outside of the system has its own clock")]
