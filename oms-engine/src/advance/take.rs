@@ -30,12 +30,18 @@ pub(crate) async fn take_all(
     id: WorkflowId,
 ) -> Result<Option<Taken>, Error> {
     let leaves = settle(store, tx, id).await?;
-    store.lock_containers(tx, id).await?;
+    let containers = store.lock_containers(tx, id).await?;
     let again = store.lock_leaves(tx, id).await?;
     if ids(&again) != ids(&leaves) {
         return Err(moved(id));
     }
-    Ok(store.lock_workflow(tx, id).await?.map(|row| Taken { row, leaves: again }))
+    let Some(row) = store.lock_workflow(tx, id).await? else { return Ok(None) };
+    // A run that lives has a token. One without had ended when its tokens were looked for, and
+    // a retry or a restart has brought it back since.
+    if again.is_empty() && containers == 0 && !row.status.is_terminal() {
+        return Err(moved(id));
+    }
+    Ok(Some(Taken { row, leaves: again }))
 }
 
 async fn settle(

@@ -58,14 +58,14 @@ impl Store {
         rows.iter().map(DueToken::read).collect()
     }
 
+    /// Out: how many there are.
     pub(crate) async fn lock_containers(
         &self,
         db: &impl Executor,
         id: WorkflowId,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         let sql = &self.sql.lock_containers;
-        self.rows(db, sql, &[&id.as_uuid()], "locking open containers").await?;
-        Ok(())
+        Ok(self.rows(db, sql, &[&id.as_uuid()], "locking open containers").await?.len())
     }
 
     pub(crate) async fn park_outcome(

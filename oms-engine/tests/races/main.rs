@@ -1,0 +1,13 @@
+//! Races between live sessions: engines, operators, callers' transactions.
+
+#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
+#![expect(clippy::indexing_slicing, reason = "JSON and rows of the tests' own making")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod leases;
+mod session;
+mod starts;
+mod taken;
+mod tasks;

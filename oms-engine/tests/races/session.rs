@@ -1,0 +1,136 @@
+//! A session beside the engine that runs the engine's own statements.
+
+use oms_engine::WorkflowId;
+use oms_engine::testkit::{TestDatabase, statements};
+use oms_engine::tokio_postgres::{Client, Row};
+use serde_json::Value;
+
+use crate::common::until;
+
+/// A second live session.
+pub(crate) struct Session(pub(crate) Client);
+
+/// A step to write: the token it ends, and what it opens.
+pub(crate) struct Step<'a> {
+    pub(crate) token: i64,
+    pub(crate) holder: i64,
+    pub(crate) opens: Option<(&'a str, &'a str)>,
+    /// As what the run ends.
+    pub(crate) ends: Option<i16>,
+}
+
+pub(crate) fn statement(name: &str) -> String {
+    let all = statements("oms_engine").unwrap();
+    all.into_iter().find(|(known, _)| *known == name).unwrap().1
+}
+
+impl Session {
+    pub(crate) async fn on(database: &TestDatabase) -> Self {
+        Self(database.connect().await.unwrap())
+    }
+
+    pub(crate) async fn run(&self, sql: &str) {
+        self.0.batch_execute(sql).await.unwrap();
+    }
+
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        self.0.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    /// The only open task of a run: its token id, and its holder or 0.
+    pub(crate) async fn token(&self, id: WorkflowId) -> (i64, i64) {
+        let sql = format!(
+            "SELECT id, coalesce(holder, 0) FROM oms_engine.open_tasks WHERE workflow_id = '{id}'"
+        );
+        let row = self.0.query_one(&sql, &[]).await.unwrap();
+        (row.get(0), row.get(1))
+    }
+
+    /// A run's history: reference, epoch, attempt and status of each row.
+    pub(crate) async fn history(&self, id: WorkflowId) -> Vec<(String, i16, i16, i16)> {
+        let sql = format!(
+            "SELECT reference_name, epoch, attempt, status FROM oms_engine.task_history
+             WHERE workflow_id = '{id}' ORDER BY seq"
+        );
+        let rows = self.0.query(&sql, &[]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect()
+    }
+
+    /// A holder of a new session that is never heard of again.
+    pub(crate) async fn holder(&self) -> i64 {
+        let sql = "WITH s AS (
+                INSERT INTO oms_engine.sessions (name, engine_version) VALUES ('other', 1)
+                RETURNING id)
+            INSERT INTO oms_engine.holders (session_id) SELECT id FROM s RETURNING id";
+        self.number(sql).await
+    }
+
+    /// Claims everything that is ready in a queue, with the hot statement.
+    pub(crate) async fn claim(&self, queue: &str, holder: i64) -> Vec<Row> {
+        self.advance(&[], holder, &[queue]).await.unwrap()
+    }
+
+    /// The hot statement.
+    pub(crate) async fn advance(
+        &self,
+        steps: &[Step<'_>],
+        holder: i64,
+        claims: &[&str],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let n = steps.len();
+        let opened: Vec<&Step<'_>> = steps.iter().filter(|step| step.opens.is_some()).collect();
+        let m = opened.len();
+        let names = |f: fn((&str, &str)) -> String| -> Vec<String> {
+            opened.iter().filter_map(|step| step.opens.map(f)).collect()
+        };
+        let (json, text) = (vec![None::<Value>; n], vec![None::<String>; n]);
+        let ms = vec![None::<i64>; m];
+        let claimed: Vec<i32> = vec![100; claims.len()];
+        let output: Vec<Option<Value>> =
+            steps.iter().map(|step| step.ends.map(|_| Value::Object(Default::default()))).collect();
+        self.0
+            .query(
+                &statement("advance"),
+                &[
+                    &steps.iter().map(|step| step.token).collect::<Vec<_>>(),
+                    &vec![0_i32; n],
+                    &steps.iter().map(|step| step.holder).collect::<Vec<_>>(),
+                    &vec![0_i16; n],
+                    &json,
+                    &json,
+                    &text,
+                    &text,
+                    &steps.iter().map(|step| step.ends).collect::<Vec<_>>(),
+                    &output,
+                    &text,
+                    &text,
+                    &opened.iter().map(|step| step.token).collect::<Vec<_>>(),
+                    &names(|open| open.0.to_owned()),
+                    &vec![0_i16; m],
+                    &names(|open| open.1.to_owned()),
+                    &vec![0_i16; m],
+                    &ms,
+                    &ms,
+                    &ms,
+                    &ms,
+                    &vec![0_i16; m],
+                    &vec![None::<String>; m],
+                    &vec![None::<Value>; m],
+                    &holder,
+                    &claims,
+                    &claimed,
+                ],
+            )
+            .await
+    }
+
+    /// Waits until somebody in this database waits for a lock.
+    pub(crate) async fn somebody_waits(&self) {
+        until(
+            &self.0,
+            "SELECT EXISTS (SELECT FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock')",
+        )
+        .await;
+    }
+}
