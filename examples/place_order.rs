@@ -140,8 +140,14 @@ impl Placed<'_> {
     async fn one(&self) -> Result<(), Failure> {
         let order_id = format!("order-{}", WorkflowId::new());
         let id = self.engine.start(self.request(&order_id)).await?.id;
+        let stages = ProgressBar::new(5);
+        if self.options.json || !std::io::stderr().is_terminal() {
+            stages.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        }
+        stages.set_style(ProgressStyle::with_template("{bar:20} {pos}/5 {msg}")?);
         self.say(&format!("{order_id} placed as workflow {id}"));
-        let run = self.follow(&order_id, id).await?;
+        let run = self.follow(&order_id, id, &stages).await?;
+        stages.finish_and_clear();
         while self.sender.send_pending().await? > 0 {}
         let elapsed = self.begun.elapsed();
         let summary = self.summary(&order_id).await?;
@@ -157,7 +163,12 @@ impl Placed<'_> {
 
     /// Tells each stage as the tables have it, until the order is at its end: the unwinding of a
     /// failed one included.
-    async fn follow(&self, order_id: &str, id: WorkflowId) -> Result<Execution, Failure> {
+    async fn follow(
+        &self,
+        order_id: &str,
+        id: WorkflowId,
+        stages: &ProgressBar,
+    ) -> Result<Execution, Failure> {
         let mut told = BTreeSet::new();
         let whole = async {
             let run = self.engine.wait(id).await?;
@@ -176,7 +187,10 @@ impl Placed<'_> {
                 for note in self.summary(order_id).await?.iter().flat_map(|s| &s.notifications) {
                     if told.insert(note.stage.clone()) {
                         let ms = self.begun.elapsed().as_millis();
-                        self.say(&format!("{ms:>6} ms  {:<13} {}", note.stage, note.body));
+                        let line = format!("{ms:>6} ms  {:<13} {}", note.stage, note.body);
+                        stages.suspend(|| self.say(&line));
+                        stages.set_message(note.stage.clone());
+                        stages.inc(1);
                     }
                 }
             }

@@ -233,7 +233,8 @@ fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
         slots: slots.clone(),
         worker_name: worker_name.clone(),
     });
-    let workers = Arc::new(LocalWorkers { registry, runtime: user, transactions });
+    let lease_pool = connector.pool(2, Statements::Ours)?;
+    let workers = Arc::new(LocalWorkers { registry, runtime: user, transactions, lease_pool });
     let (session, session_receiver) = watch::channel(None);
     let (ended, ended_receiver) = mpsc::channel(ENDED_MAX);
     let wakes = Arc::new(Wakes::default());

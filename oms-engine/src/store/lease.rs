@@ -140,6 +140,17 @@ impl Store {
             .collect()
     }
 
+    /// Whether a token is still leased to this holder.
+    pub(crate) async fn check_lease(
+        &self,
+        db: &impl Executor,
+        token_id: i64,
+        holder: i64,
+    ) -> Result<bool, Error> {
+        let sql = &self.sql.check_lease;
+        get(&self.one(db, sql, &[&token_id, &holder], "checking a lease").await?, 0)
+    }
+
     /// Locks a token whatever its rev. None: it is gone, or somebody else's.
     pub(crate) async fn lock_token(
         &self,

@@ -115,6 +115,7 @@ statements!(
     advance,
     append_logs,
     bury_session,
+    check_lease,
     cancel_tokens,
     close_session,
     disarm,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
+use super::lease::Lease;
+use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
 
 /// Lines of log that one attempt may keep; further ones are dropped and counted.
@@ -24,6 +26,7 @@ struct Inner {
     deadline: Option<DateTime<Utc>>,
     cancellation: CancellationToken,
     log: Mutex<Vec<String>>,
+    lease: Option<Lease>,
 }
 
 impl TaskContext {
@@ -36,7 +39,24 @@ impl TaskContext {
         cancellation: CancellationToken,
     ) -> Self {
         let log = Mutex::new(Vec::new());
-        Self { inner: Arc::new(Inner { task_id, idempotency_key, deadline, cancellation, log }) }
+        Self {
+            inner: Arc::new(Inner {
+                task_id,
+                idempotency_key,
+                deadline,
+                cancellation,
+                log,
+                lease: None,
+            }),
+        }
+    }
+
+    /// For a task whose context is not shared yet.
+    pub(crate) fn with_lease(self, lease: Lease) -> Self {
+        match Arc::try_unwrap(self.inner) {
+            Ok(inner) => Self { inner: Arc::new(Inner { lease: Some(lease), ..inner }) },
+            Err(inner) => Self { inner },
+        }
     }
 
     /// The run that this task belongs to.
@@ -88,6 +108,27 @@ impl TaskContext {
     /// Safe to drop.
     pub async fn cancelled(&self) {
         self.inner.cancellation.cancelled().await;
+    }
+
+    /// Asks the database whether this attempt still has its lease. The engine keeps it by itself
+    /// as long as the process lives; ask before an effect that must not come from an attempt
+    /// that was given up.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] when the attempt was given up: it timed out, its workflow ended, or
+    /// this process was taken for dead. A retryable error when the database cannot be asked.
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn heartbeat(&self) -> Result<(), Error> {
+        let task_id = &self.inner.task_id;
+        match &self.inner.lease {
+            Some(lease) => lease.check(task_id).await,
+            None if self.inner.cancellation.is_cancelled() => {
+                Err(Error::LeaseLost { task_id: task_id.clone() })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Keeps a line with the attempt; it is stored when the attempt ends. At most

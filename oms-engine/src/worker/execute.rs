@@ -9,12 +9,14 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::lease::Lease;
 use super::registry::{AnyTask, ErasedTask, Registry};
 use super::task::TaskErrorKind;
 use super::transactional::Transactions;
 use super::{TaskContext, TaskError};
 use crate::ids::idempotency_key;
 use crate::queue::{HandedOut, Outcome, PumpMessage, Report, Workers};
+use crate::store::Pool;
 
 /// A canceled task may still end by itself for so long; then its future is dropped.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
@@ -25,11 +27,13 @@ pub(crate) struct LocalWorkers {
     pub(crate) registry: Registry,
     pub(crate) runtime: Handle,
     pub(crate) transactions: Arc<Transactions>,
+    /// For tasks that ask whether they still have their lease.
+    pub(crate) lease_pool: Pool,
 }
 
 impl Workers for LocalWorkers {
     fn run(&self, task: HandedOut) {
-        let cx = context(&task);
+        let cx = context(self, &task);
         match self.registry.get(&task.token.queue).cloned() {
             Some(AnyTask::Plain(body)) => {
                 self.runtime.spawn(run_plain(body, cx, task));
@@ -46,10 +50,17 @@ impl Workers for LocalWorkers {
     }
 }
 
-fn context(task: &HandedOut) -> TaskContext {
+fn context(workers: &LocalWorkers, task: &HandedOut) -> TaskContext {
     let key =
         idempotency_key(task.token.workflow_id, &task.token.reference_name, task.token.set_aside);
+    let lease = Lease {
+        core: workers.transactions.core.clone(),
+        pool: workers.lease_pool.clone(),
+        token_id: task.token.id,
+        pump: task.pump.clone(),
+    };
     TaskContext::new(task.task_id(), key, task.token.due_at, task.cancellation.clone())
+        .with_lease(lease)
 }
 
 async fn run_plain(body: Arc<dyn ErasedTask>, cx: TaskContext, task: HandedOut) {

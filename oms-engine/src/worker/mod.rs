@@ -2,6 +2,7 @@
 
 mod context;
 mod execute;
+mod lease;
 mod registry;
 mod task;
 mod transactional;

@@ -226,7 +226,6 @@ impl Rules {
                 let known = self.keys.entry(request.key().to_owned()).or_default();
                 known.calls += 1;
                 known.first.get_or_insert_with(|| request.clone());
-                return;
             }
             Entry::KeyClosed { key, .. } => {
                 self.keys.entry(key.clone()).or_default().closed = true;
