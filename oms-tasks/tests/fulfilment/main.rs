@@ -1,0 +1,13 @@
+//! Orders on the engine: taken to their end, undone, and charged once, with the sandbox's ledger
+//! as the witness.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests and their helpers")]
+#![expect(clippy::print_stdout, reason = "a worker that says it is there")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod failing;
+mod late;
+mod shop;
+mod whole;
