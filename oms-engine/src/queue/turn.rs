@@ -25,6 +25,8 @@ const CHAIN_MAX: Duration = Duration::from_secs(1);
 const PEEK_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest reason that is stored, in bytes.
 const REASON_MAX_BYTES: usize = 10_000;
+/// The longest time before a task in progress is handed out again: ten years.
+const CALLBACK_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 /// A task whose end cannot be written is handed out again after this time.
 const POISON_DELAY_MS: i64 = 60_000;
 
@@ -673,7 +675,8 @@ fn task_end(held: &Held, outcome: Outcome) -> Option<Ended> {
         },
         Outcome::InProgress { callback_after, output } => match checked(output) {
             Ok(output) => Some(Ended::InProgress {
-                delay_ms: i64::try_from(callback_after.as_millis()).unwrap_or(i64::MAX),
+                delay_ms: i64::try_from(callback_after.min(CALLBACK_MAX).as_millis())
+                    .unwrap_or(i64::MAX),
                 output: output.map(Arc::new),
             }),
             Err(reason) => refused(reason),

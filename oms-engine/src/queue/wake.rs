@@ -9,6 +9,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// The furthest that a timer is set.
+const LOOK_AHEAD_MAX: Duration = Duration::from_secs(3_600);
+
 /// Queues that may have ready tasks, and who waits to hear of them.
 #[derive(Debug, Default)]
 pub(crate) struct Wakes {
@@ -74,7 +77,8 @@ impl Wakes {
 
     /// Something is due after this time.
     pub(crate) fn due_in(&self, time: Duration) {
-        let at = Instant::now() + time;
+        // A look that comes early finds nothing; a time that the clock does not know is none.
+        let at = Instant::now() + time.min(LOOK_AHEAD_MAX);
         let mut due = lock(&self.due);
         if due.is_none_or(|before| at < before) {
             *due = Some(at);

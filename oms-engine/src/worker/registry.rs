@@ -45,8 +45,9 @@ struct Plain<T>(T);
 struct Transactional<T>(T);
 
 fn read<T: DeserializeOwned>(input: &Value) -> Result<T, TaskError> {
-    T::deserialize(input).map_err(|error| {
-        TaskError::terminal(format!("its input does not fit the task's type: {error}"))
+    serde_path_to_error::deserialize(input).map_err(|error| {
+        let (path, error) = (error.path(), error.inner());
+        TaskError::terminal(format!("its input does not fit the task's type at {path}: {error}"))
     })
 }
 

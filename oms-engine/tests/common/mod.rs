@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test file uses some of it")]
 
+pub(crate) mod script;
+
 use std::time::Duration;
 
 use oms_engine::testkit::TestDatabase;
