@@ -77,6 +77,10 @@ impl Core {
     pub(crate) async fn step(&self, tx: &Transaction<'_>, step: &OneStep) -> Result<Acted, Error> {
         let locked = self.store.lock_token(tx, step.token_id, step.holder).await?;
         let Some(locked) = locked else { return Ok(Acted { lost: true, ..Acted::default() }) };
+        if matches!(step.happened, Happened::TimeUp) && !locked.due {
+            // Another engine has told of it meanwhile, or it was given more time.
+            return Ok(Acted::default());
+        }
         let id = locked.token.workflow_id;
         // A new statement: it sees what was committed before the lock was had.
         let mut loaded = load_runs(&self.store, tx, &self.plans, &[id]).await?;

@@ -90,6 +90,8 @@ pub(crate) struct DueToken {
     pub(crate) holder: i64,
     pub(crate) expired: bool,
     pub(crate) worker: Option<String>,
+    /// Whether its time was up when it was read.
+    pub(crate) due: bool,
 }
 
 impl DueToken {
@@ -99,6 +101,7 @@ impl DueToken {
             holder: get(row, 16)?,
             expired: get(row, 17)?,
             worker: get(row, 18)?,
+            due: get(row, 19)?,
         })
     }
 }

@@ -11,7 +11,8 @@
 -- $25 holder of what is leased here; $26 queues to claim from, $27 how many of each
 --
 -- Out: kind d = ended, s = opened, c = claimed; d rows missing = lost, stale or paused.
--- An opened task of the source's own reference is a retry: it keeps the source's expiry.
+-- An opened task of the source's own reference, or of that after which a decide token goes on, is
+-- a retry: it keeps the source's expiry.
 -- coalesce keeps the partial index on holder out of the fence: with statistics from a time when
 -- nothing was leased the planner would prefer it to the primary key.
 WITH u AS MATERIALIZED (
@@ -63,7 +64,8 @@ s AS (
         x.expiry, x.timeout_ms, x.poll_timeout_ms, x.reason, x.input
     FROM (
         SELECT n.*, d.workflow_id, d.epoch, d.rev, d.priority, d.scope,
-            CASE WHEN n.ref = d.reference_name THEN d.expires_at
+            CASE WHEN n.ref = coalesce(nullif(d.reference_name, ''), d.input->>'after')
+                THEN d.expires_at
                 ELSE statement_timestamp() + n.total_ms * interval '1 millisecond'
             END AS expiry
         FROM unnest(

@@ -1,5 +1,6 @@
 -- park_outcome: an attempt ended while its run is paused: it becomes history, and its token turns
--- into a parked decide token that nobody can claim.
+-- into a parked decide token that nobody can claim. It keeps the end of the step's time for a
+-- retry that may follow.
 -- $1 token id (locked), $2 status, $3 input, $4 output, $5 worker, $6 reason, $7 what to decide
 WITH d AS (
     DELETE FROM {schema}.open_tasks WHERE id = $1::bigint RETURNING *
@@ -15,7 +16,7 @@ f AS (
     WHERE reference_name <> ''
 )
 INSERT INTO {schema}.open_tasks (
-    workflow_id, reference_name, epoch, queue, state, paused, rev, priority, scope, input
+    workflow_id, reference_name, epoch, queue, state, paused, rev, priority, scope, expires_at, input
 )
-SELECT workflow_id, '', epoch, '$decide', 2, true, rev, priority, scope, $7::jsonb
+SELECT workflow_id, '', epoch, '$decide', 2, true, rev, priority, scope, expires_at, $7::jsonb
 FROM d

@@ -3,7 +3,8 @@
 -- time-out (0) or the attempt's own (1).
 SELECT id, workflow_id, reference_name, epoch, attempt, queue, state, rev, priority, paused,
     set_aside, poll_count, started_at, due_at, expires_at, input, coalesce(holder, 0) AS holder,
-    coalesce(expires_at <= statement_timestamp(), false) AS expired, worker
+    coalesce(expires_at <= statement_timestamp(), false) AS expired, worker,
+    coalesce(due_at <= statement_timestamp(), false) AS due
 FROM {schema}.open_tasks
 WHERE due_at <= statement_timestamp()
     AND (state IN (0, 1) OR expires_at <= statement_timestamp())
