@@ -61,12 +61,21 @@ impl Core {
             .ok_or_else(|| Error::invalid("failureWorkflow", "names no workflow"))?;
         let resolved = resolve(self, tx, name, def.failure_workflow_version).await?;
         let failed = self.load_execution(tx, run.state.id).await?;
-        let new = NewRun {
-            input: failure_input(run, end, failed)?,
+        let new = |input| NewRun {
+            input,
             correlation_id: run.state.correlation_id.as_deref().map(str::to_owned),
             ..NewRun::default()
         };
-        let (row, _, _) = resolved.begin(new)?;
+        let mut input = failure_input(run, end, failed)?;
+        let (row, _, _) = match resolved.begin(new(input.clone())) {
+            Err(Error::InvalidInput { .. }) => {
+                // Too large or too deep with all that its tasks got and gave: what has to be
+                // undone is undone without that.
+                leave_payloads_out(&mut input);
+                resolved.begin(new(input))?
+            }
+            begun => begun?,
+        };
         let queue = row.first.queue.clone();
         let done = self.store.start_workflows(tx, &[&row], None).await?;
         if done.started.is_empty() {
@@ -88,6 +97,21 @@ impl Core {
         };
         let open = self.store.load_open_tasks(tx, id).await?;
         Ok(Execution::assemble(row, &run.plan, &run.state, history, open))
+    }
+}
+
+/// Leaves what the failed run and its tasks got and gave out of `failedWorkflow`.
+fn leave_payloads_out(input: &mut Map<String, Value>) {
+    let Some(failed) = input.get_mut("failedWorkflow").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for key in ["input", "output", "variables"] {
+        failed.remove(key);
+    }
+    let tasks = failed.get_mut("tasks").and_then(Value::as_array_mut).into_iter().flatten();
+    for task in tasks.filter_map(Value::as_object_mut) {
+        task.remove("inputData");
+        task.remove("outputData");
     }
 }
 

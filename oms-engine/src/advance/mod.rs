@@ -22,7 +22,7 @@ pub use execution::{Execution, TaskExecution};
 pub(crate) use load::{Plans, Run, as_object, load_runs};
 pub(crate) use one::{Happened, OneStep};
 pub(crate) use operate::Operation;
-pub(crate) use rows::{opened_row, run_end};
+pub(crate) use rows::{opened_row, run_end, within_limits};
 pub(crate) use start::{NewRun, Resolved, resolve};
 
 use crate::error::{Error, Remedy, remedy};

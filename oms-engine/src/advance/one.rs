@@ -7,7 +7,7 @@ use deadpool_postgres::Transaction;
 use serde_json::{Value, json};
 
 use super::load::{Run, load_runs};
-use super::rows::{millis, opened_row, run_end};
+use super::rows::{millis, opened_row, run_end, within_limits};
 use super::{Acted, Core};
 use crate::decide::{
     Event, TaskEnd, TaskStatus, TimeoutKind, WorkflowStatus, counts_as, decide, input_of,
@@ -126,9 +126,10 @@ impl Core {
         let decision = decide(&run.plan, &mut run.state, event)
             .map_err(|error| Error::invariant(id, error.to_string()))?;
         ended.status = decision.ended_as.unwrap_or(ended.status);
+        let end = decision.end.map(within_limits);
         let mut batch = AdvanceBatch::default();
         let mut done =
-            Acted { ended: decision.end.is_some(), taken: vec![step.token_id], ..Acted::default() };
+            Acted { ended: end.is_some(), taken: vec![step.token_id], ..Acted::default() };
         if let Some(open) = decision.open {
             let row = opened_row(open, locked.token.id);
             done.timed =
@@ -138,13 +139,13 @@ impl Core {
             }
             batch.opened.push(row);
         }
-        ended.run_end = decision.end.clone().map(run_end);
+        ended.run_end = end.clone().map(run_end);
         batch.ended.push(ended);
         let advanced = self.store.advance(tx, &batch, 0).await?;
         if advanced.applied.is_empty() {
             return Err(Error::invariant(id, "a locked token was refused by the hot statement"));
         }
-        if let Some(end) = decision.end
+        if let Some(end) = end
             && let Some(queue) = self.start_failure_workflow(tx, &run, &end).await?
         {
             done.ready.push(queue);

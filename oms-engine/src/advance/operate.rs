@@ -6,7 +6,7 @@ use deadpool_postgres::Transaction;
 use serde_json::Value;
 
 use super::load::{Run, load_rest};
-use super::rows::{opened_row, run_end};
+use super::rows::{opened_row, run_end, within_limits};
 use super::start::resolve;
 use super::take::{Taken, take_all};
 use super::{Acted, Core};
@@ -136,7 +136,7 @@ impl Core {
                 run.state.open.insert(token.reference_name.clone(), token.attempt);
             }
         }
-        let end = end(&mut run);
+        let end = within_limits(end(&mut run));
         self.store.cancel_tokens(tx, id, None, &inputs).await?;
         self.store.end_workflow(tx, id, &run_end(end.clone())).await?;
         let leased = taken.leaves.iter().filter(|leaf| leaf.holder != 0);

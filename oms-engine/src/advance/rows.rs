@@ -35,7 +35,6 @@ pub(crate) fn opened_row(open: OpenTask, source: i64) -> OpenedRow {
 
 /// The end of a run as the tables have it.
 pub(crate) fn run_end(end: End) -> RunEnd {
-    let end = within_limits(end);
     RunEnd {
         status: end.status,
         output: end.output,
@@ -44,8 +43,9 @@ pub(crate) fn run_end(end: End) -> RunEnd {
     }
 }
 
-/// A run whose output is too large fails with a clear reason; it does not hang.
-fn within_limits(end: End) -> End {
+/// A run whose output is too large fails with a clear reason; it does not hang. Every end passes
+/// here before anything is made of it, since its status may change.
+pub(crate) fn within_limits(end: End) -> End {
     match check_payload("output of the workflow", &end.output, WORKFLOW_PAYLOAD_MAX_BYTES) {
         Ok(()) => end,
         Err(fault) => End {

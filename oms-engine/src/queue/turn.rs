@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use super::handed::{Next, Outcome, Report, StartReply, StartRequestItem, task_id};
 use super::pump::{BATCH_MAX, Held};
 use super::{DECIDE_QUEUE, Pump, Slot};
-use crate::advance::{Action, Happened, OneStep, Run, as_object, load_runs, opened_row, run_end};
+use crate::advance::{
+    Action, Happened, OneStep, Run, as_object, load_runs, opened_row, run_end, within_limits,
+};
 use crate::decide::{Event, TaskEnd, TaskStatus, WorkflowStatus, decide, input_of};
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
 use crate::error::{Error, Remedy, remedy};
@@ -142,7 +144,8 @@ impl Pump {
         let Ok(decision) = decide(&run.plan, &mut run.state, &Event::Ended(end.clone())) else {
             return Err(Box::new(step));
         };
-        if let Some(run_end) = &decision.end {
+        let end_of_run = decision.end.map(within_limits);
+        if let Some(run_end) = &end_of_run {
             let fails = run_end.status != WorkflowStatus::Completed;
             if fails && run.plan.has_failure_workflow() {
                 return Err(Box::new(step));
@@ -165,7 +168,7 @@ impl Pump {
             output: end.output.clone(),
             worker: Some(self.settings.worker_name.clone()),
             reason: end.reason.clone(),
-            run_end: decision.end.map(run_end),
+            run_end: end_of_run.map(run_end),
         };
         let task_id = task_id(&token);
         let pending =

@@ -14,7 +14,9 @@ use serde_json::Value;
 use super::TaskContext;
 use super::execute::{failed, panicked, report, until_dropped};
 use super::registry::ErasedTransactionalTask;
-use crate::advance::{Acted, Core, Happened, OneStep, Run, as_object, opened_row, run_end};
+use crate::advance::{
+    Acted, Core, Happened, OneStep, Run, as_object, opened_row, run_end, within_limits,
+};
 use crate::decide::{Event, TaskEnd, TaskStatus, WorkflowStatus, decide};
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
 use crate::error::{Error, Remedy, remedy};
@@ -291,12 +293,13 @@ impl Transactions {
         let Ok(decision) = decide(&run.plan, &mut run.state, &Event::Ended(end.clone())) else {
             return step;
         };
-        let fails = decision.end.as_ref().is_some_and(|e| e.status != WorkflowStatus::Completed);
+        let end_of_run = decision.end.map(within_limits);
+        let fails = end_of_run.as_ref().is_some_and(|e| e.status != WorkflowStatus::Completed);
         if fails && run.plan.has_failure_workflow() {
             return step;
         }
         step.slow = false;
-        step.ends_run = decision.end.is_some();
+        step.ends_run = end_of_run.is_some();
         step.batch.ended.push(EndedRow {
             token_id: token.id,
             rev: token.rev,
@@ -306,7 +309,7 @@ impl Transactions {
             output: end.output,
             worker: Some(self.worker_name.clone()),
             reason: None,
-            run_end: decision.end.map(run_end),
+            run_end: end_of_run.map(run_end),
         });
         if let Some(open) = decision.open {
             let input = open.input.clone();
