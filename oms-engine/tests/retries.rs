@@ -1,6 +1,12 @@
 //! Attempts: how many, how long after each other, with what they carry on.
 
-#![expect(clippy::indexing_slicing, reason = "the tests know how many attempts there are")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::allow_attributes,
+    reason = "what a test helper does not find fails the test"
+)]
 
 mod common;
 

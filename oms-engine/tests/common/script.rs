@@ -83,12 +83,12 @@ impl Gate {
 pub(crate) struct Notes(Arc<Mutex<BTreeMap<String, Vec<String>>>>);
 
 impl Notes {
-    pub(crate) fn add(&self, name: impl ToString, note: impl ToString) {
-        self.0.lock().unwrap().entry(name.to_string()).or_default().push(note.to_string());
+    pub(crate) fn add(&self, name: &str, note: &(impl ToString + ?Sized)) {
+        self.0.lock().unwrap().entry(name.to_owned()).or_default().push(note.to_string());
     }
 
-    pub(crate) fn of(&self, name: impl ToString) -> Vec<String> {
-        self.0.lock().unwrap().get(&name.to_string()).cloned().unwrap_or_default()
+    pub(crate) fn of(&self, name: &str) -> Vec<String> {
+        self.0.lock().unwrap().get(name).cloned().unwrap_or_default()
     }
 }
 
