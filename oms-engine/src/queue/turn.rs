@@ -107,7 +107,6 @@ impl Pump {
         let Some(end) = task_end(&held, report.outcome) else {
             returned.push(ReturnedRow {
                 token_id: held.token.id,
-                rev: held.token.rev,
                 holder: self.holder,
                 delay_ms: 0,
                 output: None,
@@ -118,9 +117,8 @@ impl Pump {
         let end = match end {
             Ended::End(end) => end,
             Ended::InProgress { delay_ms, output } => {
-                let (token_id, rev) = (held.token.id, held.token.rev);
-                let holder = self.holder;
-                returned.push(ReturnedRow { token_id, rev, holder, delay_ms, output, worker });
+                let (token_id, holder) = (held.token.id, self.holder);
+                returned.push(ReturnedRow { token_id, holder, delay_ms, output, worker });
                 return;
             }
         };

@@ -15,7 +15,6 @@ use crate::ids::TaskId;
 #[derive(Clone, Debug)]
 pub(crate) struct ReturnedRow {
     pub(crate) token_id: i64,
-    pub(crate) rev: i32,
     pub(crate) holder: i64,
     pub(crate) delay_ms: i64,
     pub(crate) output: Option<Arc<Value>>,
@@ -40,7 +39,6 @@ impl Store {
         returned: &[ReturnedRow],
     ) -> Result<Vec<(i64, Option<String>)>, Error> {
         let ids: Vec<i64> = returned.iter().map(|r| r.token_id).collect();
-        let revs: Vec<i32> = returned.iter().map(|r| r.rev).collect();
         let holders: Vec<i64> = returned.iter().map(|r| r.holder).collect();
         let delays: Vec<i64> = returned.iter().map(|r| r.delay_ms).collect();
         let outputs: Vec<_> = returned.iter().map(|r| r.output.as_deref().map(Json)).collect();
@@ -49,7 +47,7 @@ impl Store {
             .rows(
                 db,
                 &self.sql.return_tasks,
-                &[&ids, &revs, &holders, &delays, &outputs, &workers],
+                &[&ids, &holders, &delays, &outputs, &workers],
                 "returning tasks in progress",
             )
             .await?;

@@ -1,5 +1,6 @@
 -- return_tasks: attempts that are not done yet go back to their queue (IN_PROGRESS).
--- $1 ids, $2 revs, $3 holders, $4 delays in ms, $5 outputs, $6 workers
+-- $1 ids, $2 holders, $3 delays in ms, $4 outputs, $5 workers
+-- The rev is not asked for: nothing is decided, and a run that was paused meanwhile stays so.
 -- Out: the ids asked for that were theirs, with the queue.
 UPDATE {schema}.open_tasks t
 SET id = nextval('{schema}.token_ids'),
@@ -15,9 +16,9 @@ SET id = nextval('{schema}.token_ids'),
     )
 FROM (
     SELECT o.id AS old_id, u.*
-    FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::jsonb[], $6::text[])
-        AS u(id, rev, holder, delay_ms, output, worker)
-    JOIN {schema}.open_tasks o ON o.id = u.id AND coalesce(o.holder, 0) = u.holder AND o.rev = u.rev
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::jsonb[], $5::text[])
+        AS u(id, holder, delay_ms, output, worker)
+    JOIN {schema}.open_tasks o ON o.id = u.id AND coalesce(o.holder, 0) = u.holder
     ORDER BY o.id
     FOR UPDATE OF o
 ) x
