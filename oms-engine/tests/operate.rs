@@ -21,7 +21,7 @@ use oms_engine::{
 };
 use serde_json::json;
 
-use TaskStatus::{Canceled, Completed, Failed, InProgress};
+use TaskStatus::{Canceled, Completed, CompletedWithErrors, Failed, InProgress};
 
 fn policy(retries: i32) -> TaskDef {
     TaskDef::new("work").retry_count(retries).retry_delay(Duration::ZERO)
@@ -218,6 +218,31 @@ async fn failures_while_paused_are_retried_or_end_the_run_after_resume() {
     assert_eq!((run.status, statuses(&run)), (WorkflowStatus::Failed, vec![Failed; 2]));
     assert_eq!(passed.of("w"), ["0", "1"]);
     assert_eq!(run.failed_task_id.as_ref(), Some(&run.tasks[1].task_id));
+}
+
+#[tokio::test]
+async fn an_optional_failure_while_paused_counts_as_completed_with_errors() {
+    let database = database().await;
+    let gate = Gate::new();
+    let inside = gate.clone();
+    let work = Work::new(move |_, _| {
+        let gate = inside.clone();
+        async move {
+            gate.enter().await;
+            Err(TaskError::terminal("no"))
+        }
+    });
+    let engine = told(&database).task(work).task(after()).build().await.unwrap();
+    let mut def = two("optional", policy(0));
+    def.tasks[0].optional = true;
+    let id = start(&engine, &def).await;
+    gate.entered().await;
+    engine.pause(id).await.unwrap();
+    gate.open(1);
+    until_task(&engine, id, "w", "COMPLETED_WITH_ERRORS").await;
+    engine.resume(id).await.unwrap();
+    let run = wait(&engine, id).await;
+    assert_eq!(statuses(&run), [CompletedWithErrors, Completed]);
 }
 
 #[tokio::test]

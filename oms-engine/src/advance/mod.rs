@@ -56,8 +56,8 @@ pub(crate) struct Acted {
     pub(crate) lost: bool,
     /// Queues that have ready tasks now.
     pub(crate) ready: Vec<String>,
-    /// The run has ended.
-    pub(crate) ended: bool,
+    /// The run, where it has ended.
+    pub(crate) ended: Option<WorkflowId>,
     /// Leased tokens that were taken from their holders.
     pub(crate) taken: Vec<i64>,
     /// Something was delayed or given a time: the timer must look again.

@@ -128,12 +128,14 @@ impl Core {
         ended.status = decision.ended_as.unwrap_or(ended.status);
         let end = decision.end.map(within_limits);
         let mut batch = AdvanceBatch::default();
-        let mut done =
-            Acted { ended: end.is_some(), taken: vec![step.token_id], ..Acted::default() };
+        let mut done = Acted {
+            ended: end.is_some().then_some(id),
+            taken: vec![step.token_id],
+            ..Acted::default()
+        };
         if let Some(open) = decision.open {
             let row = opened_row(open, locked.token.id);
-            done.timed =
-                row.delay_ms.is_some() || row.poll_timeout_ms.is_some() || row.total_ms.is_some();
+            done.timed = row.is_timed();
             if row.state == TokenState::Ready {
                 done.ready.push(row.queue.clone());
             }
@@ -149,6 +151,7 @@ impl Core {
             && let Some(queue) = self.start_failure_workflow(tx, &run, &end).await?
         {
             done.ready.push(queue);
+            done.timed = true;
         }
         Ok(done)
     }

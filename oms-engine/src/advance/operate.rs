@@ -141,7 +141,7 @@ impl Core {
         self.store.end_workflow(tx, id, &run_end(end.clone())).await?;
         let leased = taken.leaves.iter().filter(|leaf| leaf.holder != 0);
         let taken = leased.map(|leaf| leaf.token.id).collect();
-        Ok((Acted { ended: true, taken, ..Acted::default() }, run, end))
+        Ok((Acted { ended: Some(id), taken, ..Acted::default() }, run, end))
     }
 
     async fn time_up(&self, tx: &Transaction<'_>, taken: Taken) -> Result<Acted, Error> {
@@ -155,6 +155,7 @@ impl Core {
         let (mut acted, run, end) =
             self.end(tx, taken, |run| workflow_timeout(&run.plan, &mut run.state)).await?;
         acted.ready.extend(self.start_failure_workflow(tx, &run, &end).await?);
+        acted.timed = true;
         Ok(acted)
     }
 

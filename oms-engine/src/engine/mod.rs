@@ -77,6 +77,7 @@ impl Engine {
     /// Dropped, it goes on by itself.
     pub async fn shutdown(&self, grace: Duration) {
         let shared = self.inner.shared.clone();
+        let pool = self.inner.pool.clone();
         let work = async move {
             shared.slots.close();
             let mut ends = Vec::new();
@@ -91,6 +92,10 @@ impl Engine {
                 if tokio::time::timeout(after, end).await.is_err() {
                     tracing::warn!("a pump did not stop in time; its tasks will be rescued");
                 }
+            }
+            // The timer's connection may not get to it any more.
+            if let Err(error) = tell_others(&shared, &pool).await {
+                tracing::warn!(%error, "other processes find what was given back by themselves");
             }
             shared.stop.cancel();
             Ok(())
@@ -114,6 +119,15 @@ impl Engine {
     fn forget_resolved(&self) {
         self.inner.resolved.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+}
+
+/// Wakes other processes for every queue that was served here.
+async fn tell_others(shared: &Shared, pool: &Pool) -> Result<(), Error> {
+    let client = connection(pool).await?;
+    for queue in shared.slots.queues() {
+        shared.core.store.notify(&client, &queue).await?;
+    }
+    Ok(())
 }
 
 /// A connection for one call.

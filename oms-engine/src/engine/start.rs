@@ -13,7 +13,7 @@ use crate::advance::{Core, NewRun, Resolved, resolve};
 use crate::definition::KEY_MAX_BYTES;
 use crate::error::Error;
 use crate::ids::WorkflowId;
-use crate::queue::{StartReply, StartRequestItem};
+use crate::queue::{StartReply, StartRequestItem, TIMER_NOTE};
 use crate::store::{Executor, StartRow};
 
 /// Starts of one statement.
@@ -206,6 +206,9 @@ impl Engine {
         let (row, _, _) = resolved.begin(new)?;
         let mut started = start_rows(core, tx, &[&row]).await?;
         core.store.notify(tx, &row.first.queue).await?;
+        if row.first.is_timed() || row.timeout_ms.is_some() {
+            core.store.notify(tx, TIMER_NOTE).await?;
+        }
         started.pop().ok_or_else(|| changes(&name, version))
     }
 

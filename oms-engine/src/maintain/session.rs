@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::Shared;
 use crate::config::ENGINE_VERSION;
 use crate::error::Error;
-use crate::queue::{PumpHandle, PumpMessage};
+use crate::queue::{PumpHandle, PumpMessage, TIMER_NOTE};
 
 /// Between tries to get the lock back from an old connection.
 const LOCK_RETRY: Duration = Duration::from_millis(50);
@@ -120,6 +120,7 @@ async fn beat(
             note = notifications.recv() => match note {
                 // Somebody has just come.
                 Some(queue) if queue.is_empty() => next = Instant::now(),
+                Some(note) if note == TIMER_NOTE => shared.wakes.due_in(Duration::ZERO),
                 Some(queue) => {
                     if shared.slots.serves(&queue) || queue == crate::queue::DECIDE_QUEUE {
                         shared.wakes.wake(&queue);

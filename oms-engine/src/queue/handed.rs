@@ -24,9 +24,18 @@ pub(crate) struct HandedOut {
     pub(crate) input: Arc<Value>,
     pub(crate) cancellation: CancellationToken,
     pub(crate) pump: PumpHandle,
+    /// Shared with the pump: a task that goes on after its lease was lost keeps its slot.
+    pub(crate) slot: Arc<Slot>,
 }
 
 impl HandedOut {
+    /// Tells the pump what became of the task, whose future is gone, and gives its slot back.
+    pub(crate) async fn tell(self, message: PumpMessage) {
+        let Self { pump, slot, .. } = self;
+        drop(slot);
+        pump.tell(message).await;
+    }
+
     pub(crate) fn task_id(&self) -> TaskId {
         task_id(&self.token)
     }

@@ -18,3 +18,5 @@ pub(crate) use wake::Wakes;
 
 /// The queue of tokens that belong to no task and let a run go on.
 pub(crate) const DECIDE_QUEUE: &str = "$decide";
+/// A wake-up for timers: something is due sooner than they know.
+pub(crate) const TIMER_NOTE: &str = "$timer";

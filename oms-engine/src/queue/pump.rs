@@ -59,7 +59,7 @@ pub(super) struct Held {
     pub(super) run: Run,
     pub(super) input: Arc<Value>,
     pub(super) cancellation: CancellationToken,
-    pub(super) slot: Slot,
+    pub(super) slot: Arc<Slot>,
     pub(super) since: Instant,
     /// Since when steps of this run have followed each other in one slot.
     pub(super) chain_since: Instant,
@@ -149,7 +149,9 @@ impl Pump {
         session: &mut watch::Receiver<SessionId>,
     ) {
         if self.nothing_to_write() && starts.is_empty() {
-            let until = self.stopping.as_ref().map(|(until, _)| *until);
+            let held = !self.held.is_empty();
+            let until = |(until, _): &(Instant, _)| if held { *until } else { Instant::now() };
+            let until = self.stopping.as_ref().map(until);
             let wakes = self.settings.wakes.clone();
             tokio::select! {
                 message = self.messages.recv() => if let Some(m) = message { self.take(m).await },
@@ -245,12 +247,14 @@ impl Pump {
             self.settings.wakes.due_in(self.settings.clock.until(due_at));
         }
         let cancellation = CancellationToken::new();
+        let slot = Arc::new(slot);
         let task = HandedOut {
             token: token.clone(),
             run: run.clone(),
             input: input.clone(),
             cancellation: cancellation.clone(),
             pump: self.handle.clone(),
+            slot: slot.clone(),
         };
         let what = format!("input of task {:?}", token.reference_name);
         let refused = check_payload(&what, &input, TASK_PAYLOAD_MAX_BYTES).err();

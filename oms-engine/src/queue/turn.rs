@@ -516,6 +516,9 @@ impl Pump {
                 for queue in &acted.ready {
                     self.ready(queue);
                 }
+                if let Some(id) = acted.ended {
+                    self.tell_ended(id);
+                }
                 if acted.timed {
                     self.settings.wakes.due_in(Duration::ZERO);
                 }

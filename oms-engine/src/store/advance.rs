@@ -55,6 +55,13 @@ pub(crate) struct OpenedRow {
     pub(crate) input: Option<Arc<Value>>,
 }
 
+impl OpenedRow {
+    /// Whether the timer must hear of it. One that is leased tells of its time when it begins.
+    pub(crate) const fn is_timed(&self) -> bool {
+        self.delay_ms.is_some() || self.poll_timeout_ms.is_some() || self.total_ms.is_some()
+    }
+}
+
 /// One run of the hot statement.
 #[derive(Debug, Default)]
 pub(crate) struct AdvanceBatch {

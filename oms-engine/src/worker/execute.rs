@@ -76,7 +76,7 @@ async fn run_plain(body: Arc<dyn ErasedTask>, cx: TaskContext, task: HandedOut) 
 
 pub(super) async fn report(task: HandedOut, log: Vec<String>, outcome: Outcome) {
     let report = Report { token_id: task.token.id, outcome, log };
-    task.pump.tell(PumpMessage::Report(report)).await;
+    task.tell(PumpMessage::Report(report)).await;
 }
 
 /// Lets a future run until a while after it was canceled. None: it was dropped.

@@ -80,7 +80,7 @@ impl Transactions {
             };
             match ran {
                 Ran::Committed(committed) => {
-                    task.pump.tell(PumpMessage::Committed(*committed)).await;
+                    task.tell(PumpMessage::Committed(*committed)).await;
                     return;
                 }
                 Ran::Outcome(outcome) => break outcome,
@@ -235,7 +235,7 @@ impl Transactions {
                 return Ok(Ran::Outcome(Outcome::Abandoned));
             }
             step.ready = acted.ready;
-            step.ends_run = acted.ended;
+            step.ends_run = acted.ended.is_some();
             step.timed = acted.timed;
         }
         if let Err(error) = self.core.store.commit(tx).await {
@@ -314,8 +314,7 @@ impl Transactions {
         if let Some(open) = decision.open {
             let input = open.input.clone();
             let mut row = opened_row(open, token.id);
-            step.timed =
-                row.delay_ms.is_some() || row.poll_timeout_ms.is_some() || row.total_ms.is_some();
+            step.timed = row.is_timed();
             if row.state == TokenState::Ready {
                 match self.slots.reserve(&row.queue, 1).pop() {
                     Some(slot) => {
