@@ -21,7 +21,7 @@ pub use start::{StartRequest, Started};
 use crate::advance::Resolved;
 use crate::error::Error;
 use crate::maintain::Shared;
-use crate::queue::PumpMessage;
+use crate::queue::{PumpMessage, TIMER_NOTE};
 use crate::store::{Pool, Rented};
 
 /// A running engine. Cheap to clone; the last clone that is dropped stops it.
@@ -121,13 +121,15 @@ impl Engine {
     }
 }
 
-/// Wakes other processes for every queue that was served here.
+/// Wakes other processes for every queue that was served here, and for what is timed.
 async fn tell_others(shared: &Shared, pool: &Pool) -> Result<(), Error> {
-    let client = connection(pool).await?;
+    let mut rented = connection(pool).await?;
+    let client = rented.client()?;
     for queue in shared.slots.queues() {
-        shared.core.store.notify(&client, &queue).await?;
+        shared.core.store.notify(client, &queue).await?;
     }
-    Ok(())
+    let done = shared.core.store.notify(client, TIMER_NOTE).await;
+    rented.settle(done)
 }
 
 /// A connection for one call.

@@ -7,6 +7,7 @@ use deadpool_postgres::ClientWrapper;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
+use super::start::check_key;
 use super::{Engine, connection};
 use crate::advance::{Core, Execution};
 use crate::decide::WorkflowStatus;
@@ -171,6 +172,8 @@ impl Engine {
         if size > PAGE_MAX {
             return Err(Error::invalid("size", format!("{size} is more than {PAGE_MAX}")));
         }
+        check_key("workflow name", request.name.as_deref())?;
+        check_key("correlation id", request.correlation_id.as_deref())?;
         let filter = ListFilter {
             name: request.name.clone(),
             statuses: (!request.statuses.is_empty()).then(|| request.statuses.clone()),

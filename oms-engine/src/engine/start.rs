@@ -91,6 +91,7 @@ impl StartRequest {
 
     fn check(self) -> Result<(String, Option<i32>, NewRun), Error> {
         let input = self.input.map_err(|reason| Error::invalid("input", reason))?;
+        check_key("workflow name", Some(&self.name))?;
         check_key("correlation id", self.correlation_id.as_deref())?;
         check_key("idempotency key", self.idempotency_key.as_deref())?;
         let priority = i16::try_from(self.priority).ok().filter(|p| (0..=99).contains(p));
@@ -109,7 +110,7 @@ impl StartRequest {
     }
 }
 
-fn check_key(what: &str, key: Option<&str>) -> Result<(), Error> {
+pub(super) fn check_key(what: &str, key: Option<&str>) -> Result<(), Error> {
     match key {
         Some("") => Err(Error::invalid(what, "is empty")),
         Some(key) if key.len() > KEY_MAX_BYTES => {
