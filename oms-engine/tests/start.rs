@@ -215,9 +215,9 @@ async fn start_in_is_there_with_the_caller_s_row_or_not_at_all() {
         let id = engine.start_in(&tx, StartRequest::new("one")).await.unwrap().id;
         tx.execute("INSERT INTO orders VALUES ($1)", &[&id.as_uuid()]).await.unwrap();
         if commit {
-            tx.commit().await.unwrap()
+            tx.commit().await.unwrap();
         } else {
-            tx.rollback().await.unwrap()
+            tx.rollback().await.unwrap();
         }
         ids.push(id);
     }
