@@ -1,16 +1,22 @@
-//! What ARCHITECTURE.md tells operators to type.
+//! What ARCHITECTURE.md tells operators: the queries run, the messages are the engine's.
+
+#![expect(clippy::unwrap_used, reason = "test helpers")]
 
 mod common;
 
+use std::path::Path;
+
 use common::database;
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ARCHITECTURE.md");
+fn text() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../ARCHITECTURE.md")).unwrap()
+}
 
 #[tokio::test]
 async fn every_query_for_operators_runs() {
     let database = database().await;
     let client = database.connect().await.unwrap();
-    let text = std::fs::read_to_string(FILE).unwrap();
+    let text = text();
     let blocks = text.split("```sql\n").skip(1).filter_map(|rest| rest.split_once("```"));
     let queries: Vec<&str> = blocks
         .flat_map(|(block, _)| block.split(';'))
@@ -23,4 +29,34 @@ async fn every_query_for_operators_runs() {
             panic!("{query}: {error:?}");
         }
     }
+}
+
+#[test]
+fn every_message_for_operators_is_in_the_source() {
+    let text = text();
+    let (_, table) = text.split_once("| message in the log |").unwrap();
+    let messages: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"))
+        .flat_map(|(named, _)| named.split("`, `"))
+        .collect();
+    assert!(messages.len() > 20, "{messages:?}");
+    let source = sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
+    for message in messages {
+        let begin = message.split('…').next().unwrap();
+        assert!(source.contains(begin), "nothing logs {message:?}");
+    }
+}
+
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+    text
 }
