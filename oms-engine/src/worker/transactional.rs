@@ -11,9 +11,9 @@ use deadpool_postgres::{ClientWrapper, Transaction};
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
-use super::TaskContext;
 use super::execute::{failed, panicked, report, until_dropped};
 use super::registry::ErasedTransactionalTask;
+use super::{TaskContext, TaskError};
 use crate::advance::{
     Acted, Core, Happened, OneStep, Run, as_object, opened_row, run_end, within_limits,
 };
@@ -240,6 +240,10 @@ impl Transactions {
         }
         if let Err(error) = self.core.store.commit(tx).await {
             return Ok(match &error {
+                // A deferred constraint, say: it would fail again.
+                Error::Database { source, .. } if remedy(source) == Remedy::GiveUp => {
+                    Ran::Outcome(failed(TaskError::retry(&error)))
+                }
                 Error::Database { source, .. } if source.code().is_some() => {
                     Ran::Again(error.to_string())
                 }
