@@ -57,6 +57,10 @@ impl Default for Config {
 
 impl Config {
     pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.name.is_empty() || self.name.len() > 255 || self.name.contains('\0') {
+            let name: String = self.name.chars().take(40).collect();
+            return Err(Error::Config(format!("name {name:?}: use 1 to 255 bytes without NUL")));
+        }
         let positive = [
             ("pumps", self.pumps),
             ("concurrency", self.concurrency),

@@ -107,6 +107,17 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// PostgreSQL cannot be reached, or lets nobody in.
+    #[error("cannot connect to PostgreSQL at {target}: {source}: {hint}")]
+    Unreachable {
+        /// Host, port and database, without the password.
+        target: String,
+        /// The cause.
+        #[source]
+        source: Box<Error>,
+        /// What to do.
+        hint: &'static str,
+    },
     /// No connection could be had.
     #[error("{doing}: no database connection")]
     Connection {
@@ -191,12 +202,29 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Database { source, .. } => remedy(source) != Remedy::GiveUp,
+            Self::Unreachable { source, .. } => source.is_retryable(),
             Self::Connection { .. }
             | Self::Deadline { .. }
             | Self::Moved { .. }
             | Self::DefinitionChanged { .. } => true,
             _ => false,
         }
+    }
+
+    /// Says where to and what to do, of a connection that could not be made.
+    pub(crate) fn unreachable(self, target: String) -> Self {
+        let code = match &self {
+            Self::Database { source, .. } => source.code().map(|code| code.code().to_owned()),
+            _ => None,
+        };
+        let hint = match code.as_deref() {
+            Some("3D000") => "create the database, or name another one in the database URL",
+            Some("28P01" | "28000") => "check user and password in the database URL",
+            Some("53300") => "it has no connection left: raise max_connections or close some",
+            Some(_) => "see the server's log",
+            None => "check that it runs and that host and port of the database URL are right",
+        };
+        Self::Unreachable { target, source: Box::new(self), hint }
     }
 
     pub(crate) fn invalid(what: impl Into<String>, reason: impl Into<String>) -> Self {

@@ -128,13 +128,13 @@ impl EngineBuilder {
     ///
     /// # Errors
     /// [`Error::Config`] for a setting, [`Error::SchemaVersion`] for tables of another version,
-    /// [`Error::Database`], [`Error::Connection`] or [`Error::Deadline`] when PostgreSQL cannot be
-    /// reached.
+    /// [`Error::Unreachable`] when PostgreSQL cannot be reached, [`Error::Database`] when it refuses.
     ///
     /// # Cancel safety
     /// Dropping it leaves nothing running.
     pub async fn build(mut self) -> Result<Engine, Error> {
         self.config.check()?;
+        self.registry.check()?;
         for (name, limit) in &self.limits {
             if *limit == 0 || !self.registry.limit(name, *limit) {
                 return Err(Error::Config(format!(
@@ -206,7 +206,8 @@ pub(super) async fn run_on<T: Send + 'static>(
 }
 
 async fn prepare(core: &Core, connector: &Connector, mode: StartMode) -> Result<(), Error> {
-    let (mut client, _notifications) = connector.connect().await?;
+    let (mut client, _notifications) =
+        connector.connect().await.map_err(|error| error.unreachable(connector.target()))?;
     tracing::debug!(target = connector.target(), schema = core.store.schema(), "connected");
     match mode {
         StartMode::Migrate => core.store.migrate(&mut client).await,

@@ -4,7 +4,7 @@ use super::{Engine, connection};
 use crate::advance::{Action, Operation};
 use crate::error::Error;
 use crate::ids::WorkflowId;
-use crate::queue::PumpMessage;
+use crate::queue::{PumpMessage, REASON_MAX_BYTES};
 
 /// How to restart a run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +31,11 @@ impl Engine {
     pub async fn terminate(&self, id: WorkflowId, reason: &str) -> Result<(), Error> {
         if reason.contains('\0') {
             return Err(Error::invalid("reason", "has a NUL character"));
+        }
+        if reason.len() > REASON_MAX_BYTES {
+            let length = reason.len();
+            let why = format!("has {length} bytes, at most {REASON_MAX_BYTES}");
+            return Err(Error::invalid("reason", why));
         }
         self.operate(id, Operation::Terminate { reason: reason.to_owned() }).await
     }

@@ -14,6 +14,7 @@ pub(crate) use handed::{
 };
 pub(crate) use pump::{Pump, PumpSettings, SessionId};
 pub(crate) use slots::{Slot, Slots};
+pub(crate) use turn::REASON_MAX_BYTES;
 pub(crate) use wake::Wakes;
 
 /// The queue of tokens that belong to no task and let a run go on.

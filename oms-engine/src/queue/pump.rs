@@ -18,7 +18,7 @@ use super::compare::Suspects;
 use super::handed::{
     Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartRequestItem, Workers,
 };
-use super::turn::Pending;
+use super::turn::{Pending, clean};
 use super::{DECIDE_QUEUE, Slot, Slots, Wakes};
 use crate::advance::{Core, OneStep, Run};
 use crate::clock::Clock;
@@ -219,7 +219,7 @@ impl Pump {
     }
 
     pub(super) fn keep_log(&mut self, task_id: &TaskId, lines: Vec<String>) {
-        self.logs.extend(lines.into_iter().map(|line| (task_id.clone(), line)));
+        self.logs.extend(lines.into_iter().map(|line| (task_id.clone(), clean(line))));
     }
 
     pub(super) fn tell_ended(&self, id: WorkflowId) {

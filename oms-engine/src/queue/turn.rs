@@ -26,7 +26,7 @@ const CHAIN_MAX: Duration = Duration::from_secs(1);
 /// How often it is looked who waits while all slots are taken.
 const PEEK_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest reason that is stored, in bytes.
-const REASON_MAX_BYTES: usize = 10_000;
+pub(crate) const REASON_MAX_BYTES: usize = 10_000;
 /// The longest time before a task in progress is handed out again: ten years.
 const CALLBACK_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 /// A task whose end cannot be written is handed out again after this time.
@@ -689,8 +689,8 @@ fn task_end(held: &Held, outcome: Outcome) -> Option<Ended> {
     }
 }
 
-/// A reason that PostgreSQL takes: no NUL, not too long.
-fn clean(mut reason: String) -> String {
+/// A reason, or a line of a log, that PostgreSQL takes: no NUL, not too long.
+pub(super) fn clean(mut reason: String) -> String {
     if reason.contains('\0') {
         reason = reason.replace('\0', "\u{fffd}");
     }

@@ -43,7 +43,13 @@ pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
             let detail = db.detail().map(|d| format!(" ({d})")).unwrap_or_default();
             format!("{}{detail}, SQLSTATE {}", db.message(), db.code().code())
         }
-        None => error.to_string(),
+        None => {
+            let text = error.to_string();
+            match std::error::Error::source(error).map(ToString::to_string) {
+                Some(cause) if !text.contains(&cause) => format!("{text}: {cause}"),
+                _ => text,
+            }
+        }
     }
 }
 

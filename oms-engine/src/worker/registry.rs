@@ -8,6 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_postgres::Transaction;
 
+use crate::definition::KEY_MAX_BYTES;
+use crate::error::Error;
+
 use super::{Task, TaskContext, TaskError, TransactionalTask};
 
 #[async_trait]
@@ -96,6 +99,19 @@ impl Registry {
     fn insert(&mut self, name: &str, task: AnyTask) {
         let limit = self.tasks.get(name).and_then(|(_, limit)| *limit);
         self.tasks.insert(name.to_owned(), (task, limit));
+    }
+
+    /// Refuses names that no task definition can have.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        for name in self.tasks.keys() {
+            let kept = name.trim().is_empty() || name.starts_with('$') || name.contains('\0');
+            if kept || name.len() > KEY_MAX_BYTES {
+                return Err(Error::Config(format!(
+                    "task name {name:?}: use 1 to {KEY_MAX_BYTES} bytes without NUL that do not begin with $"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// False: there is no such task.
