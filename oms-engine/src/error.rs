@@ -114,7 +114,7 @@ pub enum Error {
         target: String,
         /// The cause.
         #[source]
-        source: Box<Error>,
+        source: Box<Self>,
         /// What to do.
         hint: &'static str,
     },
