@@ -24,6 +24,9 @@ use crate::maintain::Shared;
 use crate::queue::{PumpMessage, TIMER_NOTE};
 use crate::store::{Pool, Rented};
 
+/// A shutdown waits so long at most to wake other processes.
+const TELL_MAX: Duration = Duration::from_secs(1);
+
 /// A running engine. Cheap to clone; the last clone that is dropped stops it.
 ///
 /// A dropped engine gives nothing back: other processes take its tasks over within two seconds.
@@ -94,8 +97,9 @@ impl Engine {
                 }
             }
             // The timer's connection may not get to it any more.
-            if let Err(error) = tell_others(&shared, &pool).await {
-                tracing::warn!(%error, "other processes find what was given back by themselves");
+            match tokio::time::timeout(TELL_MAX, tell_others(&shared, &pool)).await {
+                Ok(Ok(())) => {}
+                _ => tracing::warn!("other processes find what was given back by themselves"),
             }
             shared.stop.cancel();
             Ok(())

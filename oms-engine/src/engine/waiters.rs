@@ -48,11 +48,8 @@ async fn run(
                 pause = POLL_FIRST;
                 next = next.min(Instant::now() + pause);
             }
-            id = ended.recv() => {
-                if let Some(id) = id {
-                    tell(&mut waiting, id);
-                }
-            }
+            // None is for ever: the pumps have stopped.
+            Some(id) = ended.recv() => tell(&mut waiting, id),
             () = sleep_until(next), if !waiting.is_empty() => {
                 waiting.retain(|_, senders| {
                     senders.retain(|sender| !sender.is_closed());
