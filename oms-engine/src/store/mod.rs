@@ -255,6 +255,22 @@ impl Store {
         Ok(tx)
     }
 
+    /// Watches a connection that a user's code works on: what is asked behind its statement is
+    /// answered behind it. Returns when the connection answers no more.
+    pub(crate) async fn until_silent(&self, tx: &Transaction<'_>) -> Error {
+        let doing = "running a task's transaction";
+        // A statement of the user's may take the deadline too.
+        let after = self.deadline * 2;
+        loop {
+            tokio::time::sleep(self.deadline).await;
+            match tokio::time::timeout(after, tx.batch_execute("")).await {
+                Ok(Ok(())) => {}
+                Ok(Err(source)) => return Error::Database { doing, source },
+                Err(_) => return Error::Deadline { doing, after },
+            }
+        }
+    }
+
     /// Plans what follows in a user's transaction as our own statements.
     pub(crate) async fn plan_as_ours(&self, tx: &Transaction<'_>) -> Result<(), Error> {
         self.within("ending a task", tx.batch_execute(&plan_ours())).await

@@ -154,7 +154,12 @@ impl Transactions {
             Ok(tx) => tx,
             Err(error) => return Ran::Away(error),
         };
-        let ran = AssertUnwindSafe(body.run(cx, &tx, &task.input)).catch_unwind().await;
+        let ran = tokio::select! {
+            biased;
+            ran = AssertUnwindSafe(body.run(cx, &tx, &task.input)).catch_unwind() => ran,
+            // The body may wait for an answer that will never come.
+            silent = self.core.store.until_silent(&tx) => return Ran::Away(silent),
+        };
         let output = match ran {
             Ok(Ok(output)) => as_object(output),
             Ok(Err(error)) => {

@@ -9,7 +9,10 @@
 mod common;
 
 mod chaos;
+mod cuts;
+mod dropped;
 mod kills;
+mod proxy;
 mod witness;
 mod worker;
 
