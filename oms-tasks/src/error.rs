@@ -130,7 +130,7 @@ pub enum Error {
         faults: Faults,
     },
     /// PostgreSQL refused or the connection was lost.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", describe(source))]
     Database {
         /// What was being done.
         doing: &'static str,
@@ -139,7 +139,7 @@ pub enum Error {
         source: tokio_postgres::Error,
     },
     /// No connection could be had.
-    #[error("{doing}: no database connection")]
+    #[error("{doing}: no database connection: {source}")]
     Connection {
         /// What was being done.
         doing: &'static str,
@@ -208,9 +208,26 @@ impl Error {
     }
 }
 
+/// What the server said; the error itself says "db error".
+fn describe(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(said) => format!("{}, SQLSTATE {}", said.message(), said.code().code()),
+        None => error.to_string(),
+    }
+}
+
+/// Whether a prepared statement has outlived its tables (0A000: a migration changed what it gives)
+/// or is known to the server otherwise than to the connection (26000, 42P05: behind a pooler).
+pub(crate) fn is_stale(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| ["0A000", "26000", "42P05"].contains(&code.code()))
+}
+
 /// All but the server's word that the statement or its values are wrong (classes 22, 23, 42, 0A).
 fn retryable(error: &tokio_postgres::Error) -> bool {
     let Some(code) = error.code() else { return true };
+    if is_stale(error) {
+        return true;
+    }
     !["22", "23", "42", "0A"].iter().any(|class| code.code().starts_with(class))
 }
 

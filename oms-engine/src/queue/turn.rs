@@ -292,7 +292,9 @@ impl Pump {
         let store = &self.settings.core.store;
         let holder = self.holder;
         let Some(client) = &mut self.client else {
-            return Err(Error::Deadline { doing: "advancing workflows", after: store.deadline() });
+            // Lost since the turn began.
+            let source = "the connection is lost".into();
+            return Err(Error::Connection { doing: "advancing workflows", source });
         };
         let nothing_to_advance = batch.ended.is_empty() && batch.claims.is_empty();
         if rows.is_empty() {

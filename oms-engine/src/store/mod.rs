@@ -209,10 +209,6 @@ impl Store {
         self.sql.all()
     }
 
-    pub(crate) const fn deadline(&self) -> Duration {
-        self.deadline
-    }
-
     /// Awaits an answer of the server, at most until the deadline.
     async fn within<T>(
         &self,

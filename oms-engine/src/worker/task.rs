@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio_postgres::Transaction;
 
 use super::TaskContext;
+use crate::store::describe;
 
 /// A task that runs at least once per attempt and whose result counts exactly once.
 ///
@@ -166,16 +167,27 @@ impl TaskError {
 
 impl<E: StdError + Send + Sync + 'static> From<E> for TaskError {
     fn from(error: E) -> Self {
-        let mut reason = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            if !reason.contains(&text) {
-                reason.push_str(": ");
-                reason.push_str(&text);
-            }
-            source = cause.source();
-        }
+        let reason = in_full(&error);
         Self { source: Some(Box::new(error)), ..Self::new(TaskErrorKind::Retry, reason) }
     }
+}
+
+/// An error and its causes, none of them twice.
+fn in_full(error: &(dyn StdError + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let database = cause.downcast_ref::<tokio_postgres::Error>();
+        let part = database.map_or_else(|| cause.to_string(), describe);
+        if !text.contains(&part) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&part);
+        }
+        // What the server said has been said.
+        let said = database.is_some_and(|error| error.as_db_error().is_some());
+        next = if said { None } else { cause.source() };
+    }
+    text
 }

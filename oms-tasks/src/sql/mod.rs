@@ -9,7 +9,7 @@ use deadpool_postgres::{Object, Pool};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Transaction};
 
-use crate::error::{Doing as _, Error};
+use crate::error::{Doing as _, Error, is_stale};
 
 /// How long a statement outside of a transaction of the caller's may take, with the wait for a
 /// connection.
@@ -69,7 +69,8 @@ impl Statement {
     }
 
     /// Runs it as a transaction of its own, within [`DEADLINE`]. A connection that missed it is
-    /// thrown away; whether the statement took effect is then unknown.
+    /// thrown away, and whether the statement took effect is then unknown; so is one whose
+    /// prepared statement is of no more use.
     pub(crate) async fn run(&self, pool: &Pool, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
         let missed = |_| Error::Deadline { doing: self.name, after: DEADLINE };
         let connection = tokio::time::timeout(DEADLINE, pool.get()).await.map_err(missed)?;
@@ -81,7 +82,12 @@ impl Statement {
         };
         let ended = tokio::time::timeout(DEADLINE, running).await;
         match ended {
-            Ok(rows) => rows.doing(self.name),
+            Ok(rows) => {
+                if rows.as_ref().is_err_and(is_stale) {
+                    drop(Object::take(connection));
+                }
+                rows.doing(self.name)
+            }
             Err(elapsed) => {
                 drop(Object::take(connection));
                 Err(missed(elapsed))

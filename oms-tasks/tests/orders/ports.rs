@@ -110,6 +110,33 @@ async fn a_database_that_cannot_be_reached_is_tried_again_and_nobody_is_charged(
 }
 
 #[tokio::test]
+async fn tables_that_are_migrated_under_a_running_program_do_not_fail_an_order() {
+    let mut world = World::new().await;
+    world.tasks.pool = pool(world.url(), 1);
+    let (first, second) = (Placed::new("first"), Placed::new("second"));
+    world.take(&first, 2).await;
+    world.take(&second, 1).await;
+    let wider = "ALTER TABLE payments ALTER COLUMN decline_code TYPE varchar(200)";
+    world.client().await.batch_execute(wider).await.unwrap();
+    let reason = world.failed(&second, "payment_processing").await;
+    let told = "intend_payment: cached plan must not change result type, SQLSTATE 0A000";
+    assert_eq!(reason, told);
+    world.step(&second, "payment_processing").await.unwrap();
+    assert_eq!(world.totals("second").charges, 1);
+}
+
+#[tokio::test]
+async fn a_step_that_the_database_refuses_says_what_the_database_said() {
+    let world = World::new().await;
+    let order = Placed::new("o");
+    world.take(&order, 1).await;
+    world.client().await.batch_execute("DROP TABLE payments").await.unwrap();
+    let reason = world.refused(&order, "payment_processing").await;
+    let told = "intend_payment: relation \"payments\" does not exist, SQLSTATE 42P01";
+    assert_eq!(reason, told);
+}
+
+#[tokio::test]
 async fn a_client_survives_a_restart_of_its_sandbox() {
     let mut world = World::new().await;
     let order = Placed::new("o");

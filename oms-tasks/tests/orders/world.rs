@@ -55,7 +55,7 @@ pub(crate) struct World {
     address: SocketAddr,
     pub(crate) ledger: Scratch,
     /// Dropped with the world.
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 pub(crate) async fn database() -> TestDatabase {
@@ -84,11 +84,14 @@ impl World {
             gateway: Arc::clone(&port) as Arc<dyn PaymentGateway>,
             carrier: Arc::clone(&port) as Arc<dyn Carrier>,
         };
-        let world =
-            Self { tasks, port, sandbox: Some(sandbox), address, ledger, _database: database };
+        let world = Self { tasks, port, sandbox: Some(sandbox), address, ledger, database };
         world.restock("tea", 10, 250).await;
         world.restock("cup", 5, 900).await;
         world
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        self.database.url()
     }
 
     pub(crate) async fn stop_sandbox(&mut self) {
