@@ -2,7 +2,7 @@
 //! to the same end, and no lock is left.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::common::{assert_nothing_stuck, database, engine, line, until, wait};
 use crate::witness::Witness;
 use crate::worker::with_tasks;
 
-/// Polls at most so often, then gives up and drops what it polls.
-struct Polls<'a, F> {
-    work: Pin<&'a mut F>,
+/// Polls at most so often, then gives up.
+struct Polls<F> {
+    work: Pin<Box<F>>,
     left: usize,
 }
 
-impl<F: Future> Future for Polls<'_, F> {
+impl<F: Future> Future for Polls<F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -36,9 +36,9 @@ impl<F: Future> Future for Polls<'_, F> {
     }
 }
 
-async fn polled<F: Future>(work: F, times: usize) -> Option<F::Output> {
-    let work = pin!(work);
-    Polls { work, left: times }.await
+/// Polls a future so often, then drops it.
+fn polled<F: Future>(work: F, times: usize) -> Polls<F> {
+    Polls { work: Box::pin(work), left: times }
 }
 
 /// More than any call awaits.

@@ -146,3 +146,34 @@ async fn a_pump_wakes_itself_for_what_it_wrote_ready() {
     }
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
+
+/// Two engines, and a run of one held task with this much time.
+async fn timed(database: &TestDatabase, gate: &Gate) -> [oms_engine::Engine; 2] {
+    let builder = || engine(database).task(Held(gate.clone()));
+    let engines = [builder().build().await.unwrap(), builder().build().await.unwrap()];
+    let mut def = line("timed", &["held"]);
+    def.timeout_seconds = 1;
+    def.timeout_policy = oms_engine::definition::WorkflowTimeoutPolicy::TimeOutWorkflow;
+    engines[0].register_workflow(&def).await.unwrap();
+    engines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_s_time_is_up_once_among_engines_and_a_late_report_changes_nothing() {
+    let (database, gate) = (database().await, Gate::closed());
+    let b = Session::on(&database).await;
+    let engines = timed(&database, &gate).await;
+    let requests = (0..20).map(|_| StartRequest::new("timed")).collect();
+    let runs = engines[0].start_many(requests).await.unwrap();
+    for run in &runs {
+        assert_eq!(wait(&engines[1], run.id).await.status, WorkflowStatus::TimedOut);
+    }
+    gate.open();
+    for run in &runs {
+        assert_eq!(b.history(run.id).await, [("held_0".to_owned(), 0, 0, 6)]);
+    }
+    assert_eq!(b.number("SELECT count(*) FROM oms_engine.open_tasks").await, 0);
+    let early = "SELECT count(*) FROM oms_engine.workflows
+        WHERE ended_at < created_at + interval '1 second'";
+    assert_eq!(b.number(early).await, 0);
+}

@@ -1,7 +1,6 @@
 //! Races between live sessions: engines, operators, callers' transactions.
 
 #![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-#![expect(clippy::indexing_slicing, reason = "JSON and rows of the tests' own making")]
 
 #[path = "../common/mod.rs"]
 mod common;
