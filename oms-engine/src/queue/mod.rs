@@ -1,10 +1,13 @@
 //! From ready tasks to workers and back: the pump, its slots and wake-ups.
 
+mod answer;
 mod compare;
 mod handed;
+mod outcome;
 mod pump;
 mod recover;
 mod slots;
+mod slow;
 mod turn;
 mod wake;
 
@@ -12,9 +15,9 @@ pub(crate) use handed::{
     Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartReply,
     StartRequestItem, Workers,
 };
+pub(crate) use outcome::REASON_MAX_BYTES;
 pub(crate) use pump::{Pump, PumpSettings, SessionId};
 pub(crate) use slots::{Slot, Slots};
-pub(crate) use turn::REASON_MAX_BYTES;
 pub(crate) use wake::Wakes;
 
 /// The queue of tokens that belong to no task and let a run go on.

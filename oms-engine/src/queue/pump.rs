@@ -18,7 +18,8 @@ use super::compare::Suspects;
 use super::handed::{
     Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartRequestItem, Workers,
 };
-use super::turn::{Pending, clean};
+use super::outcome::clean;
+use super::turn::Pending;
 use super::{DECIDE_QUEUE, Slot, Slots, Wakes};
 use crate::advance::{Core, OneStep, Run};
 use crate::clock::Clock;

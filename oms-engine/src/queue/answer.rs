@@ -1,0 +1,202 @@
+//! What follows from the answer of one statement: who hears of it, and what begins.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::handed::{Next, StartReply, StartRequestItem, task_id};
+use super::pump::BATCH_MAX;
+use super::turn::{Pending, Work};
+use super::{DECIDE_QUEUE, Pump, Slot};
+use crate::advance::{Happened, OneStep, Run, load_runs};
+use crate::decide::input_of;
+use crate::store::{Advanced, OpenedRow, StartBatch, Token, TokenState};
+
+impl Pump {
+    pub(super) async fn written(
+        &mut self,
+        work: Work,
+        started: StartBatch,
+        advanced: Advanced,
+        slow: &mut Vec<OneStep>,
+    ) {
+        let applied: BTreeSet<i64> = advanced.applied.into_iter().collect();
+        let mut opened: HashMap<_, Token> =
+            advanced.opened.into_iter().map(|token| (token.workflow_id, token)).collect();
+        for pending in work.pending {
+            if applied.contains(&pending.ended.token_id) {
+                let token = opened.remove(&pending.task_id.workflow_id);
+                self.applied(pending, token);
+            } else {
+                slow.push(OneStep {
+                    token_id: pending.ended.token_id,
+                    holder: pending.ended.holder,
+                    worker: pending.ended.worker,
+                    happened: Happened::Ended(pending.end),
+                });
+            }
+        }
+        self.started(work.starts, started).await;
+        self.claimed(work.claims, advanced.claimed, slow).await;
+    }
+
+    fn applied(&mut self, pending: Pending, opened: Option<Token>) {
+        if pending.ended.run_end.is_some() {
+            self.tell_ended(pending.task_id.workflow_id);
+        }
+        let (Some(token), Some((row, input))) = (opened, pending.opened) else { return };
+        match (token.state, pending.slot) {
+            (TokenState::Leased, Some(slot)) => {
+                let next = Next { token, run: pending.run, input, slot };
+                self.hand_out(next, pending.chain_since);
+            }
+            (TokenState::Ready, _) => self.ready(&row.queue),
+            _ => {}
+        }
+        self.arm(&row);
+    }
+
+    /// Tells the timer of a time that was just written.
+    fn arm(&self, row: &OpenedRow) {
+        let times = [row.delay_ms, row.poll_timeout_ms, row.total_ms];
+        if let Some(ms) = times.into_iter().flatten().min() {
+            self.settings.wakes.due_in(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+        }
+    }
+
+    async fn started(&mut self, starts: Vec<(StartRequestItem, Option<Slot>)>, done: StartBatch) {
+        let new: BTreeSet<_> = done.started.into_iter().collect();
+        let mut opened: HashMap<_, Token> =
+            done.opened.into_iter().map(|token| (token.workflow_id, token)).collect();
+        let mut met = Vec::new();
+        for (start, slot) in starts {
+            if !new.contains(&start.row.id) {
+                met.push(start);
+                continue;
+            }
+            self.arm(&start.row.first);
+            if let Some(ms) = start.row.timeout_ms {
+                self.settings.wakes.due_in(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+            }
+            match (opened.remove(&start.row.id), slot) {
+                (Some(token), Some(slot)) if token.state == TokenState::Leased => {
+                    let next = Next { token, run: start.run, input: start.input, slot };
+                    self.hand_out(next, Instant::now());
+                }
+                (Some(token), _) if token.state == TokenState::Ready => self.ready(&token.queue),
+                _ => {}
+            }
+            reply(start.reply, StartReply::Started);
+        }
+        if !met.is_empty() {
+            self.answer_met(met).await;
+        }
+    }
+
+    /// Answers starts that met a run with their id or key, or a definition that changed.
+    async fn answer_met(&mut self, met: Vec<StartRequestItem>) {
+        let rows: Vec<_> = met.iter().map(|start| &start.row).collect();
+        let found = match &self.client {
+            Some(client) => self.settings.core.store.find_started(client, &rows).await,
+            None => Ok(Vec::new()),
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                // Asked again on the next connection: a repeated start finds what there is.
+                self.failed(&error);
+                self.carried_starts.extend(met);
+                return;
+            }
+        };
+        for start in met {
+            let row = found.iter().find(|row| row.asked == start.row.id);
+            reply(
+                start.reply,
+                match row {
+                    Some(row) if row.found == start.row.id => StartReply::Started,
+                    Some(row) => StartReply::Found { id: row.found, same_input: row.same_input },
+                    None => StartReply::Stale,
+                },
+            );
+        }
+    }
+
+    async fn claimed(
+        &mut self,
+        mut slots: HashMap<String, Vec<Slot>>,
+        tokens: Vec<Token>,
+        slow: &mut Vec<OneStep>,
+    ) {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for token in &tokens {
+            *counts.entry(&token.queue).or_default() += 1;
+        }
+        for (queue, asked) in &slots {
+            let asked = if queue == DECIDE_QUEUE { BATCH_MAX } else { asked.len() };
+            if counts.get(queue.as_str()).copied().unwrap_or(0) >= asked {
+                // It gave all that was asked for: there may be more.
+                self.settings.wakes.wake(queue);
+            }
+        }
+        let (decide_tokens, tasks): (Vec<_>, Vec<_>) =
+            tokens.into_iter().partition(|token| token.reference_name.is_empty());
+        slow.extend(decide_tokens.into_iter().map(|token| OneStep {
+            token_id: token.id,
+            holder: self.holder,
+            worker: None,
+            happened: Happened::Decide,
+        }));
+        if tasks.is_empty() {
+            return;
+        }
+        let mut ids: Vec<_> = tasks.iter().map(|token| token.workflow_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let core = self.settings.core.clone();
+        let Some(client) = &self.client else { return };
+        let loaded = match load_runs(&core.store, client, &core.plans, &ids).await {
+            Ok(loaded) => loaded,
+            Err(error) => return self.failed(&error),
+        };
+        let runs: HashMap<_, Run> =
+            loaded.into_iter().map(|loaded| (loaded.row.id, loaded.run)).collect();
+        let mut unknown = Vec::new();
+        for token in tasks {
+            let slot = slots.get_mut(&token.queue).and_then(Vec::pop);
+            let run = runs.get(&token.workflow_id).cloned();
+            match (slot, run.and_then(|run| begin(run, &token))) {
+                (Some(slot), Some((run, input))) => {
+                    self.hand_out(Next { token, run, input, slot }, Instant::now());
+                }
+                _ => {
+                    tracing::error!(task_id = %task_id(&token), "a claimed task has no run or definition");
+                    unknown.push(token.id);
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            self.postpone(&unknown).await;
+        }
+    }
+}
+
+pub(super) fn reply(to: tokio::sync::oneshot::Sender<StartReply>, reply: StartReply) {
+    if to.send(reply).is_err() {
+        tracing::debug!("whoever started a workflow no longer waits; the workflow runs");
+    }
+}
+
+/// A run as the holder of this token sees it, and the task's input.
+fn begin(mut run: Run, token: &Token) -> Option<(Run, Arc<Value>)> {
+    let node = run.plan.node(&token.reference_name)?.clone();
+    let input = match &token.input {
+        Some(input) => Arc::new(input.clone()),
+        None => Arc::new(input_of(&run.plan, &run.state, &node, token.attempt)),
+    };
+    run.state.open.insert(token.reference_name.clone(), token.attempt);
+    Some((run, input))
+}

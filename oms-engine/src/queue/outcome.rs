@@ -1,0 +1,91 @@
+//! What a worker's outcome means: the end of an attempt, or a task that goes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::handed::Outcome;
+use super::pump::Held;
+use crate::advance::as_object;
+use crate::decide::{TaskEnd, TaskStatus};
+use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
+use crate::ids::draw_jitter;
+
+/// The longest reason that is stored, in bytes.
+pub(crate) const REASON_MAX_BYTES: usize = 10_000;
+/// The longest time before a task in progress is handed out again: ten years.
+const CALLBACK_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
+pub(super) enum Ended {
+    End(TaskEnd),
+    InProgress { delay_ms: i64, output: Option<Arc<Value>> },
+}
+
+/// What a worker's outcome means, or none for a task that is to run again elsewhere.
+pub(super) fn task_end(held: &Held, outcome: Outcome) -> Option<Ended> {
+    let end = |status, output: Option<Value>, reason: Option<String>, retry_after| TaskEnd {
+        reference_name: held.token.reference_name.clone(),
+        attempt: held.token.attempt,
+        status,
+        input: Some(held.input.clone()),
+        output: output.map(Arc::new),
+        reason: reason.map(clean),
+        retry_after,
+        timeout: None,
+        jitter: draw_jitter(),
+    };
+    let checked = |output: Option<Value>| {
+        let output = output.map(as_object);
+        match &output {
+            Some(value) => {
+                let what = format!("output of task {:?}", held.token.reference_name);
+                match check_payload(&what, value, TASK_PAYLOAD_MAX_BYTES) {
+                    Ok(()) => Ok(output),
+                    Err(fault) => Err(fault.to_string()),
+                }
+            }
+            None => Ok(None),
+        }
+    };
+    let refused = |reason| {
+        let status = TaskStatus::FailedWithTerminalError;
+        Some(Ended::End(end(status, None, Some(reason), None)))
+    };
+    match outcome {
+        Outcome::Completed { output } => match checked(Some(output)) {
+            Ok(output) => Some(Ended::End(end(TaskStatus::Completed, output, None, None))),
+            Err(reason) => refused(reason),
+        },
+        Outcome::Failed { reason, output, retry_after, terminal } => match checked(output) {
+            Ok(output) => {
+                let status =
+                    if terminal { TaskStatus::FailedWithTerminalError } else { TaskStatus::Failed };
+                Some(Ended::End(end(status, output, Some(reason), retry_after)))
+            }
+            Err(fault) => refused(format!("{reason}; {fault}")),
+        },
+        Outcome::InProgress { callback_after, output } => match checked(output) {
+            Ok(output) => Some(Ended::InProgress {
+                delay_ms: i64::try_from(callback_after.min(CALLBACK_MAX).as_millis())
+                    .unwrap_or(i64::MAX),
+                output: output.map(Arc::new),
+            }),
+            Err(reason) => refused(reason),
+        },
+        Outcome::Abandoned => None,
+    }
+}
+
+/// A reason, or a line of a log, that PostgreSQL takes: no NUL, not too long.
+pub(super) fn clean(mut reason: String) -> String {
+    if reason.contains('\0') {
+        reason = reason.replace('\0', "\u{fffd}");
+    }
+    if reason.len() > REASON_MAX_BYTES {
+        let end = (0..=REASON_MAX_BYTES).rev().find(|at| reason.is_char_boundary(*at));
+        reason.truncate(end.unwrap_or(0));
+        reason.push('…');
+    }
+    reason
+}
