@@ -184,7 +184,10 @@ async fn one_beat(
     for (pump, holder) in shared.pumps.iter().zip(&before) {
         if *holder != 0 && after.contains(holder) {
             let (holder, tokens) = (*holder, leased.clone());
-            pump.tell(PumpMessage::Leased { holder, tokens, asked }).await;
+            // A busy pump compares at a later heartbeat; this one must not wait for it.
+            if pump.messages.try_send(PumpMessage::Leased { holder, tokens, asked }).is_err() {
+                tracing::debug!(holder, "a pump had no room for a comparison");
+            }
         }
     }
     // A pump that has no holder now may be about to take leases of an earlier one over.
