@@ -168,3 +168,22 @@ async fn a_terminated_run_is_undone_by_an_unwinding_that_is_started_by_hand() {
     assert_undone(&shop, &run).await;
     assert_eq!(shop.totals("o").refunded_minor, 500);
 }
+
+/// The operator is quicker than the unwinding: two of them undo one order side by side.
+#[tokio::test]
+async fn a_retry_while_the_order_is_being_undone_undoes_it_once() {
+    let shop = Shop::open().await;
+    let input = with(order("o", "tea", 2), "/ship_to/postal_code", "test_refused");
+    let first = shop.run(&input).await;
+    shop.engine.retry(first.workflow_id).await.unwrap();
+    let second = wait(&shop.engine, first.workflow_id).await;
+    assert_ne!(second.failure_workflow_id, first.failure_workflow_id);
+    for run in [&first, &second] {
+        Box::pin(unwound(&shop, run)).await;
+    }
+    let reason = shop.summary("o").await.failure_reason;
+    let closed_by = [&first, &second].into_iter().find(|r| r.reason_for_incompletion == reason);
+    assert_undone(&shop, closed_by.unwrap()).await;
+    let totals = shop.totals("o");
+    assert_eq!((totals.charges, totals.refunds, totals.bookings), (1, 1, 0));
+}
