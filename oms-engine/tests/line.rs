@@ -5,7 +5,10 @@
 mod common;
 
 use common::{assert_nothing_stuck, database, engine, line, wait};
-use oms_engine::{StartRequest, Task, TaskContext, TaskError, TaskStatus, WorkflowStatus};
+use oms_engine::testkit::TestDatabase;
+use oms_engine::{
+    ListRequest, StartRequest, Task, TaskContext, TaskError, TaskStatus, WorkflowStatus,
+};
 use serde_json::{Value, json};
 
 struct Add;
@@ -47,4 +50,27 @@ async fn five_steps_run_in_order_each_with_the_output_of_the_one_before() {
     assert_eq!(log[0].log, "adding in add_2");
     assert_nothing_stuck(&database.connect().await.unwrap()).await;
     engine.shutdown(std::time::Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn two_schemas_of_one_database_are_two_engines() {
+    let database = TestDatabase::empty().await.unwrap();
+    let mut ended = Vec::new();
+    for schema in ["first_engine", "_second"] {
+        let engine = engine(&database).schema(schema).migrate().task(Add).build().await.unwrap();
+        engine.register_workflow(&line("one", &["add"])).await.unwrap();
+        let id = engine.start(StartRequest::new("one")).await.unwrap().id;
+        assert_eq!(wait(&engine, id).await.status, WorkflowStatus::Completed);
+        let page = engine.list(&ListRequest::default()).await.unwrap();
+        let ids: Vec<_> = page.results.iter().map(|run| run.workflow_id).collect();
+        assert_eq!(ids, [id], "{schema} lists its own runs alone");
+        engine.shutdown(std::time::Duration::from_secs(5)).await;
+        ended.push(id);
+    }
+    let client = database.connect().await.unwrap();
+    for (schema, id) in ["first_engine", "_second"].into_iter().zip(ended) {
+        let sql = format!("SELECT id FROM {schema}.workflows");
+        let row = client.query_one(&sql, &[]).await.unwrap();
+        assert_eq!(row.get::<_, uuid::Uuid>(0), id.as_uuid());
+    }
 }
