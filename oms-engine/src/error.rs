@@ -190,6 +190,8 @@ pub(crate) fn remedy(error: &tokio_postgres::Error) -> Remedy {
         "57P01" | "57P02" | "57P03" | "57014" | "25006" | "26000" | "42P05" => {
             Remedy::NewConnection
         }
+        // A prepared statement has outlived its tables: a migration changed what it gives.
+        "0A000" => Remedy::NewConnection,
         _ if code.starts_with("08") || code.starts_with("XX") => Remedy::NewConnection,
         _ if code.starts_with("53") => Remedy::BackOff,
         _ => Remedy::GiveUp,

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
 
-use crate::error::{Doing as _, Error};
+use crate::error::{Doing as _, Error, Remedy, remedy};
 
 pub(crate) type Pool = deadpool_postgres::Pool;
 
@@ -44,9 +44,14 @@ impl Rented {
         self.client = None;
     }
 
-    /// Puts it back unless a call on it passed its deadline.
+    /// Puts it back unless a call on it passed its deadline, or needs another connection.
     pub(crate) fn settle<T>(self, done: Result<T, Error>) -> Result<T, Error> {
-        if !matches!(&done, Err(Error::Deadline { .. })) {
+        let spent = match &done {
+            Err(Error::Deadline { .. }) => true,
+            Err(Error::Database { source, .. }) => remedy(source) == Remedy::NewConnection,
+            _ => false,
+        };
+        if !spent {
             self.put_back();
         }
         done

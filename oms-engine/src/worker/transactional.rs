@@ -46,6 +46,8 @@ enum Ran {
     Outcome(Outcome),
     /// Rolled back; the same attempt once more.
     Again(String),
+    /// As [`Again`](Self::Again), on another connection.
+    Elsewhere(String),
     /// Rolled back: the server is away, or does not answer.
     Away(Error),
     /// The commit's answer was lost.
@@ -84,7 +86,7 @@ impl Transactions {
                     return;
                 }
                 Ran::Outcome(outcome) => break outcome,
-                Ran::Again(reason) if tries >= REPEATS_MAX => {
+                Ran::Again(reason) | Ran::Elsewhere(reason) if tries >= REPEATS_MAX => {
                     break Outcome::Failed {
                         reason,
                         output: None,
@@ -92,7 +94,7 @@ impl Transactions {
                         terminal: false,
                     };
                 }
-                Ran::Again(reason) => {
+                Ran::Again(reason) | Ran::Elsewhere(reason) => {
                     tracing::debug!(reason, task_id = %task.task_id(), "a task's transaction is repeated");
                     if !cx.sleep(wait_of(tries)).await {
                         break Outcome::Abandoned;
@@ -133,7 +135,7 @@ impl Transactions {
             Err(error) => return Ran::Away(error),
         };
         let lost = rented.is_closed();
-        if !matches!(ran, Ran::Unknown(_) | Ran::Away(_)) {
+        if !matches!(ran, Ran::Unknown(_) | Ran::Away(_) | Ran::Elsewhere(_)) {
             rented.put_back();
         }
         match ran {
@@ -190,8 +192,10 @@ impl Transactions {
             Err(error) => {
                 let repeat = matches!(&error, Error::Database { source, .. }
                     if remedy(source) == Remedy::RepeatTransaction);
-                if repeat || error.is_retryable() {
+                if repeat {
                     Ran::Again(error.to_string())
+                } else if error.is_retryable() {
+                    Ran::Elsewhere(error.to_string())
                 } else {
                     Ran::Outcome(Outcome::Failed {
                         reason: format!("its end could not be stored: {error}"),

@@ -123,3 +123,25 @@ async fn a_second_run_of_an_order_leaves_the_first_one_s_alone() {
     assert_eq!(shop.summary("o").await, before);
     assert_eq!(shop.totals("o").refunds, 0);
 }
+
+/// As a newer version of the engine does that is rolled out beside this one.
+#[tokio::test]
+async fn engine_tables_that_are_migrated_under_a_running_engine_do_not_fail_an_order() {
+    let shop = Shop::open().await;
+    shop.run(&order("before", "tea", 1)).await;
+    for change in [
+        "ALTER TABLE oms_engine.open_tasks ALTER COLUMN queue TYPE varchar(300)",
+        "ALTER TABLE oms_engine.workflows ALTER COLUMN correlation_id TYPE varchar(300)",
+        "ALTER TABLE oms_engine.task_history ALTER COLUMN reference_name TYPE varchar(300)",
+    ] {
+        shop.client.batch_execute(change).await.unwrap();
+        let input = with(order(change, "tea", 1), "/payment/token", "tok_fail_once");
+        let run = shop.run(&with(input, "/order_id", change.split(' ').nth(2).unwrap())).await;
+        assert_eq!(run.status, WorkflowStatus::Completed, "{:?}", run.reason_for_incompletion);
+    }
+    let declined = with(order("declined", "tea", 1), "/payment/token", "tok_declined");
+    let failed = shop.run(&declined).await;
+    let unwinding = wait(&shop.engine, failed.failure_workflow_id.unwrap()).await;
+    assert_eq!(unwinding.status, WorkflowStatus::Completed);
+    assert_all_ended(&shop.client).await;
+}
