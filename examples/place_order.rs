@@ -27,12 +27,16 @@ use tokio_util::sync::CancellationToken;
 /// How often the tables are looked at while an order is on its way.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Articles of many orders.
+const ARTICLES: u32 = 100;
+
 /// Places an order and follows it.
 #[derive(Parser)]
 struct Options {
-    /// The article. `sold-out` is never on the shelf.
-    #[arg(long, default_value = "lamp")]
-    sku: String,
+    /// The article; by default a lamp, and for many orders one of many articles, since all orders
+    /// for one article wait for each other at its shelf. `sold-out` is never on the shelf.
+    #[arg(long)]
+    sku: Option<String>,
     /// Pieces of it.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(i32).range(1..=1000))]
     quantity: i32,
@@ -46,6 +50,26 @@ struct Options {
     /// Prints one JSON object and nothing else on standard output.
     #[arg(long)]
     json: bool,
+}
+
+impl Options {
+    /// What the n-th order is for.
+    fn article(&self, n: u32) -> String {
+        match &self.sku {
+            Some(sku) => sku.clone(),
+            None if self.orders == 1 => "lamp".to_owned(),
+            None => format!("lamp-{}", n % ARTICLES),
+        }
+    }
+
+    /// All articles, with the number of orders for each.
+    fn articles(&self) -> BTreeMap<String, i64> {
+        let mut articles = BTreeMap::new();
+        for n in 0..self.orders {
+            *articles.entry(self.article(n)).or_default() += 1;
+        }
+        articles
+    }
 }
 
 #[tokio::main]
@@ -80,8 +104,9 @@ async fn run(options: &Options, begun: Instant) -> Result<(), Failure> {
     spinner.finish_and_clear();
     let sandbox = sandbox(&shop).await?;
     let engine = shop::engine(shop.database.url(), shop.pool.clone(), sandbox.address()).await?;
-    let pieces = i64::from(options.quantity) * i64::from(options.orders);
-    shop.stock(&options.sku, pieces).await?;
+    for (sku, orders) in options.articles() {
+        shop.stock(&sku, i64::from(options.quantity) * orders).await?;
+    }
     let sender = Sender::new(
         shop.pool.clone(),
         Arc::new(MemoryNotifier::default()),
@@ -125,10 +150,11 @@ struct Placed<'a> {
 }
 
 impl Placed<'_> {
-    fn request(&self, order_id: &str) -> StartRequest {
-        let Options { sku, quantity, card, .. } = self.options;
+    fn request(&self, order_id: &str, n: u32) -> StartRequest {
+        let Options { quantity, card, .. } = self.options;
+        let sku = self.options.article(n);
         StartRequest::new("order_fulfilment")
-            .input(shop::order(order_id, sku, *quantity, card))
+            .input(shop::order(order_id, &sku, *quantity, card))
             .correlation_id(order_id)
             .idempotency_key(order_id)
     }
@@ -139,7 +165,7 @@ impl Placed<'_> {
 
     async fn one(&self) -> Result<(), Failure> {
         let order_id = format!("order-{}", WorkflowId::new());
-        let id = self.engine.start(self.request(&order_id)).await?.id;
+        let id = self.engine.start(self.request(&order_id, 0)).await?.id;
         let stages = ProgressBar::new(5);
         if self.options.json || !std::io::stderr().is_terminal() {
             stages.set_draw_target(indicatif::ProgressDrawTarget::hidden());
@@ -213,9 +239,9 @@ impl Placed<'_> {
         let bar = ProgressBar::new(u64::from(self.options.orders));
         let style = "{bar:40} {pos}/{len} orders  {per_sec}  {elapsed}";
         bar.set_style(ProgressStyle::with_template(style)?);
+        let requests = (0..).zip(&ids).map(|(n, id)| self.request(id, n)).collect();
         let placed = Instant::now();
-        let started =
-            self.engine.start_many(ids.iter().map(|id| self.request(id)).collect()).await?;
+        let started = self.engine.start_many(requests).await?;
         let counts = loop {
             let counts = self.count(&ids).await?;
             let ended = counts.iter().filter(|(status, _)| is_end(status)).map(|(_, n)| n).sum();
