@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the tables are looked at while an order is on its way.
 const LOOK: Duration = Duration::from_millis(10);
+/// While many are: counting them is work for the server too.
+const LOOK_AT_MANY: Duration = Duration::from_millis(250);
 
 /// Articles of many orders.
 const ARTICLES: u32 = 100;
@@ -249,7 +251,7 @@ impl Placed<'_> {
             if ended >= u64::from(self.options.orders) {
                 break counts;
             }
-            tokio::time::sleep(LOOK * 2).await;
+            tokio::time::sleep(LOOK_AT_MANY).await;
         };
         let took = placed.elapsed();
         bar.finish_and_clear();
