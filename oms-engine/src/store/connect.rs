@@ -193,7 +193,7 @@ impl Connector {
         };
         #[cfg(not(feature = "tls"))]
         let manager = Manager::from_config(self.config.clone(), NoTls, manager_config);
-        let set_up = self.set_up(statements);
+        let (set_up, deadline) = (self.set_up(statements), self.deadline);
         Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)
@@ -202,11 +202,15 @@ impl Connector {
                 create: Some(self.deadline),
                 recycle: Some(self.deadline),
             })
+            // The pool's time-outs do not cover its hooks.
             .post_create(Hook::async_fn(move |client: &mut ClientWrapper, _| {
                 let set_up = set_up.clone();
-                Box::pin(
-                    async move { client.batch_execute(&set_up).await.map_err(HookError::Backend) },
-                )
+                Box::pin(async move {
+                    match tokio::time::timeout(deadline, client.batch_execute(&set_up)).await {
+                        Ok(done) => done.map_err(HookError::Backend),
+                        Err(_) => Err(HookError::message(format!("no answer after {deadline:?}"))),
+                    }
+                })
             }))
             .build()
             .map_err(|e| Error::Config(format!("connection pool: {e}")))
