@@ -62,9 +62,8 @@ async fn fewer_run(client: &Client, than: i64) {
     let running = "SELECT count(*) FROM oms_engine.workflows WHERE status = 0";
     let begun = Instant::now();
     while client.query_one(running, &[]).await.unwrap().get::<_, i64>(0) >= than {
-        if begun.elapsed() > PATIENCE {
-            panic!("still open: {:#?}", open_tasks(client).await);
-        }
+        let still = begun.elapsed() < PATIENCE;
+        assert!(still, "still open: {:#?}", open_tasks(client).await);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
