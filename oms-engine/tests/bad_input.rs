@@ -217,7 +217,7 @@ async fn a_server_that_is_not_there_or_lets_nobody_in_is_named_with_what_to_do()
 async fn tables_that_are_missing_or_too_new_are_told_with_what_to_do() {
     let empty = TestDatabase::empty().await.unwrap();
     let error = build(empty.url(), |b| b).await;
-    let wanted = "schema \"oms_engine\" has version 0, this library needs 1: call migrate()";
+    let wanted = "schema \"oms_engine\" has version 0, this library needs 2: call migrate()";
     assert!(error.starts_with(wanted), "{error}");
     let newer = database().await;
     let sql = "INSERT INTO oms_engine.migrations (version, name) VALUES (99, 'later')";
@@ -231,7 +231,7 @@ async fn tables_that_are_missing_or_too_new_are_told_with_what_to_do() {
 struct Odd;
 
 impl Task for Odd {
-    const NAME: &'static str = "$decide";
+    const NAME: &'static str = "$system";
     type Input = Value;
     type Output = Value;
 
@@ -259,7 +259,7 @@ async fn settings_out_of_range_are_refused_by_name() {
         ),
         (build(url, |b| b.task_concurrency("nobody", 1)).await, "there is no such task here"),
         (build(url, |b| b.name("a\0")).await, "name \"a\\0\": use 1 to 255 bytes"),
-        (build(url, |b| b.task(Odd)).await, "task name \"$decide\""),
+        (build(url, |b| b.task(Odd)).await, "task name \"$system\""),
     ];
     for (error, why) in refused {
         assert!(

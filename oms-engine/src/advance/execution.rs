@@ -222,7 +222,8 @@ fn ended_task(row: HistoryRow, plan: &Plan) -> TaskExecution {
 fn open_task(row: OpenTaskRow, plan: &Plan, state: &RunState) -> TaskExecution {
     let token = row.token;
     let input = token.input.or_else(|| {
-        plan.node(&token.reference_name).map(|node| input_of(plan, state, node, token.attempt))
+        let name = &token.reference_name;
+        plan.node(name).map(|node| input_of(plan, state, node, name, token.attempt))
     });
     let task_id = TaskId {
         workflow_id: token.workflow_id,
@@ -231,12 +232,18 @@ fn open_task(row: OpenTaskRow, plan: &Plan, state: &RunState) -> TaskExecution {
         reference_name: token.reference_name,
     };
     let leased = token.state == TokenState::Leased;
+    // What waits for other tasks, a time or a person is at it already.
+    let in_progress = match row.task_type.as_deref() {
+        Some("WAIT" | "HUMAN" | "JOIN" | "DO_WHILE") => true,
+        Some(_) => row.remaining.is_some(),
+        None => false,
+    };
     TaskExecution {
         task_def_name: task_def_name(plan, &task_id.reference_name, &token.queue),
         task_id: task_id.to_string(),
         reference_task_name: task_id.reference_name,
-        task_type: token.queue,
-        status: if leased { TaskStatus::InProgress } else { TaskStatus::Scheduled },
+        status: if leased || in_progress { TaskStatus::InProgress } else { TaskStatus::Scheduled },
+        task_type: row.task_type.unwrap_or(token.queue),
         retry_count: token.attempt,
         seq: 0,
         poll_count: token.poll_count,

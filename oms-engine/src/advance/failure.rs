@@ -3,7 +3,7 @@
 use deadpool_postgres::Transaction;
 use serde_json::{Map, Value, json};
 
-use super::load::{LoadedRun, Run, load_rest};
+use super::load::{LoadedRun, Run, load_whole};
 use super::start::{NewRun, resolve};
 use super::{Core, Execution};
 use crate::decide::{End, WorkflowStatus};
@@ -29,7 +29,8 @@ impl Core {
             return Ok(None);
         }
         let id = run.state.id;
-        let mut output = end.output.as_object().cloned().unwrap_or_default();
+        let mut output =
+            end.output.as_deref().and_then(Value::as_object).cloned().unwrap_or_default();
         match self.try_start(tx, run, end).await {
             Ok((failure, queue)) => {
                 output.insert(OUTPUT_KEY.to_owned(), json!(failure.to_string()));
@@ -67,7 +68,7 @@ impl Core {
             ..NewRun::default()
         };
         let mut input = failure_input(run, end, failed)?;
-        let (row, _, _) = match resolved.begin(new(input.clone())) {
+        let begun = match resolved.begin(new(input.clone())) {
             Err(Error::InvalidInput { .. }) => {
                 // Too large or too deep with all that its tasks got and gave: what has to be
                 // undone is undone without that.
@@ -76,6 +77,7 @@ impl Core {
             }
             begun => begun?,
         };
+        let row = begun.row;
         let queue = row.first.queue.clone();
         let done = self.store.start_workflows(tx, &[&row], None).await?;
         if done.started.is_empty() {
@@ -91,10 +93,9 @@ impl Core {
         id: WorkflowId,
     ) -> Result<Execution, Error> {
         let rows = self.store.load_runs(tx, &[id]).await?;
-        let mut loaded = load_rest(&self.store, tx, &self.plans, rows, true).await?;
-        let Some(LoadedRun { run, row, history }) = loaded.pop() else {
-            return Err(Error::WorkflowNotFound(id));
-        };
+        let Some(row) = rows.into_iter().next() else { return Err(Error::WorkflowNotFound(id)) };
+        let loaded = load_whole(&self.store, tx, &self.plans, row).await?;
+        let LoadedRun { run, row, history } = loaded;
         let open = self.store.load_open_tasks(tx, id).await?;
         Ok(Execution::assemble(row, &run.plan, &run.state, history, open))
     }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::decide::{Fact, HistoryFields, Plan, RunState};
+use crate::decide::{Branch, Fact, HistoryFields, OpenLoop, Plan, RunState};
 use crate::definition::{TaskDef, WorkflowDef};
 use crate::error::Error;
 use crate::ids::WorkflowId;
-use crate::store::{DefinitionRow, Executor, HistoryRow, RunRow, Store};
+use crate::store::{DefinitionRow, Executor, HistoryRow, LoopRow, RunRow, Store, Wanted};
 
 /// Plans that are kept; beyond that the cache begins anew.
 const PLANS_MAX: usize = 4_096;
@@ -91,35 +91,179 @@ fn compile(row: DefinitionRow) -> Result<Plan, Error> {
     Plan::compile(row.id, def, &task_defs).map_err(|faults| Error::InvalidDefinition { faults })
 }
 
-/// Loads runs with their visible history. A run that does not exist is missing in the answer.
+/// What is decided of a run: by which of its tokens, and what beside the plan's own reads.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) id: WorkflowId,
+    /// The task, with turns; empty where none is known yet.
+    pub(crate) reference_name: &'a str,
+    /// Whether it has ended, and how is asked.
+    pub(crate) ended: bool,
+    pub(crate) scope: Option<i64>,
+    pub(crate) detail: Option<&'a Value>,
+}
+
+/// Loads runs for decisions: one for each question, in the same order. A run that does not exist
+/// is none.
 ///
-/// The runs' rows, their history and what was set aside are separate statements: exact where the
+/// Of history only the last attempts of what the definition reads are loaded, so that the cost
+/// does not grow with the history. The rows are read by separate statements: exact where the
 /// caller holds the run's lock or its sole token, else a picture of a moment.
 pub(crate) async fn load_runs(
     store: &Store,
     db: &impl Executor,
     plans: &Plans,
-    ids: &[WorkflowId],
-) -> Result<Vec<LoadedRun>, Error> {
-    let rows = store.load_runs(db, ids).await?;
-    load_rest(store, db, plans, rows, false).await
+    asked: &[Asked<'_>],
+) -> Result<Vec<Option<Run>>, Error> {
+    let mut ids: Vec<WorkflowId> = asked.iter().map(|asked| asked.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let rows = store.load_runs(db, &ids).await?;
+    let by_id = plans.load(store, db, rows.iter().map(|row| row.definition_id)).await?;
+    let runs = facts_of(store, db, &by_id, rows, asked).await?;
+    let around = loops_of(store, db, &runs, asked).await?;
+    asked
+        .iter()
+        .map(|asked| {
+            let Some(run) = runs.get(&asked.id) else { return Ok(None) };
+            let mut run = run.clone();
+            enter(&mut run, asked, around.get(&asked.id).map_or(&[][..], Vec::as_slice))?;
+            Ok(Some(run))
+        })
+        .collect()
 }
 
-/// As [`load_runs`], for rows that were read already; `with_inputs` also loads what tasks got.
-pub(crate) async fn load_rest(
+async fn facts_of(
     store: &Store,
     db: &impl Executor,
-    plans: &Plans,
+    plans: &HashMap<i64, Arc<Plan>>,
     rows: Vec<RunRow>,
-    with_inputs: bool,
-) -> Result<Vec<LoadedRun>, Error> {
-    let by_id = plans.load(store, db, rows.iter().map(|row| row.definition_id)).await?;
-    let ids: Vec<WorkflowId> = rows.iter().map(|row| row.id).collect();
-    let with_inputs = with_inputs || by_id.values().any(|plan| plan.reads_task_inputs);
-    let mut history: HashMap<WorkflowId, Vec<HistoryRow>> = HashMap::new();
-    for row in store.load_history(db, &ids, with_inputs).await? {
-        history.entry(row.workflow_id).or_default().push(row);
+    asked: &[Asked<'_>],
+) -> Result<HashMap<WorkflowId, Run>, Error> {
+    let (mut wanted, mut whole, mut with_inputs) = (Vec::new(), Vec::new(), false);
+    for row in &rows {
+        let plan = plan_of(plans, row)?;
+        with_inputs |= plan.reads_task_inputs;
+        if row.replays {
+            whole.push(row.id);
+        }
+        let own = asked.iter().filter(|asked| asked.id == row.id && asked.ended);
+        for asked in own.filter(|asked| !asked.reference_name.is_empty()) {
+            wanted.push(Wanted {
+                workflow_id: row.id,
+                reference_name: asked.reference_name.to_owned(),
+                in_loop: false,
+            });
+        }
+        wanted.extend(plan.needed.iter().map(|name| Wanted {
+            workflow_id: row.id,
+            reference_name: name.to_string(),
+            in_loop: plan.node(name).is_some_and(|node| node.loops > 0),
+        }));
     }
+    let mut facts: HashMap<WorkflowId, Vec<HistoryRow>> = HashMap::new();
+    if !wanted.is_empty() {
+        for row in store.load_facts(db, &wanted, with_inputs).await? {
+            facts.entry(row.workflow_id).or_default().push(row);
+        }
+    }
+    let mut done: HashMap<WorkflowId, BTreeMap<String, Fact>> = HashMap::new();
+    if !whole.is_empty() {
+        for row in store.load_history(db, &whole, true).await? {
+            let fact = fact_of(&row, Vec::new());
+            done.entry(row.workflow_id).or_default().insert(row.reference_name, fact);
+        }
+    }
+    let mut set_aside = set_aside_of(store, db, &rows).await?;
+    let mut runs = HashMap::new();
+    for row in rows {
+        let plan = plan_of(plans, &row)?.clone();
+        let facts = facts.remove(&row.id).unwrap_or_default();
+        let mut state =
+            state_of(&plan, &row, &facts, set_aside.remove(&row.id).unwrap_or_default());
+        if row.replays {
+            let mut done = done.remove(&row.id).unwrap_or_default();
+            for (name, fact) in &mut done {
+                fact.turns = plan.graph.find(name).map(|(_, turns)| turns).unwrap_or_default();
+            }
+            state.done = Some(Arc::new(done));
+        }
+        runs.insert(row.id, Run { plan, state });
+    }
+    Ok(runs)
+}
+
+async fn loops_of(
+    store: &Store,
+    db: &impl Executor,
+    runs: &HashMap<WorkflowId, Run>,
+    asked: &[Asked<'_>],
+) -> Result<HashMap<WorkflowId, Vec<LoopRow>>, Error> {
+    let in_loops = |asked: &&Asked<'_>| {
+        // A dynamic branch may have loops that the definition has not.
+        asked.detail.is_some() || runs.get(&asked.id).is_some_and(|run| run.plan.has_loops)
+    };
+    let mut scopes: Vec<i64> = asked.iter().filter(in_loops).filter_map(|a| a.scope).collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    let mut around: HashMap<WorkflowId, Vec<LoopRow>> = HashMap::new();
+    if !scopes.is_empty() {
+        for row in store.load_loops(db, &scopes).await? {
+            around.entry(row.workflow_id).or_default().push(row);
+        }
+    }
+    Ok(around)
+}
+
+/// The run as the holder of this token sees it.
+fn enter(run: &mut Run, asked: &Asked<'_>, around: &[LoopRow]) -> Result<(), Error> {
+    let unreadable = |what: String| Error::invariant(asked.id, what);
+    if let Some(text) = asked.detail.and_then(|detail| detail.get("branch")) {
+        let branch = Branch::read(text)
+            .map_err(|error| unreadable(format!("a branch of it cannot be read: {error}")))?;
+        run.state.branch = Some(Arc::new(branch));
+    }
+    let own = run.state.branch.as_ref().and_then(|branch| branch.graph.find(asked.reference_name));
+    let Some((node, turns)) = own.or_else(|| run.plan.graph.find(asked.reference_name)) else {
+        return Ok(());
+    };
+    if let Some(text) = asked.detail.and_then(|detail| detail.get("taskDefinition")) {
+        let def: TaskDef = serde_json::from_value(text.clone())
+            .map_err(|error| unreadable(format!("a task of it cannot be read: {error}")))?;
+        run.state.dynamic = Some(Arc::new(node.as_dynamic(&def.name, &def)));
+    }
+    for row in around {
+        let branch = run.state.branch.clone();
+        let own = branch.as_ref().and_then(|branch| branch.graph.find(&row.reference_name));
+        let Some((node, outer)) = own.or_else(|| run.plan.graph.find(&row.reference_name)) else {
+            continue;
+        };
+        // Of another lineage, in a batch that asks for several.
+        if !turns.starts_with(&outer) {
+            continue;
+        }
+        let open = OpenLoop {
+            turn: turns.get(outer.len()).copied().unwrap_or(0),
+            turns: outer,
+            input: Arc::new(row.input.clone().unwrap_or_default()),
+            items: row.items.clone().map(Arc::new),
+        };
+        run.state.loops.insert(node.reference_name.to_string(), open);
+    }
+    Ok(())
+}
+
+fn plan_of<'a>(plans: &'a HashMap<i64, Arc<Plan>>, row: &RunRow) -> Result<&'a Arc<Plan>, Error> {
+    plans.get(&row.definition_id).ok_or_else(|| {
+        Error::invariant(row.id, format!("its definition {} is missing", row.definition_id))
+    })
+}
+
+async fn set_aside_of(
+    store: &Store,
+    db: &impl Executor,
+    rows: &[RunRow],
+) -> Result<HashMap<WorkflowId, BTreeMap<String, i16>>, Error> {
     let restarted: Vec<WorkflowId> =
         rows.iter().filter(|row| row.has_cuts).map(|row| row.id).collect();
     let mut set_aside: HashMap<WorkflowId, BTreeMap<String, i16>> = HashMap::new();
@@ -128,52 +272,77 @@ pub(crate) async fn load_rest(
             set_aside.entry(id).or_default().insert(reference_name, times);
         }
     }
-    rows.into_iter()
-        .map(|row| {
-            let Some(plan) = by_id.get(&row.definition_id) else {
-                let what = format!("its definition {} is missing", row.definition_id);
-                return Err(Error::invariant(row.id, what));
-            };
-            let history = history.remove(&row.id).unwrap_or_default();
-            let state = state_of(&row, &history, set_aside.remove(&row.id).unwrap_or_default());
-            Ok(LoadedRun { run: Run { plan: plan.clone(), state }, row, history })
-        })
-        .collect()
+    Ok(set_aside)
 }
 
-fn state_of(row: &RunRow, history: &[HistoryRow], set_aside: BTreeMap<String, i16>) -> RunState {
+/// Loads a run with its whole visible history, and what its tasks got.
+pub(crate) async fn load_whole(
+    store: &Store,
+    db: &impl Executor,
+    plans: &Plans,
+    row: RunRow,
+) -> Result<LoadedRun, Error> {
+    let by_id = plans.load(store, db, std::iter::once(row.definition_id)).await?;
+    let plan = plan_of(&by_id, &row)?.clone();
+    let history = store.load_history(db, &[row.id], true).await?;
+    let mut set_aside = set_aside_of(store, db, std::slice::from_ref(&row)).await?;
+    let mut state = state_of(&plan, &row, &history, set_aside.remove(&row.id).unwrap_or_default());
+    let turns = |name: &str| plan.graph.find(name).map(|(_, turns)| turns).unwrap_or_default();
+    let done = history
+        .iter()
+        .map(|h| (h.reference_name.clone(), fact_of(h, turns(&h.reference_name))))
+        .collect();
+    state.done = Some(Arc::new(done));
+    Ok(LoadedRun { run: Run { plan, state }, row, history })
+}
+
+fn fact_of(h: &HistoryRow, turns: Vec<u32>) -> Fact {
+    Fact {
+        turns,
+        epoch: h.epoch,
+        attempt: h.attempt,
+        status: h.status,
+        input: h.input.clone().map(Arc::new),
+        output: h.output.clone().map(Arc::new),
+        reason: h.reason.clone(),
+        history: Some(HistoryFields {
+            poll_count: h.poll_count,
+            worker: h.worker.clone(),
+            scheduled_ms: h.scheduled_at.timestamp_millis(),
+            started_ms: h.started_at.map_or(0, |at| at.timestamp_millis()),
+            ended_ms: h.ended_at.timestamp_millis(),
+        }),
+    }
+}
+
+fn state_of(
+    plan: &Plan,
+    row: &RunRow,
+    history: &[HistoryRow],
+    set_aside: BTreeMap<String, i16>,
+) -> RunState {
     let mut facts = BTreeMap::new();
     // In order of seq: the last attempt of the highest epoch wins.
     for h in history {
-        let fact = Fact {
-            epoch: h.epoch,
-            attempt: h.attempt,
-            status: h.status,
-            input: h.input.clone().map(Arc::new),
-            output: h.output.clone().map(Arc::new),
-            reason: h.reason.clone(),
-            history: Some(HistoryFields {
-                poll_count: h.poll_count,
-                worker: h.worker.clone(),
-                scheduled_ms: h.scheduled_at.timestamp_millis(),
-                started_ms: h.started_at.map_or(0, |at| at.timestamp_millis()),
-                ended_ms: h.ended_at.timestamp_millis(),
-            }),
+        let (name, turns) = match plan.graph.find(&h.reference_name) {
+            Some((node, turns)) => (node.reference_name.to_string(), turns),
+            None => (h.reference_name.clone(), Vec::new()),
         };
-        facts.insert(h.reference_name.clone(), fact);
+        facts.insert(name, fact_of(h, turns));
     }
     RunState {
-        id: row.id,
         epoch: row.epoch,
         status: row.status,
-        input: Arc::new(row.input.clone()),
-        variables: Arc::new(row.variables.clone()),
-        correlation_id: row.correlation_id.as_deref().map(Arc::from),
         parent_id: row.parent_id,
         reason: row.reason.clone(),
         facts,
-        open: BTreeMap::new(),
         set_aside,
+        ..RunState::new(
+            row.id,
+            Arc::new(row.input.clone()),
+            Arc::new(row.variables.clone()),
+            row.correlation_id.as_deref().map(Arc::from),
+        )
     }
 }
 

@@ -5,14 +5,17 @@
 //! more than one statement (a failure workflow) goes the slow way: one run in a transaction of
 //! its own. Operators' actions and workflow time-outs take all tokens of a run first.
 
+mod child;
 mod execution;
 mod failure;
 mod load;
+mod memory;
 mod one;
 mod operate;
 mod rows;
 mod start;
 mod take;
+mod told;
 
 use std::time::Duration;
 
@@ -20,10 +23,10 @@ use deadpool_postgres::ClientWrapper;
 
 pub use execution::{Execution, TaskExecution};
 pub(crate) use load::{Plans, Run, as_object, load_runs};
-pub(crate) use one::{Happened, OneStep};
+pub(crate) use memory::{PlannedTask, plan_step};
+pub(crate) use one::{Happened, OneStep, asked};
 pub(crate) use operate::Operation;
-pub(crate) use rows::{opened_row, run_end, within_limits};
-pub(crate) use start::{NewRun, Resolved, resolve};
+pub(crate) use start::{Begun, NewRun, Resolved, resolve};
 
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::{WorkflowId, draw_jitter};
@@ -96,12 +99,12 @@ impl Core {
         match action {
             Action::Step(step) => {
                 tx = store.begin(client).await?;
-                done = self.step(&tx, step).await?;
+                done = Box::pin(self.step(&tx, step)).await?;
             }
             Action::Operate(id, operation) => {
                 // In a deadlock with a step this one gives way.
                 tx = store.begin_giving_way(client).await?;
-                done = self.operate(&tx, *id, operation).await?;
+                done = Box::pin(self.operate(&tx, *id, operation)).await?;
             }
         }
         store.commit(tx).await?;

@@ -1,21 +1,23 @@
 //! A step the slow way: lock the token, read what is so now, decide, write.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use deadpool_postgres::Transaction;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::load::{Run, load_runs};
-use super::rows::{millis, opened_row, run_end, within_limits};
+use super::load::{Asked, Run, load_runs};
+use super::rows::{opened_rows, run_end, tell, within_limits};
+use super::take::take_rest;
+use super::told::{Told, parked};
 use super::{Acted, Core};
 use crate::decide::{
-    Event, TaskEnd, TaskStatus, TimeoutKind, WorkflowStatus, counts_as, decide, input_of,
-    only_alerts, timeout_reason,
+    DecideError, Decision, End, Event, TaskEnd, TaskStatus, TimeoutKind, WorkflowStatus, counts_as,
+    decide, input_of, only_alerts, timeout_reason,
 };
 use crate::error::Error;
-use crate::ids::draw_jitter;
-use crate::store::{AdvanceBatch, DueToken, EndedRow, ParkedRow, TokenState};
+use crate::ids::{WorkflowId, draw_jitter};
+use crate::store::{AdvanceBatch, DueToken, EndedRow, ParkedRow, Token, TokenState};
 
 /// What happened to a token.
 #[derive(Clone, Debug)]
@@ -24,8 +26,8 @@ pub(crate) enum Happened {
     Ended(TaskEnd),
     /// Its time is up; which time is read from the token.
     TimeUp,
-    /// It is a `decide` token: the run goes on from where it was parked.
-    Decide,
+    /// It is one that engines take themselves: what to do is read from it.
+    System,
 }
 
 /// One token, and what happened to it.
@@ -45,34 +47,6 @@ struct Seen<'a> {
     event: &'a Event,
 }
 
-/// What a parked `decide` token says: after which step to go on, and what history does not tell
-/// of how its attempt ended. None for an event that is not parked.
-fn parked(event: &Event) -> Option<Value> {
-    let (after, retry_after, timeout) = match event {
-        Event::Ended(end) => (&end.reference_name, end.retry_after, end.timeout),
-        Event::Continue { after, retry_after, timeout, .. } => (after, *retry_after, *timeout),
-        Event::Start | Event::Retry => return None,
-    };
-    Some(json!({
-        "after": after,
-        "retryAfterMs": retry_after.map(millis),
-        "timeout": timeout.map(TimeoutKind::as_str),
-    }))
-}
-
-/// Reads what [`parked`] wrote.
-fn parked_event(input: Option<&Value>) -> Option<Event> {
-    let input = input?;
-    let retry_after = input.get("retryAfterMs").and_then(Value::as_u64);
-    let timeout = input.get("timeout").and_then(Value::as_str);
-    Some(Event::Continue {
-        after: input.get("after")?.as_str()?.to_owned(),
-        retry_after: retry_after.map(Duration::from_millis),
-        timeout: timeout.and_then(TimeoutKind::from_name),
-        jitter: draw_jitter(),
-    })
-}
-
 impl Core {
     pub(crate) async fn step(&self, tx: &Transaction<'_>, step: &OneStep) -> Result<Acted, Error> {
         let locked = self.store.lock_token(tx, step.token_id, step.holder).await?;
@@ -81,98 +55,193 @@ impl Core {
             // Another engine has told of it meanwhile, or it was given more time.
             return Ok(Acted::default());
         }
+        if let (Happened::System, Some(acted)) =
+            (&step.happened, self.control(tx, &locked.token).await?)
+        {
+            return Ok(acted);
+        }
         let id = locked.token.workflow_id;
         // A new statement: it sees what was committed before the lock was had.
-        let mut loaded = load_runs(&self.store, tx, &self.plans, &[id]).await?;
-        let Some(loaded) = loaded.pop() else {
+        let asked = [asked(&locked.token)];
+        let mut loaded = load_runs(&self.store, tx, &self.plans, &asked).await?;
+        let Some(mut run) = loaded.pop().flatten() else {
             return Err(Error::invariant(id, "it has an open task and no row"));
         };
-        let mut run = loaded.run;
+        run.state.fresh = true;
         // A `decide` token is of no task.
         if !locked.token.reference_name.is_empty() {
             run.state.open.insert(locked.token.reference_name.clone(), locked.token.attempt);
         }
-        let Some(event) = event_of(&run, &locked, step)? else {
-            let (token, rev) = (locked.token.id, locked.token.rev);
-            tracing::warn!(workflow_id = %id, task = locked.token.reference_name, "time-out (ALERT_ONLY)");
-            self.store.disarm(tx, token, rev).await?;
-            return Ok(Acted::default());
+        let told = match &step.happened {
+            Happened::Ended(end) => Told::Event(Event::Ended(end.clone())),
+            Happened::System => self.told(tx, &run, &locked).await?,
+            Happened::TimeUp => match time_up(&run, &locked) {
+                Some(end) => Told::Event(Event::Ended(end)),
+                None => {
+                    let (token, rev) = (locked.token.id, locked.token.rev);
+                    let task = &locked.token.reference_name;
+                    tracing::warn!(workflow_id = %id, task, "time-out (ALERT_ONLY)");
+                    self.store.disarm(tx, token, rev).await?;
+                    return Ok(Acted::default());
+                }
+            },
         };
+        let event = match told {
+            Told::Event(event) => event,
+            Told::Done(acted) => return Ok(acted),
+        };
+        let seen = Seen { locked: &locked, step, event: &event };
         if run.state.status == WorkflowStatus::Paused {
-            self.park(tx, &run, &Seen { locked: &locked, step, event: &event }).await?;
+            self.park(tx, &run, &seen).await?;
             return Ok(Acted { taken: vec![step.token_id], ..Acted::default() });
         }
-        self.write_step(tx, run, &Seen { locked: &locked, step, event: &event }).await
+        self.write_step(tx, run, &seen).await
     }
 
     async fn park(&self, tx: &Transaction<'_>, run: &Run, seen: &Seen<'_>) -> Result<(), Error> {
+        if matches!(seen.event, Event::Fell(_) | Event::Run { .. }) {
+            return self.store.park_container(tx, seen.locked.token.id).await;
+        }
         let mut ended = ended_row(run, seen);
         if let Event::Ended(end) = seen.event {
-            ended.status = counts_as(&run.plan, end);
+            ended.status = counts_as(&run.plan, &run.state, end);
         }
-        let Some(then) = parked(seen.event) else { return Ok(()) };
+        let Some(then) = parked(seen.event) else {
+            return self.store.park_container(tx, seen.locked.token.id).await;
+        };
         self.store.park_outcome(tx, &ParkedRow { ended: &ended, then }).await
     }
 
     async fn write_step(
         &self,
         tx: &Transaction<'_>,
-        mut run: Run,
+        run: Run,
         seen: &Seen<'_>,
     ) -> Result<Acted, Error> {
         let Seen { locked, step, event } = *seen;
         let id = run.state.id;
         let mut ended = ended_row(&run, seen);
-        let decision = decide(&run.plan, &mut run.state, event)
+        let (run, decision) = self
+            .decide_fresh(tx, run, event)
+            .await?
             .map_err(|error| Error::invariant(id, error.to_string()))?;
-        ended.status = decision.ended_as.unwrap_or(ended.status);
-        let end = decision.end.map(within_limits);
+        tell(&mut ended, &decision);
         let mut batch = AdvanceBatch::default();
         let mut done = Acted {
-            ended: end.is_some().then_some(id),
+            ended: decision.end.is_some().then_some(id),
             taken: vec![step.token_id],
             ..Acted::default()
         };
-        if let Some(open) = decision.open {
-            let row = opened_row(open, locked.token.id);
-            done.timed = row.is_timed();
-            if row.state == TokenState::Ready {
+        batch.opened = opened_rows(&decision.scheduled, locked.token.id);
+        for row in &batch.opened {
+            done.timed |= row.is_timed();
+            if row.status.is_none() && row.state == TokenState::Ready {
                 done.ready.push(row.queue.clone());
             }
-            batch.opened.push(row);
         }
-        ended.run_end = end.clone().map(run_end);
+        let end = decision.end.map(within_limits);
+        let alone = !run.plan.forks && !run.plan.has_loops && locked.token.scope.is_none();
+        if alone && end.as_ref().is_none_or(|end| end.output.is_some()) {
+            ended.run_end = end.clone().map(run_end);
+        }
+        let written = ended.run_end.is_some();
         batch.ended.push(ended);
         let advanced = self.store.advance(tx, &batch, 0).await?;
         if advanced.applied.is_empty() {
             return Err(Error::invariant(id, "a locked token was refused by the hot statement"));
         }
-        if let Some(end) = end
-            && let Some(queue) = self.start_failure_workflow(tx, &run, &end).await?
-        {
-            done.ready.push(queue);
-            done.timed = true;
+        // A container, or the task of a parent, has nothing left to wait for.
+        done.ready.extend(advanced.fallen.into_iter().map(|token| token.queue));
+        if let Some(end) = end {
+            let end =
+                if written { end } else { self.end_with_tokens(tx, id, end, &mut done).await? };
+            if let Some(queue) = self.start_failure_workflow(tx, &run, &end).await? {
+                done.ready.push(queue);
+                done.timed = true;
+            }
         }
         Ok(done)
     }
+
+    /// Ends a run that may have other open tasks.
+    async fn end_with_tokens(
+        &self,
+        tx: &Transaction<'_>,
+        id: WorkflowId,
+        end: End,
+        done: &mut Acted,
+    ) -> Result<End, Error> {
+        let leaves = take_rest(&self.store, tx, id).await?;
+        let inputs = self.inputs_of(tx, &leaves).await?;
+        let (end, canceled) = self.end_run(tx, id, end, &inputs).await?;
+        done.taken.extend(leaves.iter().filter(|leaf| leaf.holder != 0).map(|leaf| leaf.token.id));
+        done.ready.extend(canceled);
+        Ok(end)
+    }
+
+    /// Decides with what the definition does not have looked up, and scripts on a thread that
+    /// may take time.
+    pub(super) async fn decide_fresh(
+        &self,
+        tx: &Transaction<'_>,
+        mut run: Run,
+        event: &Event,
+    ) -> Result<Result<(Run, Decision), DecideError>, Error> {
+        let mut all: Option<BTreeMap<String, Value>> = None;
+        loop {
+            let mut tried = run.clone();
+            let scripts = run.plan.runs_scripts || run.state.branch.is_some() || all.is_some();
+            let decided = if scripts {
+                let event = event.clone();
+                let work = move || {
+                    let decided = decide(&tried.plan, &mut tried.state, &event);
+                    decided.map(|decision| (tried, decision))
+                };
+                tokio::task::spawn_blocking(work).await.map_err(|error| {
+                    Error::invariant(run.state.id, format!("a decision did not end: {error}"))
+                })?
+            } else {
+                decide(&tried.plan, &mut tried.state, event).map(|decision| (tried, decision))
+            };
+            let names = match decided {
+                Err(DecideError::NeedsTaskDefs(names)) => names,
+                decided => return Ok(decided),
+            };
+            if all.is_none() {
+                all = Some(self.store.list_task_definitions(tx).await?);
+            }
+            for name in names {
+                let text = all.as_ref().and_then(|all| all.get(&name));
+                let def = text.cloned().map(serde_json::from_value).transpose();
+                let def = def.map_err(|error| {
+                    let what = format!("task definition {name:?} cannot be read: {error}");
+                    Error::invariant(run.state.id, what)
+                })?;
+                run.state.task_defs.insert(name, def);
+            }
+        }
+    }
 }
 
-/// What the decider is told, or none for a time-out that only alerts.
-fn event_of(run: &Run, locked: &DueToken, step: &OneStep) -> Result<Option<Event>, Error> {
-    let token = &locked.token;
-    match &step.happened {
-        Happened::Ended(end) => Ok(Some(Event::Ended(end.clone()))),
-        Happened::Decide => parked_event(token.input.as_ref()).map(Some).ok_or_else(|| {
-            Error::invariant(token.workflow_id, "a decide token does not say after which step")
-        }),
-        Happened::TimeUp => Ok(time_up(run, locked).map(Event::Ended)),
+/// What to load for a token.
+pub(crate) fn asked(token: &Token) -> Asked<'_> {
+    let after = || token.input.as_ref()?.get("after")?.as_str();
+    let of_none = token.reference_name.is_empty();
+    Asked {
+        id: token.workflow_id,
+        reference_name: if of_none { after().unwrap_or_default() } else { &token.reference_name },
+        ended: of_none,
+        scope: token.scope,
+        detail: token.detail.as_ref(),
     }
 }
 
 /// The end of an attempt whose time is up, or none where the policy only alerts.
 pub(crate) fn time_up(run: &Run, locked: &DueToken) -> Option<TaskEnd> {
     let token = &locked.token;
-    let node = run.plan.node(&token.reference_name)?;
+    let own = run.state.branch.as_ref().and_then(|b| b.graph.find(&token.reference_name));
+    let (node, _) = own.or_else(|| run.plan.graph.find(&token.reference_name))?;
+    let node = run.state.dynamic.as_ref().unwrap_or(node);
     let kind = match (locked.expired, token.state) {
         (true, _) => TimeoutKind::Total,
         (false, TokenState::Ready) => TimeoutKind::Poll,
@@ -188,7 +257,13 @@ pub(crate) fn time_up(run: &Run, locked: &DueToken) -> Option<TaskEnd> {
         status: TaskStatus::TimedOut,
         input: Some(match &token.input {
             Some(input) => Arc::new(input.clone()),
-            None => Arc::new(input_of(&run.plan, &run.state, node, token.attempt)),
+            None => Arc::new(input_of(
+                &run.plan,
+                &run.state,
+                node,
+                &token.reference_name,
+                token.attempt,
+            )),
         }),
         output: None,
         reason: Some(timeout_reason(node, kind, &task_id)),
@@ -211,6 +286,9 @@ fn ended_row(run: &Run, seen: &Seen<'_>) -> EndedRow {
         worker: step.worker.clone().or_else(|| locked.worker.as_deref().map(Arc::from)),
         reason: None,
         run_end: None,
+        arrives: false,
+        note: None,
+        variables: None,
     };
     if let Event::Ended(end) = event {
         row.status = end.status;
@@ -218,10 +296,11 @@ fn ended_row(run: &Run, seen: &Seen<'_>) -> EndedRow {
         row.reason.clone_from(&end.reason);
         row.input.clone_from(&end.input);
         if row.input.is_none() && token.input.is_none() {
+            let (name, attempt) = (&token.reference_name, token.attempt);
             row.input = run
                 .plan
-                .node(&token.reference_name)
-                .map(|node| Arc::new(input_of(&run.plan, &run.state, node, token.attempt)));
+                .node(name)
+                .map(|node| Arc::new(input_of(&run.plan, &run.state, node, name, attempt)));
         }
     }
     row

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use deadpool_postgres::Transaction;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::load::{Run, load_rest};
-use super::rows::{opened_row, run_end, within_limits};
+use super::load::{Run, load_runs, load_whole};
+use super::one::asked;
+use super::rows::{run_end, within_limits};
 use super::start::resolve;
 use super::take::{Taken, take_all};
 use super::{Acted, Core};
-use crate::decide::{
-    Decision, End, Event, RunState, WorkflowStatus, decide, end_now, input_of, workflow_timeout,
-};
+use crate::decide::{End, SYSTEM_QUEUE, WorkflowStatus, end_now, input_of, workflow_timeout};
 use crate::error::Error;
 use crate::ids::WorkflowId;
-use crate::store::{NewTask, RestartRow, RunRow, TokenState};
+use crate::store::{DueToken, RestartRow, RunRow, Token};
 
 /// What to do to a run from outside its steps.
 #[derive(Clone, Debug)]
@@ -112,9 +111,7 @@ impl Core {
     }
 
     async fn load(&self, tx: &Transaction<'_>, row: RunRow) -> Result<Run, Error> {
-        let id = row.id;
-        let mut loaded = load_rest(&self.store, tx, &self.plans, vec![row], false).await?;
-        loaded.pop().map(|loaded| loaded.run).ok_or(Error::WorkflowNotFound(id))
+        Ok(load_whole(&self.store, tx, &self.plans, row).await?.run)
     }
 
     /// Ends a run with its open tasks.
@@ -126,22 +123,66 @@ impl Core {
     ) -> Result<(Acted, Run, End), Error> {
         let id = taken.row.id;
         let mut run = self.load(tx, taken.row).await?;
-        let mut inputs = Vec::new();
         for token in taken.leaves.iter().map(|leaf| &leaf.token) {
-            if let (None, Some(node)) = (&token.input, run.plan.node(&token.reference_name)) {
-                let input: Value = input_of(&run.plan, &run.state, node, token.attempt);
-                inputs.push((token.reference_name.clone(), Arc::new(input)));
-            }
             if !token.reference_name.is_empty() {
                 run.state.open.insert(token.reference_name.clone(), token.attempt);
             }
         }
+        let inputs = self.inputs_of(tx, &taken.leaves).await?;
         let end = within_limits(end(&mut run));
-        self.store.cancel_tokens(tx, id, None, &inputs).await?;
-        self.store.end_workflow(tx, id, &run_end(end.clone())).await?;
+        let (end, ready) = self.end_run(tx, id, end, &inputs).await?;
         let leased = taken.leaves.iter().filter(|leaf| leaf.holder != 0);
         let taken = leased.map(|leaf| leaf.token.id).collect();
-        Ok((Acted { ended: Some(id), taken, ..Acted::default() }, run, end))
+        Ok((Acted { ended: Some(id), taken, ready, ..Acted::default() }, run, end))
+    }
+
+    /// The inputs of tasks whose token has none.
+    pub(super) async fn inputs_of(
+        &self,
+        tx: &Transaction<'_>,
+        leaves: &[DueToken],
+    ) -> Result<Vec<(String, Arc<Value>)>, Error> {
+        let without = leaves.iter().map(|leaf| &leaf.token);
+        let without = without.filter(|t| t.input.is_none() && !t.reference_name.is_empty());
+        let tokens: Vec<&Token> = without.collect();
+        if tokens.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked: Vec<_> = tokens.iter().map(|token| asked(token)).collect();
+        let runs = load_runs(&self.store, tx, &self.plans, &asked).await?;
+        let inputs = tokens.into_iter().zip(runs).filter_map(|(token, run)| {
+            let run = run?;
+            let name = &token.reference_name;
+            let node = run.plan.node(name)?;
+            let input = input_of(&run.plan, &run.state, node, name, token.attempt);
+            Some((name.clone(), Arc::new(input)))
+        });
+        Ok(inputs.collect())
+    }
+
+    /// Ends a run whose tokens are locked. Out: the end as it is written, and queues that have
+    /// ready tokens now.
+    pub(super) async fn end_run(
+        &self,
+        tx: &Transaction<'_>,
+        id: WorkflowId,
+        mut end: End,
+        inputs: &[(String, Arc<Value>)],
+    ) -> Result<(End, Vec<String>), Error> {
+        let reason = end.reason.as_deref().unwrap_or_default();
+        let of_children = format!("Parent workflow has been terminated with reason: {reason}");
+        let mut ready = Vec::new();
+        if self.store.cancel_tokens(tx, id, inputs, &of_children).await? {
+            ready.push(SYSTEM_QUEUE.to_owned());
+        }
+        if end.output.is_none() {
+            let last = self.store.last_output(tx, id).await?;
+            end.output = Some(Arc::new(last.unwrap_or_else(|| json!({}))));
+            end = within_limits(end);
+        }
+        self.store.end_workflow(tx, id, &run_end(end.clone())).await?;
+        ready.extend(self.store.count_down(tx, id).await?);
+        Ok((end, ready))
     }
 
     async fn time_up(&self, tx: &Transaction<'_>, taken: Taken) -> Result<Acted, Error> {
@@ -169,13 +210,14 @@ impl Core {
 
     async fn retry(&self, tx: &Transaction<'_>, row: RunRow) -> Result<Acted, Error> {
         let id = row.id;
-        let place = NewTask { workflow_id: id, epoch: row.epoch, priority: row.priority };
-        let mut run = self.load(tx, row).await?;
-        let decision = decide(&run.plan, &mut run.state, &Event::Retry).map_err(|error| {
-            Error::Conflict { workflow_id: id, action: "retry", reason: error.to_string() }
-        })?;
+        let place = (id, row.epoch, row.priority);
+        let run = self.load(tx, row).await?;
+        if run.state.done.as_ref().is_none_or(|done| done.is_empty()) {
+            let reason = "it has no task that could be retried".to_owned();
+            return Err(Error::Conflict { workflow_id: id, action: "retry", reason });
+        }
         self.store.reopen_workflow(tx, id, run.plan.timeout_ms).await?;
-        self.open(tx, place, decision).await
+        self.go_on(tx, place, &json!({ "retry": true })).await
     }
 
     async fn restart(
@@ -201,34 +243,17 @@ impl Core {
             timeout_ms: run.plan.timeout_ms,
         };
         let epoch = self.store.restart_workflow(tx, id, &restart).await?;
-        let set_aside = self.store.load_set_aside(tx, &[id]).await?;
-        let mut state = RunState {
-            epoch,
-            parent_id: run.state.parent_id,
-            ..RunState::new(
-                id,
-                run.state.input,
-                run.plan.variables.clone(),
-                run.state.correlation_id,
-            )
-        };
-        state.set_aside =
-            set_aside.into_iter().map(|(_, reference, times)| (reference, times)).collect();
-        let decision = decide(&run.plan, &mut state, &Event::Start)
-            .map_err(|error| Error::invariant(id, error.to_string()))?;
-        self.open(tx, NewTask { workflow_id: id, epoch, priority }, decision).await
+        self.go_on(tx, (id, epoch, priority), &json!({ "start": true })).await
     }
 
-    async fn open(
+    /// Leaves what follows to whichever engine takes the token.
+    async fn go_on(
         &self,
         tx: &Transaction<'_>,
-        place: NewTask,
-        decision: Decision,
+        place: (WorkflowId, i16, i16),
+        then: &Value,
     ) -> Result<Acted, Error> {
-        let rows: Vec<_> = decision.open.into_iter().map(|open| opened_row(open, 0)).collect();
-        let ready = rows.iter().filter(|row| row.state == TokenState::Ready);
-        let ready = ready.map(|row| row.queue.clone()).collect();
-        self.store.open_tasks(tx, place, &rows).await?;
-        Ok(Acted { ready, timed: true, ..Acted::default() })
+        self.store.open_decide(tx, place, then).await?;
+        Ok(Acted { ready: vec![SYSTEM_QUEUE.to_owned()], timed: true, ..Acted::default() })
     }
 }

@@ -1,43 +1,128 @@
 //! Decisions as rows of the hot statement.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::decide::{End, OpenTask, WorkflowStatus};
+use crate::decide::{Decision, End, Fate, SYSTEM_QUEUE, Scheduled, Scope, Wait, WorkflowStatus};
 use crate::definition::{WORKFLOW_PAYLOAD_MAX_BYTES, check_payload};
-use crate::store::{OpenedRow, RunEnd, TokenState};
+use crate::store::{EndedRow, OpenedRow, RunEnd, TokenState};
 
 pub(super) fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The row of a task to open. Without a delay it is ready; the pump may make it leased.
-pub(crate) fn opened_row(open: OpenTask, source: i64) -> OpenedRow {
-    let node = open.node;
-    let delay = millis(open.delay);
+/// What a decision schedules, as rows. Without a delay a task is ready; the pump may make it
+/// leased.
+pub(crate) fn opened_rows(scheduled: &[Scheduled], source: i64) -> Vec<OpenedRow> {
+    let mut containers: BTreeMap<usize, i64> = BTreeMap::new();
+    for (number, scheduled) in (1..).zip(scheduled) {
+        if let Some(key) = scheduled.key {
+            containers.insert(key, number);
+        }
+    }
+    scheduled.iter().map(|scheduled| opened_row(scheduled, source, &containers)).collect()
+}
+
+fn opened_row(scheduled: &Scheduled, source: i64, containers: &BTreeMap<usize, i64>) -> OpenedRow {
+    let node = &scheduled.node;
+    let (mut delay_ms, mut due, mut remaining, mut status, mut output) =
+        (None, None, None, None, None);
+    let mut state = TokenState::Ready;
+    match &scheduled.fate {
+        Fate::Open(Wait::Now) | Fate::GoOn => {}
+        Fate::Open(Wait::For(delay)) => {
+            state = TokenState::Delayed;
+            delay_ms = Some(millis(*delay).max(1));
+        }
+        Fate::Open(Wait::Until(at)) => {
+            state = TokenState::Delayed;
+            due = Some(*at);
+        }
+        Fate::Open(Wait::Signal) => state = TokenState::Delayed,
+        Fate::Container { remaining: n } => {
+            state = TokenState::Container;
+            remaining = Some(i32::try_from(*n).unwrap_or(i32::MAX));
+        }
+        Fate::Ended { status: ended, output: gave } => {
+            status = Some(*ended);
+            output.clone_from(gave);
+        }
+    }
+    let goes_on = scheduled.fate == Fate::GoOn;
+    let kept = node.stores_input || status.is_some() || state == TokenState::Container;
     OpenedRow {
         source,
-        reference_name: node.reference_name.to_string(),
-        attempt: open.attempt,
-        queue: node.queue.to_string(),
-        state: if delay > 0 { TokenState::Delayed } else { TokenState::Ready },
-        delay_ms: (delay > 0).then_some(delay),
+        reference_name: if goes_on { String::new() } else { scheduled.reference_name.clone() },
+        attempt: scheduled.attempt,
+        queue: if goes_on { SYSTEM_QUEUE.to_owned() } else { node.queue().to_owned() },
+        task_type: (!node.kind.is_worker() && !goes_on).then(|| node.task_type.clone()),
+        state,
+        status,
+        delay_ms,
+        due,
         timeout_ms: node.timeout_ms,
         poll_timeout_ms: node.poll_timeout_ms,
         total_ms: node.total_ms,
-        set_aside: open.set_aside,
-        reason: open.reason,
-        input: node.stores_input.then_some(open.input),
+        set_aside: scheduled.set_aside,
+        reason: scheduled.reason.clone(),
+        input: if goes_on {
+            Some(Arc::new(json!({ "after": scheduled.reference_name })))
+        } else {
+            kept.then(|| scheduled.input.clone())
+        },
+        output,
+        detail: detail_of(scheduled),
+        remaining,
+        container: match scheduled.scope {
+            Scope::Source => None,
+            Scope::Opened(key) => containers.get(&key).copied(),
+        },
     }
+}
+
+/// What the definition does not tell of a task.
+fn detail_of(scheduled: &Scheduled) -> Option<Value> {
+    if matches!(scheduled.fate, Fate::Ended { .. }) {
+        return None;
+    }
+    let mut detail = Map::new();
+    if let Some(branch) = &scheduled.branch {
+        detail.insert("branch".to_owned(), Value::clone(&branch.text));
+    }
+    if let Some(def) = &scheduled.task_def {
+        detail.insert("taskDefinition".to_owned(), json!(def));
+    }
+    if let Some(items) = &scheduled.items {
+        detail.insert("items".to_owned(), Value::clone(items));
+    }
+    (!detail.is_empty()).then_some(Value::Object(detail))
+}
+
+/// What a decision says of the attempt that led to it, on the row of that.
+pub(crate) fn tell(row: &mut EndedRow, decision: &Decision) {
+    if let Some(status) = decision.ended_as {
+        row.status = status;
+    }
+    if decision.output.is_some() {
+        row.output.clone_from(&decision.output);
+    }
+    if decision.reason.is_some() {
+        row.reason.clone_from(&decision.reason);
+    }
+    row.arrives = decision.arrives;
+    row.note.clone_from(&decision.note);
+    row.variables =
+        (!decision.variables.is_empty()).then(|| Value::Object(decision.variables.clone()));
 }
 
 /// The end of a run as the tables have it.
 pub(crate) fn run_end(end: End) -> RunEnd {
     RunEnd {
         status: end.status,
-        output: end.output,
+        output: end.output.unwrap_or_else(|| Arc::new(Value::Object(Map::new()))),
         reason: end.reason,
         failed_task: end.failed_task,
     }
@@ -46,14 +131,15 @@ pub(crate) fn run_end(end: End) -> RunEnd {
 /// A run whose output is too large fails with a clear reason; it does not hang. Every end passes
 /// here before anything is made of it, since its status may change.
 pub(crate) fn within_limits(end: End) -> End {
-    match check_payload("output of the workflow", &end.output, WORKFLOW_PAYLOAD_MAX_BYTES) {
+    let Some(output) = &end.output else { return end };
+    match check_payload("output of the workflow", output, WORKFLOW_PAYLOAD_MAX_BYTES) {
         Ok(()) => end,
         Err(fault) => End {
             status: match end.status {
                 WorkflowStatus::Completed => WorkflowStatus::Failed,
                 other => other,
             },
-            output: Arc::new(Value::Object(Map::new())),
+            output: Some(Arc::new(Value::Object(Map::new()))),
             reason: Some(match end.reason {
                 Some(reason) => format!("{reason}; {fault}"),
                 None => fault.to_string(),

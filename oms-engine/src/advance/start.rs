@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::Core;
 use super::load::Run;
-use super::rows::opened_row;
-use crate::decide::{Event, Plan, RunState, decide};
+use super::rows::opened_rows;
+use crate::decide::{DecideError, Event, Fate, Plan, RunState, SYSTEM_QUEUE, Wait, decide};
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, WORKFLOW_PAYLOAD_MAX_BYTES, check_payload};
 use crate::error::Error;
 use crate::ids::WorkflowId;
-use crate::store::{Executor, StartRow};
+use crate::store::{Executor, OpenedRow, Parent, StartRow, TokenState};
 
 /// A definition that a start found, and whether it asked for the latest.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
     pub(crate) plan: Arc<Plan>,
-    pub(crate) latest: bool,
+    pub(crate) latest: Option<bool>,
 }
 
 /// What a run is started with.
@@ -28,6 +28,8 @@ pub(crate) struct NewRun {
     pub(crate) correlation_id: Option<String>,
     pub(crate) idempotency_key: Option<String>,
     pub(crate) priority: i16,
+    /// The task that it is started for.
+    pub(crate) parent: Option<Parent>,
 }
 
 /// Finds the definition that a start of this name uses now.
@@ -44,12 +46,12 @@ pub(crate) async fn resolve(
         Some(plan) => plan,
         None => core.plans.compile(row)?,
     };
-    Ok(Resolved { plan, latest: version.is_none() })
+    Ok(Resolved { plan, latest: Some(version.is_none()) })
 }
 
 impl Resolved {
     /// The rows of a new run, and the run as its first decision left it.
-    pub(crate) fn begin(&self, new: NewRun) -> Result<(StartRow, Run, Arc<Value>), Error> {
+    pub(crate) fn begin(&self, new: NewRun) -> Result<Begun, Error> {
         let plan = &self.plan;
         let input = Value::Object(plan.def.with_input_template(new.input));
         let what = format!("input of workflow {:?}", plan.name);
@@ -58,14 +60,12 @@ impl Resolved {
         let input = Arc::new(input);
         let correlation_id = new.correlation_id.as_deref().map(Arc::from);
         let mut state = RunState::new(id, input.clone(), plan.variables.clone(), correlation_id);
-        let decision = decide(plan, &mut state, &Event::Start)
-            .map_err(|error| Error::invariant(id, error.to_string()))?;
-        let Some(first) = decision.open else {
-            return Err(Error::invariant(id, "a definition without a task"));
+        state.parent_id = new.parent.map(|parent| parent.id);
+        let first = first_task(plan, &mut state, id)?;
+        let (first, next) = match first {
+            Some((row, task_input)) => (row, Some((Run { plan: plan.clone(), state }, task_input))),
+            None => (decide_row(), None),
         };
-        let what = format!("input of task {:?}", first.node.reference_name);
-        check_payload(&what, &first.input, TASK_PAYLOAD_MAX_BYTES).map_err(refused)?;
-        let task_input = first.input.clone();
         let row = StartRow {
             id,
             name: plan.name.clone(),
@@ -77,9 +77,68 @@ impl Resolved {
             correlation_id: new.correlation_id,
             idempotency_key: new.idempotency_key,
             timeout_ms: plan.timeout_ms,
-            first: opened_row(first, 0),
+            parent: new.parent,
+            first,
         };
-        Ok((row, Run { plan: plan.clone(), state }, task_input))
+        Ok(Begun { row, next })
+    }
+}
+
+/// A run that is to be written.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) row: StartRow,
+    /// The run as its first decision left it and the input of its first task; none where what
+    /// begins it is left to a step of its own.
+    pub(crate) next: Option<(Run, Arc<Value>)>,
+}
+
+/// The first task, where a worker's task is all that the start leads to.
+fn first_task(
+    plan: &Plan,
+    state: &mut RunState,
+    id: WorkflowId,
+) -> Result<Option<(OpenedRow, Arc<Value>)>, Error> {
+    let decision = match decide(plan, state, &Event::Start) {
+        Ok(decision) => decision,
+        Err(DecideError::NeedsFresh | DecideError::NeedsTaskDefs(_)) => return Ok(None),
+        Err(error) => return Err(Error::invariant(id, error.to_string())),
+    };
+    let [first] = decision.scheduled.as_slice() else { return Ok(None) };
+    let simple = matches!(first.fate, Fate::Open(Wait::Now | Wait::For(_)))
+        && first.node.kind.is_worker()
+        && first.task_def.is_none();
+    if !simple || decision.end.is_some() || !decision.variables.is_empty() {
+        return Ok(None);
+    }
+    let what = format!("input of task {:?}", first.node.reference_name);
+    check_payload(&what, &first.input, TASK_PAYLOAD_MAX_BYTES).map_err(refused)?;
+    let input = first.input.clone();
+    Ok(opened_rows(&decision.scheduled, 0).pop().map(|row| (row, input)))
+}
+
+/// The token of a run whose beginning is left to a step.
+fn decide_row() -> OpenedRow {
+    OpenedRow {
+        source: 0,
+        reference_name: String::new(),
+        attempt: 0,
+        queue: SYSTEM_QUEUE.to_owned(),
+        task_type: None,
+        state: TokenState::Ready,
+        status: None,
+        delay_ms: None,
+        due: None,
+        timeout_ms: None,
+        poll_timeout_ms: None,
+        total_ms: None,
+        set_aside: 0,
+        reason: None,
+        input: Some(Arc::new(json!({ "start": true }))),
+        output: None,
+        detail: None,
+        remaining: None,
+        container: None,
     }
 }
 

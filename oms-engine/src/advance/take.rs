@@ -44,6 +44,18 @@ pub(crate) async fn take_all(
     Ok(Some(Taken { row, leaves: again }))
 }
 
+/// Locks what is left of a run after one of its steps was written: leaves, then containers.
+pub(super) async fn take_rest(
+    store: &Store,
+    tx: &Transaction<'_>,
+    id: WorkflowId,
+) -> Result<Vec<DueToken>, Error> {
+    let leaves = settle(store, tx, id).await?;
+    store.lock_containers(tx, id).await?;
+    let again = store.lock_leaves(tx, id).await?;
+    if ids(&again) == ids(&leaves) { Ok(again) } else { Err(moved(id)) }
+}
+
 async fn settle(
     store: &Store,
     tx: &Transaction<'_>,

@@ -1,19 +1,21 @@
-//! What a decision reads of a run, and how expressions see it.
+//! What a decision reads of a run.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::plan::Plan;
+use super::graph::{Branch, instance};
+use super::node::Node;
 use super::status::{TaskStatus, WorkflowStatus};
-use crate::definition::Scope;
+use crate::definition::TaskDef;
 use crate::ids::{TaskId, WorkflowId};
 
-/// The last attempt of a step that ended.
+/// The last attempt of a step that ended, in the last turns of its loops.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fact {
+    /// The turns of the loops it stands in, the outermost first.
+    pub(crate) turns: Vec<u32>,
     pub(crate) epoch: i16,
     pub(crate) attempt: i16,
     pub(crate) status: TaskStatus,
@@ -45,12 +47,61 @@ pub(crate) struct RunState {
     pub(crate) correlation_id: Option<Arc<str>>,
     pub(crate) parent_id: Option<WorkflowId>,
     pub(crate) reason: Option<String>,
-    /// By reference name.
+    /// By reference name, without turns.
     pub(crate) facts: BTreeMap<String, Fact>,
-    /// The attempt that is open, by reference name.
+    /// The attempt that is open, by reference name with turns, as far as it is known here.
     pub(crate) open: BTreeMap<String, i16>,
-    /// How often a step had COMPLETED and was set aside by a restart; absent for never.
+    /// How often a step had COMPLETED and was set aside by a restart or rerun, by reference name
+    /// with turns; absent for never.
     pub(crate) set_aside: BTreeMap<String, i16>,
+    /// The loops around what is open here, by reference name without turns.
+    pub(crate) loops: BTreeMap<String, OpenLoop>,
+    /// The branch of a dynamic fork in which the event happens.
+    pub(crate) branch: Option<Arc<Branch>>,
+    /// The event's own task, where it is a DYNAMIC one: as its found definition makes it.
+    pub(crate) dynamic: Option<Arc<Node>>,
+    /// All that ended, by reference name with turns: for runs whose history may hold what lies
+    /// ahead, since an operator retried, reran or skipped.
+    pub(crate) done: Option<Arc<BTreeMap<String, Fact>>>,
+    /// Task definitions that the definition does not name, and were looked up for it: none for
+    /// a name that has none.
+    pub(crate) task_defs: BTreeMap<String, Option<TaskDef>>,
+    /// Whether it was read under the lock of what is decided, by one who may take time.
+    pub(crate) fresh: bool,
+}
+
+/// A loop that is open.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OpenLoop {
+    pub(crate) turns: Vec<u32>,
+    /// Which turn it is in, from 1.
+    pub(crate) turn: u32,
+    pub(crate) input: Arc<Value>,
+    /// What it goes through.
+    pub(crate) items: Option<Arc<Value>>,
+}
+
+impl OpenLoop {
+    pub(super) fn item(&self) -> Option<&Value> {
+        self.items.as_ref()?.get(usize::try_from(self.turn).ok()?.checked_sub(1)?)
+    }
+
+    /// What it gives while it is open, without its turns.
+    pub(super) fn output(&self) -> Map<String, Value> {
+        let mut output = Map::new();
+        output.insert("iteration".to_owned(), json!(self.turn));
+        if let Some(item) = self.item() {
+            output.insert("loopIndex".to_owned(), json!(self.turn.saturating_sub(1)));
+            output.insert("loopItem".to_owned(), item.clone());
+        }
+        output
+    }
+}
+
+impl Fact {
+    pub(crate) fn instance(&self, reference_name: &str) -> String {
+        instance(reference_name, &self.turns)
+    }
 }
 
 impl RunState {
@@ -72,6 +123,12 @@ impl RunState {
             facts: BTreeMap::new(),
             open: BTreeMap::new(),
             set_aside: BTreeMap::new(),
+            loops: BTreeMap::new(),
+            branch: None,
+            dynamic: None,
+            done: None,
+            task_defs: BTreeMap::new(),
+            fresh: false,
         }
     }
 
@@ -79,7 +136,12 @@ impl RunState {
         self.task_id_of_epoch(reference_name, self.epoch, attempt)
     }
 
-    fn task_id_of_epoch(&self, reference_name: &str, epoch: i16, attempt: i16) -> TaskId {
+    pub(super) fn task_id_of_epoch(
+        &self,
+        reference_name: &str,
+        epoch: i16,
+        attempt: i16,
+    ) -> TaskId {
         TaskId { workflow_id: self.id, epoch, attempt, reference_name: reference_name.to_owned() }
     }
 
@@ -93,88 +155,4 @@ impl RunState {
     pub(crate) fn set_aside(&self, reference_name: &str) -> i16 {
         self.set_aside.get(reference_name).copied().unwrap_or(0)
     }
-}
-
-/// What the expressions of a task, or of the workflow's output, see.
-pub(crate) struct RunScope<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) state: &'a RunState,
-    /// The task whose input is made.
-    pub(crate) task_id: Option<String>,
-}
-
-impl<'a> RunScope<'a> {
-    pub(crate) const fn new(plan: &'a Plan, state: &'a RunState) -> Self {
-        Self { plan, state, task_id: None }
-    }
-
-    pub(crate) fn for_task(
-        plan: &'a Plan,
-        state: &'a RunState,
-        reference_name: &str,
-        attempt: i16,
-    ) -> Self {
-        let task_id = Some(state.task_id(reference_name, attempt).to_string());
-        Self { plan, state, task_id }
-    }
-}
-
-fn owned<'a>(value: impl Into<Value>) -> Option<Cow<'a, Value>> {
-    Some(Cow::Owned(value.into()))
-}
-
-impl Scope for RunScope<'_> {
-    fn workflow(&self, field: &str) -> Option<Cow<'_, Value>> {
-        let state = self.state;
-        match field {
-            "input" => Some(Cow::Borrowed(&state.input)),
-            "variables" => Some(Cow::Borrowed(&state.variables)),
-            "output" => owned(Map::new()),
-            "status" => owned(state.status.as_str()),
-            "workflowId" => owned(state.id.to_string()),
-            "parentWorkflowId" => owned(state.parent_id?.to_string()),
-            "workflowType" => owned(&*self.plan.name),
-            "version" => owned(self.plan.def.version),
-            "schemaVersion" => owned(self.plan.def.schema_version),
-            "correlationId" => owned(state.correlation_id.as_deref()?),
-            "reasonForIncompletion" => owned(state.reason.as_deref()?),
-            _ => None,
-        }
-    }
-
-    fn task(&self, reference_name: &str, field: &str) -> Option<Cow<'_, Value>> {
-        let fact = self.state.facts.get(reference_name)?;
-        let history = fact.history.as_ref();
-        match field {
-            "input" => Some(fact.input.as_deref().map_or_else(empty, Cow::Borrowed)),
-            "output" => Some(fact.output.as_deref().map_or_else(empty, Cow::Borrowed)),
-            "status" => owned(fact.status.as_str()),
-            "referenceTaskName" => owned(reference_name),
-            "retryCount" => owned(fact.attempt),
-            "taskType" => owned(&*self.plan.node(reference_name)?.queue),
-            "taskDefName" => owned(&*self.plan.node(reference_name)?.task_name),
-            "correlationId" => owned(self.state.correlation_id.as_deref()?),
-            "workflowInstanceId" => owned(self.state.id.to_string()),
-            "taskId" => {
-                let id = self.state.task_id_of_epoch(reference_name, fact.epoch, fact.attempt);
-                owned(id.to_string())
-            }
-            "reasonForIncompletion" => owned(fact.reason.as_deref()?),
-            "callbackAfterSeconds" | "iteration" => owned(0),
-            "pollCount" => owned(history?.poll_count),
-            "workerId" => owned(history?.worker.as_deref()?),
-            "scheduledTime" => owned(history?.scheduled_ms),
-            "startTime" => owned(history?.started_ms),
-            "endTime" => owned(history?.ended_ms),
-            _ => None,
-        }
-    }
-
-    fn task_id(&self) -> Option<&str> {
-        self.task_id.as_deref()
-    }
-}
-
-fn empty<'a>() -> Cow<'a, Value> {
-    Cow::Owned(json!({}))
 }

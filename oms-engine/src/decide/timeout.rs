@@ -1,10 +1,7 @@
 //! What follows when time is up: Conductor's `timeoutPolicy`.
 
-use std::sync::Arc;
-
-use serde_json::Value;
-
-use super::plan::{Node, Plan};
+use super::node::Node;
+use super::plan::Plan;
 use super::state::RunState;
 use super::status::WorkflowStatus;
 use super::{End, output_of};
@@ -78,9 +75,8 @@ pub(crate) fn workflow_timeout(plan: &Plan, state: &mut RunState) -> End {
     )
 }
 
-/// Ends a run that may still have open tasks.
-///
-/// The last task is an open one, which has no output, where there is one.
+/// Ends a run that may still have open tasks. Without output parameters its output is that of
+/// the task scheduled last, which the caller looks up.
 pub(crate) fn end_now(
     plan: &Plan,
     state: &mut RunState,
@@ -88,13 +84,6 @@ pub(crate) fn end_now(
     reason: String,
 ) -> End {
     state.turn(status, Some(reason.clone()));
-    let last: Option<Arc<Value>> = plan
-        .nodes
-        .iter()
-        .rev()
-        .find_map(|node| state.facts.get(&*node.reference_name))
-        .filter(|_| state.open.is_empty())
-        .and_then(|fact| fact.output.clone());
-    let output = output_of(plan, state, last.as_deref());
+    let output = plan.output.as_ref().map(|_| output_of(plan, state, None));
     End { status, output, reason: Some(reason), failed_task: None }
 }

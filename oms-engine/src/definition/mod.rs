@@ -9,6 +9,7 @@ mod faults;
 mod json;
 mod payload;
 mod scope;
+mod script;
 mod settings;
 mod task_def;
 mod task_type;
@@ -16,6 +17,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod wait;
 mod workflow_def;
 mod workflow_task;
 
@@ -26,13 +28,16 @@ pub use payload::{
     WORKFLOW_PAYLOAD_MAX_BYTES, check_payload,
 };
 pub use scope::{Fields, Reads, Scope, TASK_FIELDS, WORKFLOW_FIELDS};
+pub(crate) use script::{body_as_expression, check_js, evaluate_js};
 pub use settings::{
     CacheConfig, IdempotencyStrategy, JoinMode, RateLimitConfig, RateLimitPolicy, RetryLogic,
     SchemaDef, SchemaType, StateChangeEvent, TimeoutPolicy, WorkflowTimeoutPolicy,
 };
 pub use task_def::TaskDef;
 pub use task_type::TaskType;
+pub(crate) use template::java_text;
 pub use template::{TaskInput, Template, TemplateFault};
 pub use validate::{validate, validate_task_def};
+pub(crate) use wait::{parse_duration, parse_until};
 pub use workflow_def::WorkflowDef;
 pub use workflow_task::{SubWorkflowParams, WorkflowTask};

@@ -148,6 +148,20 @@ impl Default for WorkflowDef {
 }
 
 impl WorkflowDef {
+    /// Every task, also those inside others.
+    pub(crate) fn all_tasks(&self) -> Vec<&WorkflowTask> {
+        let mut all = Vec::new();
+        let mut rest: Vec<&WorkflowTask> = self.tasks.iter().collect();
+        while let Some(task) = rest.pop() {
+            rest.extend(task.decision_cases.values().flatten());
+            rest.extend(&task.default_case);
+            rest.extend(task.fork_tasks.iter().flatten());
+            rest.extend(&task.loop_over);
+            all.push(task);
+        }
+        all
+    }
+
     /// Reads a definition from JSON. What it says is checked by
     /// [`validate`](super::validate()), not here.
     ///

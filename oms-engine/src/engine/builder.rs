@@ -283,7 +283,7 @@ async fn slow_poll(shared: Shared) {
             () = shared.stop.cancelled() => return,
             () = tokio::time::sleep(shared.config.poll_interval) => {
                 let mut queues = shared.slots.queues();
-                queues.push(crate::queue::DECIDE_QUEUE.to_owned());
+                queues.push(crate::queue::SYSTEM_QUEUE.to_owned());
                 shared.wakes.wake_all(queues);
             }
         }

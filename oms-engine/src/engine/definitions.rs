@@ -146,8 +146,8 @@ async fn register_workflows(
 
 /// The registered task definitions that a workflow definition names.
 fn named(def: &WorkflowDef, all: &BTreeMap<String, TaskDef>) -> BTreeMap<String, TaskDef> {
-    def.tasks
-        .iter()
+    def.all_tasks()
+        .into_iter()
         .filter_map(|task| all.get(&task.name).map(|d| (task.name.clone(), d.clone())))
         .collect()
 }

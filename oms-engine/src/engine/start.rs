@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio_postgres::Transaction;
 
 use super::{Engine, connection};
-use crate::advance::{Core, NewRun, Resolved, resolve};
+use crate::advance::{Begun, Core, NewRun, Resolved, resolve};
 use crate::definition::KEY_MAX_BYTES;
 use crate::error::Error;
 use crate::ids::WorkflowId;
@@ -105,6 +105,7 @@ impl StartRequest {
             correlation_id: self.correlation_id,
             idempotency_key: self.idempotency_key,
             priority,
+            parent: None,
         };
         Ok((self.name, self.version, new))
     }
@@ -165,9 +166,9 @@ impl Engine {
         new.id = Some(id);
         for _ in 0..RESOLVES_MAX {
             let resolved = self.resolved(name, version).await?;
-            let (row, run, input) = resolved.begin(new.clone())?;
+            let Begun { row, next } = resolved.begin(new.clone())?;
             let (reply, answer) = oneshot::channel();
-            let item = StartRequestItem { row, run, input, reply };
+            let item = StartRequestItem { row, next, reply };
             let pumps = &self.inner.shared.pumps;
             let index = usize::try_from(id.as_uuid().as_u128() % pumps.len().max(1) as u128);
             let Some(pump) = pumps.get(index.unwrap_or(0)) else { return Err(Error::Shutdown) };
@@ -204,7 +205,7 @@ impl Engine {
         let (name, version, new) = request.check()?;
         let core = &self.inner.shared.core;
         let resolved = resolve(core, tx, &name, version).await?;
-        let (row, _, _) = resolved.begin(new)?;
+        let row = resolved.begin(new)?.row;
         let mut started = start_rows(core, tx, &[&row]).await?;
         core.store.notify(tx, &row.first.queue).await?;
         if row.first.is_timed() || row.timeout_ms.is_some() {
@@ -231,7 +232,7 @@ impl Engine {
         let mut rows = Vec::with_capacity(checked.len());
         self.forget_resolved();
         for (name, version, new) in checked {
-            rows.push(self.resolved(&name, version).await?.begin(new)?.0);
+            rows.push(self.resolved(&name, version).await?.begin(new)?.row);
         }
         let core = &self.inner.shared.core;
         let mut client = connection(&self.inner.pool).await?;

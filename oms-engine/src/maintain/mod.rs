@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::advance::Core;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::queue::{DECIDE_QUEUE, PumpHandle, SessionId, Slots, Wakes};
+use crate::queue::{PumpHandle, SYSTEM_QUEUE, SessionId, Slots, Wakes};
 use crate::store::{Connector, Pool};
 
 pub(crate) use duties::run_duties;
@@ -39,7 +39,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// A queue has a ready task that was written here, but not by a pump.
     fn ready(&self, queue: &str) {
-        let here = queue == DECIDE_QUEUE || self.slots.serves(queue);
+        let here = queue == SYSTEM_QUEUE || self.slots.serves(queue);
         if here {
             self.wakes.wake(queue);
         }

@@ -122,7 +122,7 @@ async fn beat(
                 Some(queue) if queue.is_empty() => next = Instant::now(),
                 Some(note) if note == TIMER_NOTE => shared.wakes.due_in(Duration::ZERO),
                 Some(queue) => {
-                    if shared.slots.serves(&queue) || queue == crate::queue::DECIDE_QUEUE {
+                    if shared.slots.serves(&queue) || queue == crate::queue::SYSTEM_QUEUE {
                         shared.wakes.wake(&queue);
                     }
                 }

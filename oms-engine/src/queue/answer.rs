@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::handed::{Next, StartReply, StartRequestItem, task_id};
 use super::pump::BATCH_MAX;
 use super::turn::{Pending, Work};
-use super::{DECIDE_QUEUE, Pump, Slot};
-use crate::advance::{Happened, OneStep, Run, load_runs};
-use crate::decide::input_of;
+use super::{Pump, Slot};
+use crate::advance::{Happened, OneStep, Run, asked, load_runs};
+use crate::decide::{SYSTEM_QUEUE, input_of};
 use crate::store::{Advanced, OpenedRow, StartBatch, Token, TokenState};
 
 impl Pump {
@@ -24,12 +24,14 @@ impl Pump {
         slow: &mut Vec<OneStep>,
     ) {
         let applied: BTreeSet<i64> = advanced.applied.into_iter().collect();
-        let mut opened: HashMap<_, Token> =
-            advanced.opened.into_iter().map(|token| (token.workflow_id, token)).collect();
+        let mut opened = advanced.opened;
+        let mut number = 0;
         for pending in work.pending {
+            let tokens: Vec<Option<Token>> =
+                (number..number + pending.opened.len()).map(|n| opened.remove(&n)).collect();
+            number += tokens.len();
             if applied.contains(&pending.ended.token_id) {
-                let token = opened.remove(&pending.task_id.workflow_id);
-                self.applied(pending, token);
+                self.applied(pending, tokens);
             } else {
                 slow.push(OneStep {
                     token_id: pending.ended.token_id,
@@ -39,24 +41,42 @@ impl Pump {
                 });
             }
         }
+        slow.extend(advanced.fallen.into_iter().map(|token| self.system_step(token.id)));
         self.started(work.starts, started).await;
         self.claimed(work.claims, advanced.claimed, slow).await;
     }
 
-    fn applied(&mut self, pending: Pending, opened: Option<Token>) {
+    fn applied(&mut self, pending: Pending, tokens: Vec<Option<Token>>) {
         if pending.ended.run_end.is_some() {
             self.tell_ended(pending.task_id.workflow_id);
         }
-        let (Some(token), Some((row, input))) = (opened, pending.opened) else { return };
-        match (token.state, pending.slot) {
-            (TokenState::Leased, Some(slot)) => {
-                let next = Next { token, run: pending.run, input, slot };
-                self.hand_out(next, pending.chain_since);
+        let mut leased = 0;
+        for ((task, slot), token) in pending.opened.iter().zip(&tokens) {
+            let Some(token) = token else { continue };
+            self.arm(&task.row);
+            if token.state == TokenState::Ready {
+                self.ready(&token.queue);
             }
-            (TokenState::Ready, _) => self.ready(&row.queue),
-            _ => {}
+            leased += usize::from(slot.is_some() && token.state == TokenState::Leased);
         }
-        self.arm(&row);
+        let mut run = Some(pending.run);
+        for ((task, slot), token) in pending.opened.into_iter().zip(tokens) {
+            let (Some(token), Some(slot)) = (token, slot) else { continue };
+            if token.state != TokenState::Leased {
+                continue;
+            }
+            leased -= 1;
+            // The last takes the run itself.
+            let own = if leased == 0 { run.take() } else { run.clone() };
+            let Some(own) = own else { continue };
+            let run = task.run(own);
+            self.hand_out(Next { token, run, input: task.input, slot }, pending.chain_since);
+        }
+    }
+
+    /// A token of the engine's own that is leased to this pump.
+    pub(super) fn system_step(&self, token_id: i64) -> OneStep {
+        OneStep { token_id, holder: self.holder, worker: None, happened: Happened::System }
     }
 
     /// Tells the timer of a time that was just written.
@@ -83,8 +103,9 @@ impl Pump {
             }
             match (opened.remove(&start.row.id), slot) {
                 (Some(token), Some(slot)) if token.state == TokenState::Leased => {
-                    let next = Next { token, run: start.run, input: start.input, slot };
-                    self.hand_out(next, Instant::now());
+                    if let Some((run, input)) = start.next {
+                        self.hand_out(Next { token, run, input, slot }, Instant::now());
+                    }
                 }
                 (Some(token), _) if token.state == TokenState::Ready => self.ready(&token.queue),
                 _ => {}
@@ -136,38 +157,28 @@ impl Pump {
             *counts.entry(&token.queue).or_default() += 1;
         }
         for (queue, asked) in &slots {
-            let asked = if queue == DECIDE_QUEUE { BATCH_MAX } else { asked.len() };
+            let asked = if queue == SYSTEM_QUEUE { BATCH_MAX } else { asked.len() };
             if counts.get(queue.as_str()).copied().unwrap_or(0) >= asked {
                 // It gave all that was asked for: there may be more.
                 self.settings.wakes.wake(queue);
             }
         }
-        let (decide_tokens, tasks): (Vec<_>, Vec<_>) =
-            tokens.into_iter().partition(|token| token.reference_name.is_empty());
-        slow.extend(decide_tokens.into_iter().map(|token| OneStep {
-            token_id: token.id,
-            holder: self.holder,
-            worker: None,
-            happened: Happened::Decide,
-        }));
+        let (own, tasks): (Vec<_>, Vec<_>) =
+            tokens.into_iter().partition(|token| token.queue == SYSTEM_QUEUE);
+        slow.extend(own.into_iter().map(|token| self.system_step(token.id)));
         if tasks.is_empty() {
             return;
         }
-        let mut ids: Vec<_> = tasks.iter().map(|token| token.workflow_id).collect();
-        ids.sort_unstable();
-        ids.dedup();
         let core = self.settings.core.clone();
         let Some(client) = &self.client else { return };
-        let loaded = match load_runs(&core.store, client, &core.plans, &ids).await {
+        let asked: Vec<_> = tasks.iter().map(asked).collect();
+        let loaded = match load_runs(&core.store, client, &core.plans, &asked).await {
             Ok(loaded) => loaded,
             Err(error) => return self.failed(&error),
         };
-        let runs: HashMap<_, Run> =
-            loaded.into_iter().map(|loaded| (loaded.row.id, loaded.run)).collect();
         let mut unknown = Vec::new();
-        for token in tasks {
+        for (token, run) in tasks.into_iter().zip(loaded) {
             let slot = slots.get_mut(&token.queue).and_then(Vec::pop);
-            let run = runs.get(&token.workflow_id).cloned();
             match (slot, run.and_then(|run| begin(run, &token))) {
                 (Some(slot), Some((run, input))) => {
                     self.hand_out(Next { token, run, input, slot }, Instant::now());
@@ -192,11 +203,13 @@ pub(super) fn reply(to: tokio::sync::oneshot::Sender<StartReply>, reply: StartRe
 
 /// A run as the holder of this token sees it, and the task's input.
 fn begin(mut run: Run, token: &Token) -> Option<(Run, Arc<Value>)> {
-    let node = run.plan.node(&token.reference_name)?.clone();
+    let name = &token.reference_name;
+    let own = run.state.branch.as_ref().and_then(|branch| branch.graph.find(name));
+    let node = own.or_else(|| run.plan.graph.find(name))?.0.clone();
     let input = match &token.input {
         Some(input) => Arc::new(input.clone()),
-        None => Arc::new(input_of(&run.plan, &run.state, &node, token.attempt)),
+        None => Arc::new(input_of(&run.plan, &run.state, &node, name, token.attempt)),
     };
-    run.state.open.insert(token.reference_name.clone(), token.attempt);
+    run.state.open.insert(name.clone(), token.attempt);
     Some((run, input))
 }

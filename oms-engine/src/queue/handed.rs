@@ -104,6 +104,8 @@ pub(crate) struct Committed {
     pub(crate) next: Option<Box<Next>>,
     /// Queues with ready tasks.
     pub(crate) ready: Vec<String>,
+    /// Containers that wait for nothing more, leased to this holder.
+    pub(crate) fallen: Vec<i64>,
     /// The run, where it has ended.
     pub(crate) ended: Option<WorkflowId>,
     /// Something was given a time: the timer must look again.
@@ -128,8 +130,8 @@ pub(crate) enum StartReply {
 #[derive(Debug)]
 pub(crate) struct StartRequestItem {
     pub(crate) row: StartRow,
-    pub(crate) run: Run,
-    pub(crate) input: Arc<Value>,
+    /// The run after its first decision and its first task's input, where that is a worker's.
+    pub(crate) next: Option<(Run, Arc<Value>)>,
     pub(crate) reply: oneshot::Sender<StartReply>,
 }
 

@@ -11,6 +11,7 @@ mod slow;
 mod turn;
 mod wake;
 
+pub(crate) use crate::decide::SYSTEM_QUEUE;
 pub(crate) use handed::{
     Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartReply,
     StartRequestItem, Workers,
@@ -20,7 +21,5 @@ pub(crate) use pump::{Pump, PumpSettings, SessionId};
 pub(crate) use slots::{Slot, Slots};
 pub(crate) use wake::Wakes;
 
-/// The queue of tokens that belong to no task and let a run go on.
-pub(crate) const DECIDE_QUEUE: &str = "$decide";
 /// A wake-up for timers: something is due sooner than they know.
 pub(crate) const TIMER_NOTE: &str = "$timer";

@@ -20,7 +20,7 @@ use super::handed::{
 };
 use super::outcome::clean;
 use super::turn::Pending;
-use super::{DECIDE_QUEUE, Slot, Slots, Wakes};
+use super::{SYSTEM_QUEUE, Slot, Slots, Wakes};
 use crate::advance::{Core, OneStep, Run};
 use crate::clock::Clock;
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
@@ -208,6 +208,11 @@ impl Pump {
         if committed.timed {
             self.settings.wakes.due_in(Duration::ZERO);
         }
+        if committed.holder == self.holder {
+            let steps = committed.fallen.iter().map(|id| self.system_step(*id));
+            let steps: Vec<OneStep> = steps.collect();
+            self.carried_steps.extend(steps);
+        }
         // Its slot becomes free. It may be gone: a take-over met the commit half way.
         let held = self.held.remove(&committed.token_id);
         let chain_since = held.map_or_else(Instant::now, |held| held.chain_since);
@@ -232,7 +237,7 @@ impl Pump {
 
     /// A queue has a ready task that was written here.
     pub(super) fn ready(&self, queue: &str) {
-        let here = queue == DECIDE_QUEUE || self.settings.slots.serves(queue);
+        let here = queue == SYSTEM_QUEUE || self.settings.slots.serves(queue);
         if here {
             self.settings.wakes.wake(queue);
         }

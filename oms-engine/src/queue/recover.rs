@@ -73,7 +73,7 @@ impl Pump {
         self.handle.holder.store(holder, Ordering::Release);
         // Whatever was missed meanwhile.
         let mut queues = self.settings.slots.queues();
-        queues.push(super::DECIDE_QUEUE.to_owned());
+        queues.push(super::SYSTEM_QUEUE.to_owned());
         self.settings.wakes.wake_all(queues);
         Ok(true)
     }

@@ -1,19 +1,17 @@
 //! One turn of the pump: outcomes to rows, one statement, and what follows from its answer.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::answer::reply;
 use super::handed::{Report, StartReply, StartRequestItem, task_id};
 use super::outcome::{Ended, task_end};
 use super::pump::{BATCH_MAX, Held};
-use super::{DECIDE_QUEUE, Pump, Slot};
-use crate::advance::{Happened, OneStep, Run, opened_row, run_end, within_limits};
-use crate::decide::{Event, TaskEnd, TaskStatus, WorkflowStatus, decide};
+use super::{Pump, SYSTEM_QUEUE, Slot};
+use crate::advance::{Happened, OneStep, PlannedTask, Run, plan_step};
+use crate::decide::{TaskEnd, TaskStatus};
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::TaskId;
 use crate::store::{
@@ -40,8 +38,8 @@ pub(super) struct Pending {
     /// To decide again where memory turns out to be stale.
     pub(super) end: TaskEnd,
     pub(super) run: Run,
-    pub(super) opened: Option<(OpenedRow, Arc<Value>)>,
-    pub(super) slot: Option<Slot>,
+    /// What follows, with the slots of what is to be handed out at once.
+    pub(super) opened: Vec<(PlannedTask, Option<Slot>)>,
     pub(super) chain_since: Instant,
     /// Its end was refused by the database once already.
     poisoned: bool,
@@ -129,41 +127,21 @@ impl Pump {
             worker: Some(self.settings.worker_name.clone()),
             happened: Happened::Ended(end.clone()),
         };
-        if run.plan.fresh_after(&token.reference_name) {
-            return Err(Box::new(step));
-        }
-        let Ok(decision) = decide(&run.plan, &mut run.state, &Event::Ended(end.clone())) else {
+        let who = (self.holder, Some(self.settings.worker_name.clone()));
+        let Some(planned) = plan_step(&mut run, &token, who, &end, &input) else {
             return Err(Box::new(step));
         };
-        let end_of_run = decision.end.map(within_limits);
-        if let Some(run_end) = &end_of_run {
-            let fails = run_end.status != WorkflowStatus::Completed;
-            if fails && run.plan.has_failure_workflow() {
-                return Err(Box::new(step));
-            }
-        }
-        let opened = decision.open.map(|open| {
-            let input = open.input.clone();
-            (opened_row(open, token.id), input)
-        });
         drop(slot);
-        let slot = opened
-            .as_ref()
-            .and_then(|(row, _)| self.keep_slot(row, token.priority, Some(chain_since)));
-        let ended = EndedRow {
-            token_id: token.id,
-            rev: token.rev,
-            holder: self.holder,
-            status: decision.ended_as.unwrap_or(end.status),
-            input: token.input.is_none().then_some(input),
-            output: end.output.clone(),
-            worker: Some(self.settings.worker_name.clone()),
-            reason: end.reason.clone(),
-            run_end: end_of_run.map(run_end),
-        };
+        let opened = planned.opened.into_iter().map(|task| {
+            let slot = task
+                .for_worker
+                .then(|| self.keep_slot(&task.row, token.priority, Some(chain_since)));
+            (task, slot.flatten())
+        });
+        let opened = opened.collect();
         let task_id = task_id(&token);
-        let pending =
-            Pending { task_id, ended, end, run, opened, slot, chain_since, poisoned: false };
+        let ended = planned.ended;
+        let pending = Pending { task_id, ended, end, run, opened, chain_since, poisoned: false };
         Ok(Box::new(pending))
     }
 
@@ -192,10 +170,10 @@ impl Pump {
     async fn plan_claims(&mut self, work: &mut Work) {
         let flagged = self.settings.wakes.take();
         let mut without = Vec::new();
-        let shares = flagged.iter().filter(|q| *q != DECIDE_QUEUE).count().max(1);
+        let shares = flagged.iter().filter(|q| *q != SYSTEM_QUEUE).count().max(1);
         let share = self.settings.slots.free().div_ceil(shares).min(BATCH_MAX);
         for queue in flagged {
-            if queue == DECIDE_QUEUE {
+            if queue == SYSTEM_QUEUE {
                 work.claims.insert(queue, Vec::new());
                 continue;
             }
@@ -251,13 +229,17 @@ impl Pump {
     }
 
     async fn execute(&mut self, work: &mut Work) -> Result<(StartBatch, Advanced), Error> {
+        let mut opened = Vec::new();
         for pending in &mut work.pending {
-            if let Some((row, _)) = &mut pending.opened {
-                row.state = match (&pending.slot, row.delay_ms) {
-                    (Some(_), _) => TokenState::Leased,
-                    (None, Some(_)) => TokenState::Delayed,
-                    (None, None) => TokenState::Ready,
-                };
+            // Containers are numbered within the batch.
+            let before = i64::try_from(opened.len()).unwrap_or(i64::MAX);
+            for (task, slot) in &mut pending.opened {
+                let mut row = task.row.clone();
+                row.container = row.container.map(|number| number + before);
+                if slot.is_some() {
+                    row.state = TokenState::Leased;
+                }
+                opened.push(row);
             }
         }
         for (start, slot) in &mut work.starts {
@@ -267,16 +249,12 @@ impl Pump {
         }
         let batch = AdvanceBatch {
             ended: work.pending.iter().map(|p| p.ended.clone()).collect(),
-            opened: work
-                .pending
-                .iter()
-                .filter_map(|p| p.opened.as_ref().map(|o| o.0.clone()))
-                .collect(),
+            opened,
             claims: work
                 .claims
                 .iter()
                 .map(|(queue, slots)| {
-                    let n = if queue == DECIDE_QUEUE { BATCH_MAX } else { slots.len() };
+                    let n = if queue == SYSTEM_QUEUE { BATCH_MAX } else { slots.len() };
                     (queue.clone(), i32::try_from(n).unwrap_or(i32::MAX))
                 })
                 .collect(),

@@ -1,7 +1,9 @@
 //! The hot statement: ends attempts, opens what follows, ends runs, claims, in one round trip.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_postgres::types::Json;
 
@@ -25,6 +27,11 @@ pub(crate) struct EndedRow {
     pub(crate) reason: Option<String>,
     /// The end of the run, where this was its last open task.
     pub(crate) run_end: Option<RunEnd>,
+    /// Whether its container has one less to wait for, and what it tells that.
+    pub(crate) arrives: bool,
+    pub(crate) note: Option<Value>,
+    /// Variables of the run that were set.
+    pub(crate) variables: Option<Value>,
 }
 
 /// How a run ends.
@@ -36,7 +43,7 @@ pub(crate) struct RunEnd {
     pub(crate) failed_task: Option<String>,
 }
 
-/// A task to open after one that ended.
+/// A task that is scheduled after one that ended.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenedRow {
     /// The token of the attempt that ended.
@@ -44,8 +51,13 @@ pub(crate) struct OpenedRow {
     pub(crate) reference_name: String,
     pub(crate) attempt: i16,
     pub(crate) queue: String,
+    /// None where it is the queue's name.
+    pub(crate) task_type: Option<Arc<str>>,
     pub(crate) state: TokenState,
+    /// It has ended already: nothing is opened.
+    pub(crate) status: Option<TaskStatus>,
     pub(crate) delay_ms: Option<i64>,
+    pub(crate) due: Option<DateTime<Utc>>,
     pub(crate) timeout_ms: Option<i64>,
     pub(crate) poll_timeout_ms: Option<i64>,
     pub(crate) total_ms: Option<i64>,
@@ -53,12 +65,23 @@ pub(crate) struct OpenedRow {
     pub(crate) reason: Option<String>,
     /// None where it can be worked out again.
     pub(crate) input: Option<Arc<Value>>,
+    pub(crate) output: Option<Arc<Value>>,
+    pub(crate) detail: Option<Value>,
+    /// Of a container: how many it waits for.
+    pub(crate) remaining: Option<i32>,
+    /// The container of the same batch that it stands in, numbered from 1; none for that of the
+    /// source.
+    pub(crate) container: Option<i64>,
 }
 
 impl OpenedRow {
     /// Whether the timer must hear of it. One that is leased tells of its time when it begins.
     pub(crate) const fn is_timed(&self) -> bool {
-        self.delay_ms.is_some() || self.poll_timeout_ms.is_some() || self.total_ms.is_some()
+        self.status.is_none()
+            && (self.delay_ms.is_some()
+                || self.due.is_some()
+                || self.poll_timeout_ms.is_some()
+                || self.total_ms.is_some())
     }
 }
 
@@ -76,9 +99,15 @@ pub(crate) struct AdvanceBatch {
 pub(crate) struct Advanced {
     /// Token ids whose end counts. What is missing was lost, is stale, or its run is paused.
     pub(crate) applied: Vec<i64>,
-    pub(crate) opened: Vec<Token>,
+    /// Opened tasks, by their number in the batch from 0.
+    pub(crate) opened: BTreeMap<usize, Token>,
+    /// Containers that wait for nothing more, and are this holder's now.
+    pub(crate) fallen: Vec<Token>,
     pub(crate) claimed: Vec<Token>,
 }
+
+/// The column that numbers the scheduled tasks, after the kind and the columns of a token.
+const ORD: usize = 19;
 
 fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
     rows.iter().map(of).collect()
@@ -111,18 +140,28 @@ impl Store {
                     &column(e, |r| r.run_end.as_ref().map(|end| Json(&*end.output))),
                     &column(e, |r| r.run_end.as_ref().and_then(|end| end.reason.as_deref())),
                     &column(e, |r| r.run_end.as_ref().and_then(|end| end.failed_task.as_deref())),
+                    &column(e, |r| r.arrives),
+                    &column(e, |r| r.note.as_ref().map(Json)),
+                    &column(e, |r| r.variables.as_ref().map(Json)),
                     &column(o, |r| r.source),
                     &column(o, |r| r.reference_name.as_str()),
                     &column(o, |r| r.attempt),
                     &column(o, |r| r.queue.as_str()),
+                    &column(o, |r| r.task_type.as_deref()),
                     &column(o, |r| r.state.code()),
+                    &column(o, |r| r.status.map(TaskStatus::code)),
                     &column(o, |r| r.delay_ms),
+                    &column(o, |r| r.due),
                     &column(o, |r| r.timeout_ms),
                     &column(o, |r| r.poll_timeout_ms),
                     &column(o, |r| r.total_ms),
                     &column(o, |r| r.set_aside),
                     &column(o, |r| r.reason.as_deref()),
                     &column(o, |r| r.input.as_deref().map(Json)),
+                    &column(o, |r| r.output.as_deref().map(Json)),
+                    &column(o, |r| r.detail.as_ref().map(Json)),
+                    &column(o, |r| r.remaining),
+                    &column(o, |r| r.container),
                     &holder,
                     &column(&batch.claims, |c| c.0.as_str()),
                     &column(&batch.claims, |c| c.1),
@@ -134,7 +173,11 @@ impl Store {
         for row in &rows {
             match get::<i8>(row, 0)? {
                 b if b == b'd'.cast_signed() => done.applied.push(get(row, 1)?),
-                b if b == b's'.cast_signed() => done.opened.push(Token::read(row, 1)?),
+                b if b == b's'.cast_signed() => {
+                    let number = usize::try_from(get::<i64>(row, ORD)?).unwrap_or_default();
+                    done.opened.insert(number.saturating_sub(1), Token::read(row, 1)?);
+                }
+                b if b == b'a'.cast_signed() => done.fallen.push(Token::read(row, 1)?),
                 _ => done.claimed.push(Token::read(row, 1)?),
             }
         }

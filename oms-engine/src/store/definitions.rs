@@ -8,6 +8,7 @@ use tokio_postgres::types::Json;
 
 use super::rows::{get, json};
 use super::{Executor, Store};
+use crate::definition::WorkflowDef;
 use crate::error::Error;
 
 /// One immutable text with the task definitions it names.
@@ -106,5 +107,19 @@ impl Store {
         self.rows(db, &self.sql.unmark_latest, &[&name], doing).await?;
         self.rows(db, &self.sql.mark_latest, &[&name], doing).await?;
         get(&row, 0)
+    }
+
+    /// A definition of nobody's but the runs that bring it: the row that says just this.
+    pub(crate) async fn add_inline_definition(
+        &self,
+        db: &impl Executor,
+        def: &WorkflowDef,
+        task_definitions: &Value,
+    ) -> Result<DefinitionRow, Error> {
+        let sql = &self.sql.insert_inline_definition;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&def.name, &def.version, &Json(def), &Json(task_definitions)];
+        let row = self.one(db, sql, &params, "storing a workflow definition").await?;
+        DefinitionRow::read(&row)
     }
 }

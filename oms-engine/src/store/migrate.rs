@@ -6,11 +6,13 @@ use super::{Store, rows::get};
 use crate::error::{Doing as _, Error};
 
 /// Forward only: a migration that landed is never edited.
-const MIGRATIONS: &[(i32, &str, &str)] =
-    &[(1, "init", include_str!("../../migrations/engine/0001_init.sql"))];
+const MIGRATIONS: &[(i32, &str, &str)] = &[
+    (1, "init", include_str!("../../migrations/engine/0001_init.sql")),
+    (2, "graph", include_str!("../../migrations/engine/0002_graph.sql")),
+];
 
 /// The version of the tables that this library works on.
-pub(crate) const SCHEMA_VERSION: i32 = 1;
+pub(crate) const SCHEMA_VERSION: i32 = 2;
 
 /// Checks and quotes a schema's name: `[a-z_][a-z0-9_]{0,39}`, so that names made from it fit
 /// PostgreSQL's 63 bytes.

@@ -6,6 +6,7 @@
 
 mod advance;
 mod connect;
+mod container;
 mod definitions;
 mod lease;
 mod migrate;
@@ -25,14 +26,15 @@ use tokio_postgres::{IsolationLevel, Row};
 
 pub(crate) use advance::{AdvanceBatch, Advanced, EndedRow, OpenedRow, RunEnd};
 pub(crate) use connect::{Connector, Pool, Rented, Statements, plan_ours};
+pub(crate) use container::{ChildRow, LoopRow, Wanted};
 pub(crate) use definitions::DefinitionRow;
 pub(crate) use lease::ReturnedRow;
 pub use migrate::migration_sql;
-pub(crate) use operate::{NewTask, ParkedRow, RestartRow};
+pub(crate) use operate::{ParkedRow, RestartRow};
 pub(crate) use read::{ListFilter, ListedRow, OpenTaskRow};
 pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
 pub(crate) use session::SessionLook;
-pub(crate) use start::{StartBatch, StartRow};
+pub(crate) use start::{Parent, StartBatch, StartRow};
 
 use crate::error::{Doing as _, Error};
 
@@ -124,6 +126,8 @@ statements!(
     check_lease,
     cancel_tokens,
     close_session,
+    close_token,
+    count_down,
     disarm,
     disarm_workflow,
     draw_holder,
@@ -135,15 +139,21 @@ statements!(
     forget_sessions,
     heartbeat,
     insert_definition,
+    insert_inline_definition,
+    last_output,
     list_definitions,
     list_task_definitions,
     list_workflows,
+    load_child,
     load_definitions,
+    load_facts,
     load_history,
     load_logs,
+    load_loops,
     load_open_tasks,
     load_runs,
     load_set_aside,
+    load_turns,
     lock_containers,
     lock_definitions,
     lock_leaves,
@@ -154,9 +164,10 @@ statements!(
     mark_latest,
     next_due,
     notify,
+    open_decide,
     open_session,
-    open_tasks,
     overdue_workflows,
+    park_container,
     park_outcome,
     pause_tokens,
     peek_queues,
@@ -177,6 +188,7 @@ statements!(
     start_workflows,
     timed_out,
     unmark_latest,
+    wait_for_child,
 );
 
 /// The statements of one schema, and how long each may take.

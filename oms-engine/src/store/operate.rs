@@ -5,20 +5,12 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio_postgres::types::Json;
 
-use super::advance::{OpenedRow, RunEnd};
+use super::advance::RunEnd;
 use super::rows::{DueToken, RunRow, TokenState, get};
 use super::{Executor, Store};
 use crate::decide::WorkflowStatus;
 use crate::error::Error;
 use crate::ids::WorkflowId;
-
-/// A run that tasks are opened for outside the hot statement.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NewTask {
-    pub(crate) workflow_id: WorkflowId,
-    pub(crate) epoch: i16,
-    pub(crate) priority: i16,
-}
 
 /// What an attempt becomes that ended while its run was paused.
 #[derive(Debug)]
@@ -140,24 +132,21 @@ impl Store {
     }
 
     /// Takes all tokens of a run, locked before; tasks leave CANCELED history. `inputs` are those
-    /// of tasks whose token has none.
+    /// of tasks whose token has none. Runs that its tasks had started are to be terminated, for
+    /// the reason `of_children`; out: whether there are any.
     pub(crate) async fn cancel_tokens(
         &self,
         db: &impl Executor,
         id: WorkflowId,
-        reason: Option<&str>,
         inputs: &[(String, Arc<Value>)],
-    ) -> Result<(), Error> {
+        of_children: &str,
+    ) -> Result<bool, Error> {
         let references: Vec<&str> = inputs.iter().map(|i| i.0.as_str()).collect();
         let values: Vec<_> = inputs.iter().map(|i| Json(&*i.1)).collect();
-        self.rows(
-            db,
-            &self.sql.cancel_tokens,
-            &[&id.as_uuid(), &reason, &references, &values],
-            "canceling open tasks",
-        )
-        .await?;
-        Ok(())
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&id.as_uuid(), &references, &values, &of_children];
+        let row = self.one(db, &self.sql.cancel_tokens, &params, "canceling open tasks").await?;
+        Ok(get::<i64>(&row, 0)? > 0)
     }
 
     /// Ends a run whose row is locked and whose tokens are taken.
@@ -167,7 +156,6 @@ impl Store {
         id: WorkflowId,
         end: &RunEnd,
     ) -> Result<(), Error> {
-        let failure: Option<uuid::Uuid> = None;
         self.one(
             db,
             &self.sql.end_workflow,
@@ -177,7 +165,6 @@ impl Store {
                 &Json(&*end.output),
                 &end.reason,
                 &end.failed_task,
-                &failure,
             ],
             "ending a workflow",
         )
@@ -248,47 +235,17 @@ impl Store {
         get(&row, 0)
     }
 
-    /// Opens tasks of one run. The rows' `source` is not used.
-    pub(crate) async fn open_tasks(
+    /// Opens a token of no task: the run goes on as `then` says.
+    pub(crate) async fn open_decide(
         &self,
         db: &impl Executor,
-        run: NewTask,
-        tasks: &[OpenedRow],
+        (id, epoch, priority): (WorkflowId, i16, i16),
+        then: &Value,
     ) -> Result<(), Error> {
-        let id = run.workflow_id.as_uuid();
-        let references: Vec<&str> = tasks.iter().map(|t| t.reference_name.as_str()).collect();
-        let attempts: Vec<i16> = tasks.iter().map(|t| t.attempt).collect();
-        let queues: Vec<&str> = tasks.iter().map(|t| t.queue.as_str()).collect();
-        let states: Vec<i16> = tasks.iter().map(|t| t.state.code()).collect();
-        let delays: Vec<Option<i64>> = tasks.iter().map(|t| t.delay_ms).collect();
-        let timeouts: Vec<Option<i64>> = tasks.iter().map(|t| t.timeout_ms).collect();
-        let poll_timeouts: Vec<Option<i64>> = tasks.iter().map(|t| t.poll_timeout_ms).collect();
-        let totals: Vec<Option<i64>> = tasks.iter().map(|t| t.total_ms).collect();
-        let set_aside: Vec<i16> = tasks.iter().map(|t| t.set_aside).collect();
-        let reasons: Vec<Option<&str>> = tasks.iter().map(|t| t.reason.as_deref()).collect();
-        let inputs: Vec<_> = tasks.iter().map(|t| t.input.as_deref().map(Json)).collect();
-        self.rows(
-            db,
-            &self.sql.open_tasks,
-            &[
-                &id,
-                &run.epoch,
-                &run.priority,
-                &references,
-                &attempts,
-                &queues,
-                &states,
-                &delays,
-                &timeouts,
-                &poll_timeouts,
-                &totals,
-                &set_aside,
-                &reasons,
-                &inputs,
-            ],
-            "opening tasks",
-        )
-        .await?;
+        let sql = &self.sql.open_decide;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&id.as_uuid(), &epoch, &priority, &Json(then)];
+        self.rows(db, sql, &params, "opening a task").await?;
         Ok(())
     }
 }

@@ -19,6 +19,9 @@ pub(crate) struct OpenTaskRow {
     pub(crate) worker: Option<String>,
     pub(crate) reason: Option<String>,
     pub(crate) output: Option<serde_json::Value>,
+    /// None where it is the queue's name.
+    pub(crate) task_type: Option<String>,
+    pub(crate) remaining: Option<i32>,
 }
 
 impl OpenTaskRow {
@@ -39,7 +42,11 @@ impl OpenTaskRow {
                 started_at: get(row, 14)?,
                 due_at: get(row, 15)?,
                 input: json(row, 19)?,
+                detail: json(row, 21)?,
+                scope: get(row, 22)?,
             },
+            task_type: get(row, 23)?,
+            remaining: get(row, 24)?,
             seq: get(row, 5)?,
             scheduled_at: get(row, 13)?,
             worker: get(row, 17)?,

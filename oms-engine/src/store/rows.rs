@@ -58,10 +58,14 @@ pub(crate) struct Token {
     pub(crate) started_at: Option<DateTime<Utc>>,
     pub(crate) due_at: Option<DateTime<Utc>>,
     pub(crate) input: Option<Value>,
+    /// What the definition does not tell of it.
+    pub(crate) detail: Option<Value>,
+    /// The container it stands in.
+    pub(crate) scope: Option<i64>,
 }
 
 impl Token {
-    /// From columns in the order id, `workflow_id` … input, the first at `at`.
+    /// From columns in the order id, `workflow_id` … scope, the first at `at`.
     pub(crate) fn read(row: &Row, at: usize) -> Result<Self, Error> {
         Ok(Self {
             id: get(row, at)?,
@@ -78,6 +82,8 @@ impl Token {
             started_at: get(row, at + 12)?,
             due_at: get(row, at + 13)?,
             input: json(row, at + 15)?,
+            detail: json(row, at + 16)?,
+            scope: get(row, at + 17)?,
         })
     }
 }
@@ -92,16 +98,21 @@ pub(crate) struct DueToken {
     pub(crate) worker: Option<String>,
     /// Whether its time was up when it was read.
     pub(crate) due: bool,
+    /// Of a container: how many it waits for.
+    pub(crate) remaining: Option<i32>,
+    pub(crate) output: Option<Value>,
 }
 
 impl DueToken {
     pub(crate) fn read(row: &Row) -> Result<Self, Error> {
         Ok(Self {
             token: Token::read(row, 0)?,
-            holder: get(row, 16)?,
-            expired: get(row, 17)?,
-            worker: get(row, 18)?,
-            due: get(row, 19)?,
+            holder: get(row, 18)?,
+            expired: get(row, 19)?,
+            worker: get(row, 20)?,
+            due: get(row, 21)?,
+            remaining: get(row, 22)?,
+            output: json(row, 23)?,
         })
     }
 }
@@ -131,6 +142,9 @@ pub(crate) struct RunRow {
     pub(crate) last_retried_at: Option<DateTime<Utc>>,
     /// Whether the deadline had passed when it was read.
     pub(crate) overdue: bool,
+    /// Whether history may hold what lies ahead.
+    pub(crate) replays: bool,
+    pub(crate) root_id: Option<WorkflowId>,
 }
 
 impl RunRow {
@@ -157,6 +171,8 @@ impl RunRow {
             ended_at: get(row, 18)?,
             last_retried_at: get(row, 19)?,
             overdue: get(row, 20)?,
+            replays: get(row, 21)?,
+            root_id: get::<Option<Uuid>>(row, 22)?.map(WorkflowId::from_uuid),
         })
     }
 }

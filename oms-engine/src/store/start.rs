@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tokio_postgres::types::Json;
-use uuid::Uuid;
 
 use super::advance::OpenedRow;
 use super::rows::{Token, get};
@@ -12,20 +11,30 @@ use super::{Executor, Store};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 
+/// The task that a run is started for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parent {
+    pub(crate) id: WorkflowId,
+    pub(crate) token: i64,
+    pub(crate) root: WorkflowId,
+}
+
 /// A run to start with its first task.
 #[derive(Clone, Debug)]
 pub(crate) struct StartRow {
     pub(crate) id: WorkflowId,
     pub(crate) name: Arc<str>,
     pub(crate) definition_id: i64,
-    /// Whether the caller asked for the latest version, whichever that is.
-    pub(crate) latest: bool,
+    /// Whether the caller asked for the latest version, whichever that is; none for a definition
+    /// that may be out of date.
+    pub(crate) latest: Option<bool>,
     pub(crate) priority: i16,
     pub(crate) input: Arc<Value>,
     pub(crate) variables: Arc<Value>,
     pub(crate) correlation_id: Option<String>,
     pub(crate) idempotency_key: Option<String>,
     pub(crate) timeout_ms: Option<i64>,
+    pub(crate) parent: Option<Parent>,
     pub(crate) first: OpenedRow,
 }
 
@@ -57,7 +66,6 @@ impl Store {
         runs: &[&StartRow],
         holder: Option<i64>,
     ) -> Result<StartBatch, Error> {
-        let none: Vec<Option<Uuid>> = vec![None; runs.len()];
         let numbers: Vec<i64> = (1..).take(runs.len()).collect();
         let rows = self
             .rows(
@@ -72,8 +80,9 @@ impl Store {
                     &column(runs, |r| Json(&*r.variables)),
                     &column(runs, |r| r.correlation_id.as_deref()),
                     &column(runs, |r| r.idempotency_key.as_deref()),
-                    &none,
-                    &none,
+                    &column(runs, |r| r.parent.map(|parent| parent.id.as_uuid())),
+                    &column(runs, |r| r.parent.map(|parent| parent.token)),
+                    &column(runs, |r| r.parent.map(|parent| parent.root.as_uuid())),
                     &column(runs, |r| r.timeout_ms),
                     &column(runs, |r| r.first.reference_name.as_str()),
                     &column(runs, |r| r.first.queue.as_str()),

@@ -14,15 +14,13 @@ use serde_json::Value;
 use super::execute::{failed, panicked, report, until_dropped};
 use super::registry::ErasedTransactionalTask;
 use super::{TaskContext, TaskError};
-use crate::advance::{
-    Acted, Core, Happened, OneStep, Run, as_object, opened_row, run_end, within_limits,
-};
-use crate::decide::{Event, TaskEnd, TaskStatus, WorkflowStatus, decide};
+use crate::advance::{Acted, Core, Happened, OneStep, Run, as_object, plan_step};
+use crate::decide::{TaskEnd, TaskStatus};
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::draw_jitter;
 use crate::queue::{Committed, HandedOut, Next, Outcome, PumpMessage, Slot, Slots};
-use crate::store::{AdvanceBatch, EndedRow, Pool, Rented, TokenState};
+use crate::store::{AdvanceBatch, Pool, Rented, TokenState};
 
 /// How often a body is repeated that met a serialization failure or a deadlock, or whose
 /// connection was lost: the last may be the body's own doing.
@@ -60,6 +58,7 @@ struct Step {
     end: TaskEnd,
     next: Option<(Run, Arc<Value>, Slot)>,
     ready: Vec<String>,
+    fallen: Vec<i64>,
     ends_run: bool,
     timed: bool,
     /// Memory cannot decide it, or a failure workflow follows.
@@ -226,7 +225,8 @@ impl Transactions {
             let (_, advanced) =
                 tokio::try_join!(planned, self.core.store.advance(&tx, &step.batch, holder))?;
             applied = !advanced.applied.is_empty();
-            opened = advanced.opened.into_iter().next();
+            opened = advanced.opened.into_values().find(|t| t.state == TokenState::Leased);
+            step.fallen = advanced.fallen.iter().map(|token| token.id).collect();
         }
         if !applied {
             step.next = None;
@@ -237,7 +237,7 @@ impl Transactions {
                 worker: Some(self.worker_name.clone()),
                 happened: Happened::Ended(step.end),
             };
-            let acted: Acted = self.core.step(&tx, &one).await?;
+            let acted: Acted = Box::pin(self.core.step(&tx, &one)).await?;
             if acted.lost {
                 self.core.store.roll_back(tx).await?;
                 tracing::warn!(task_id = %task.task_id(), "lease lost; the task's writes are rolled back");
@@ -272,6 +272,7 @@ impl Transactions {
             holder,
             next,
             ready: step.ready,
+            fallen: step.fallen,
             ended: step.ends_run.then_some(task.token.workflow_id),
             timed: step.timed,
         })))
@@ -296,48 +297,34 @@ impl Transactions {
             end: end.clone(),
             next: None,
             ready: Vec::new(),
+            fallen: Vec::new(),
             ends_run: false,
             timed: false,
             slow: true,
         };
-        if run.plan.fresh_after(&token.reference_name) {
-            return step;
-        }
-        let Ok(decision) = decide(&run.plan, &mut run.state, &Event::Ended(end.clone())) else {
+        let who = (holder, Some(self.worker_name.clone()));
+        let Some(planned) = plan_step(&mut run, token, who, &end, &task.input) else {
             return step;
         };
-        let end_of_run = decision.end.map(within_limits);
-        let fails = end_of_run.as_ref().is_some_and(|e| e.status != WorkflowStatus::Completed);
-        if fails && run.plan.has_failure_workflow() {
-            return step;
-        }
         step.slow = false;
-        step.ends_run = end_of_run.is_some();
-        step.batch.ended.push(EndedRow {
-            token_id: token.id,
-            rev: token.rev,
-            holder,
-            status: decision.ended_as.unwrap_or(TaskStatus::Completed),
-            input: end.input.filter(|_| token.input.is_none()),
-            output: end.output,
-            worker: Some(self.worker_name.clone()),
-            reason: None,
-            run_end: end_of_run.map(run_end),
-        });
-        if let Some(open) = decision.open {
-            let input = open.input.clone();
-            let mut row = opened_row(open, token.id);
-            step.timed = row.is_timed();
-            if row.state == TokenState::Ready {
-                match self.slots.reserve(&row.queue, 1).pop() {
-                    Some(slot) => {
-                        row.state = TokenState::Leased;
-                        step.next = Some((run, input, slot));
-                    }
-                    None => step.ready.push(row.queue.clone()),
-                }
+        step.ends_run = planned.ended.run_end.is_some();
+        step.batch.ended.push(planned.ended);
+        // A single successor is handed over; branches queue.
+        let alone = planned.opened.len() == 1;
+        for mut task in planned.opened {
+            step.timed |= task.row.is_timed();
+            let ready = task.row.status.is_none() && task.row.state == TokenState::Ready;
+            let slots = &self.slots;
+            let slot = (ready && alone && task.for_worker)
+                .then(|| slots.reserve(&task.row.queue, 1).pop())
+                .flatten();
+            if let Some(slot) = slot {
+                task.row.state = TokenState::Leased;
+                step.next = Some((task.run(run.clone()), task.input.clone(), slot));
+            } else if ready {
+                step.ready.push(task.row.queue.clone());
             }
-            step.batch.opened.push(row);
+            step.batch.opened.push(task.row);
         }
         step
     }

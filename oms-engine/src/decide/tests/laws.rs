@@ -29,7 +29,7 @@ proptest! {
     fn a_run_ends_within_its_attempts(
         plan in plan(), outcomes in prop::collection::vec(outcome(), 1..8),
     ) {
-        let allowed: i32 = plan.nodes.iter().map(|node| node.retry.count + 1).sum();
+        let allowed: i32 = plan.graph.nodes.iter().map(|node| node.retry.count + 1).sum();
         let mut model = Model::start(plan, json!({ "x": 1 }));
         for n in 0..usize::try_from(allowed).expect("positive") {
             let outcome = outcomes[n % outcomes.len()].clone();
@@ -70,7 +70,7 @@ proptest! {
             model.play(play);
         }
         for epoch in 0..=model.epoch {
-            for node in &model.plan.nodes {
+            for node in &model.plan.graph.nodes {
                 let of_step = |row: &&Attempt| {
                     row.epoch == epoch && row.reference_name == *node.reference_name
                 };
@@ -91,7 +91,7 @@ proptest! {
         model.finish();
         if model.status == WorkflowStatus::Completed {
             let fresh = model.fresh();
-            for node in &model.plan.nodes {
+            for node in &model.plan.graph.nodes {
                 let fact = fresh.facts.get(&*node.reference_name);
                 prop_assert!(fact.is_some_and(|fact| fact.status.is_successful()));
             }
@@ -114,7 +114,8 @@ proptest! {
                 state.open.insert(name, attempt);
             } else {
                 let (reason, output) = (Some(name.clone()), None);
-                let fact = Fact { epoch, attempt, status, input: None, output, reason, history: None };
+                let (turns, input, history) = (Vec::new(), None, None);
+                let fact = Fact { turns, epoch, attempt, status, input, output, reason, history };
                 state.facts.insert(name, fact);
             }
         }
@@ -126,10 +127,11 @@ proptest! {
             }
             let before = state.status;
             match decide(&plan, &mut state, &event) {
-                Ok(Decision { open: Some(open), end: None, .. }) => {
-                    prop_assert_eq!(state.open.get(&*open.node.reference_name), Some(&open.attempt));
+                Ok(Decision { scheduled, end: None, .. }) if !scheduled.is_empty() => {
+                    let open = &scheduled[0];
+                    prop_assert_eq!(state.open.get(&open.reference_name), Some(&open.attempt));
                 }
-                Ok(Decision { open: None, end: Some(end), .. }) => {
+                Ok(Decision { end: Some(end), .. }) => {
                     prop_assert_eq!(state.status, end.status);
                 }
                 Ok(nothing) => prop_assert_eq!(nothing, Decision::default()),

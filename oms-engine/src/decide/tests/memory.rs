@@ -60,13 +60,13 @@ proptest! {
         let mut model = Model::start(plan, json!({ "which": "r0" }));
         for outcome in outcomes {
             model.report(outcome);
-            let Some(at) = model.memory.open.keys().next().and_then(|name| model.plan.index_of(name))
+            let Some(at) = model.memory.open.keys().next().and_then(|name| model.plan.graph.index_of(name))
             else {
                 break;
             };
             for name in model.memory.facts.keys() {
                 let read = |step: usize| {
-                    let reads = model.plan.nodes[step].input.reads();
+                    let reads = model.plan.graph.nodes[step].input.reads();
                     reads.dynamic || reads.tasks.contains_key(name)
                 };
                 let by_output = model.plan.output.as_ref().map(|output| output.reads());
@@ -74,7 +74,7 @@ proptest! {
                     by_output.is_some_and(|reads| reads.dynamic || reads.tasks.contains_key(name));
                 let node = model.plan.node(name).expect("a step of the plan");
                 let own = model.memory.open.contains_key(name);
-                let later = (at..model.plan.nodes.len()).any(read);
+                let later = (at..model.plan.graph.nodes.len()).any(read);
                 prop_assert!(own || by_output || node.permissive || later, "{name} is not read again");
             }
         }

@@ -6,6 +6,7 @@ mod edges;
 mod laws;
 mod memory;
 mod model;
+mod nonsense;
 mod play;
 mod random;
 mod rules;

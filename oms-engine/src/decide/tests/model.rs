@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
+use super::nonsense::nonsense;
 use crate::decide::{
-    DecideError, Decision, End, Event, Fact, OpenTask, Plan, RunState, TaskEnd, TaskStatus,
-    TimeoutKind, WorkflowStatus, counts_as, decide, input_of, retry,
+    DecideError, Decision, End, Event, Fact, Fate, Node, Plan, RunState, Scheduled, TaskEnd,
+    TaskStatus, TimeoutKind, Wait, WorkflowStatus, counts_as, decide, input_of, retry,
 };
 use crate::ids::WorkflowId;
 
@@ -26,6 +27,35 @@ pub(super) struct Attempt {
     pub(super) input: Arc<Value>,
     pub(super) output: Option<Arc<Value>>,
     pub(super) reason: Option<String>,
+}
+
+/// An open task.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct OpenTask {
+    pub(super) node: Arc<Node>,
+    pub(super) attempt: i16,
+    pub(super) delay: Duration,
+    pub(super) input: Arc<Value>,
+    pub(super) set_aside: i16,
+    pub(super) reason: Option<String>,
+}
+
+impl OpenTask {
+    fn of(scheduled: &Scheduled) -> Self {
+        let delay = match scheduled.fate {
+            Fate::Open(Wait::Now) => Duration::ZERO,
+            Fate::Open(Wait::For(delay)) => delay,
+            ref fate => panic!("{fate:?} on a straight line"),
+        };
+        Self {
+            node: scheduled.node.clone(),
+            attempt: scheduled.attempt,
+            delay,
+            input: scheduled.input.clone(),
+            set_aside: scheduled.set_aside,
+            reason: scheduled.reason.clone(),
+        }
+    }
 }
 
 /// What is open: on a straight line one thing at a time.
@@ -89,6 +119,7 @@ pub(super) struct Model {
     pub(super) end: Option<End>,
     pub(super) now: Duration,
     pub(super) edges: Edges,
+    pub(super) retried: bool,
     input: Arc<Value>,
     opened: BTreeSet<(String, i16, i16)>,
 }
@@ -110,6 +141,7 @@ impl Model {
             end: None,
             now: Duration::ZERO,
             edges: Edges::default(),
+            retried: false,
             input,
             opened: BTreeSet::new(),
         };
@@ -120,6 +152,7 @@ impl Model {
     /// The run as a load from the tables has it: nothing but rows.
     pub(super) fn fresh(&self) -> RunState {
         let mut state = RunState {
+            fresh: true,
             epoch: self.epoch,
             status: self.status,
             reason: self.reason.clone(),
@@ -130,12 +163,17 @@ impl Model {
                 self.memory.correlation_id.clone(),
             )
         };
+        let mut done = BTreeMap::new();
         for row in &self.history {
             if row.epoch == self.epoch {
+                done.insert(row.reference_name.clone(), fact_of(row));
                 state.facts.insert(row.reference_name.clone(), fact_of(row));
             } else if row.status == TaskStatus::Completed {
                 *state.set_aside.entry(row.reference_name.clone()).or_default() += 1;
             }
+        }
+        if self.retried || self.status.is_terminal() {
+            state.done = Some(Arc::new(done));
         }
         if let Some(Token::Task { open, .. }) = &self.token {
             state.open.insert(open.node.reference_name.to_string(), open.attempt);
@@ -147,12 +185,15 @@ impl Model {
     pub(super) fn step(&mut self, event: &Event) {
         let fresh = self.fresh();
         // A memory is only asked what a worker's end leads to; all else is loaded first.
-        let from = if matches!(event, Event::Ended(_)) { &self.memory } else { &fresh };
+        let remembers = matches!(event, Event::Ended(_))
+            && decide(&self.plan, &mut self.memory.clone(), event) != Err(DecideError::NeedsFresh);
+        let from = if remembers { &self.memory } else { &fresh };
         let mut state = from.clone();
         let decision = decided(&self.plan, &mut state, event);
         assert_eq!(decided(&self.plan, &mut from.clone(), event), decision, "not deterministic");
         assert_eq!(decided(&self.plan, &mut fresh.clone(), event), decision, "memory differs");
         nothing_follows(&self.plan, &state, event);
+        state.fresh = false;
         self.memory = state;
         self.apply(event, decision);
         self.nonsense_changes_nothing();
@@ -165,11 +206,12 @@ impl Model {
             self.append(&open, claimed, (status, end));
         }
         if matches!(event, Event::Retry) {
+            self.retried = true;
             self.begin_again();
         }
-        match (decision.open, decision.end) {
-            (Some(open), None) => self.open(&open),
-            (None, Some(end)) => {
+        match (decision.scheduled.as_slice(), decision.end) {
+            ([scheduled], None) => self.open(&OpenTask::of(scheduled)),
+            ([], Some(end)) => {
                 self.turn(end.status);
                 self.reason.clone_from(&end.reason);
                 self.end = Some(end);
@@ -206,9 +248,14 @@ impl Model {
         self.token = Some(token);
         if !open.node.stores_input {
             // Whoever claims it after a rescue works the input out again from the tables.
-            let again = input_of(&self.plan, &self.fresh(), &open.node, open.attempt);
+            let again = self.input_again(open);
             assert_eq!(again, *open.input, "a rescue would give {} another input", self.name());
         }
+    }
+
+    fn input_again(&self, open: &OpenTask) -> Value {
+        let name = &open.node.reference_name;
+        input_of(&self.plan, &self.fresh(), &open.node, name, open.attempt)
     }
 
     fn name(&self) -> String {
@@ -275,6 +322,7 @@ fn nothing_follows(plan: &Plan, state: &RunState, event: &Event) {
 
 pub(super) fn fact_of(row: &Attempt) -> Fact {
     Fact {
+        turns: Vec::new(),
         epoch: row.epoch,
         attempt: row.attempt,
         status: row.status,
@@ -300,57 +348,12 @@ pub(super) fn end_of(open: &OpenTask, outcome: Outcome) -> TaskEnd {
 }
 
 /// What history says of an attempt that ends while its run is paused, and what is parked.
-pub(super) fn parked(plan: &Plan, end: &TaskEnd) -> (TaskStatus, Event) {
+pub(super) fn parked(plan: &Plan, state: &RunState, end: &TaskEnd) -> (TaskStatus, Event) {
     let event = Event::Continue {
         after: end.reference_name.clone(),
         retry_after: end.retry_after,
         timeout: end.timeout,
         jitter: end.jitter,
     };
-    (counts_as(plan, end), event)
-}
-
-/// Events that fit no state of this run, or are old news to it.
-fn nonsense(model: &Model) -> Vec<Event> {
-    let continues = |after: &str| Event::Continue {
-        after: after.to_owned(),
-        retry_after: None,
-        timeout: None,
-        jitter: f64::NAN,
-    };
-    let mut events = vec![continues("nobody"), continues("")];
-    if matches!(model.token, Some(Token::Task { .. })) || model.status.is_terminal() {
-        events.push(Event::Start);
-        events.extend(model.plan.nodes.iter().map(|node| continues(&node.reference_name)));
-    }
-    if !model.status.is_terminal() {
-        events.push(Event::Retry);
-    }
-    let references: BTreeMap<&str, Option<i16>> = model
-        .plan
-        .nodes
-        .iter()
-        .map(|node| (&*node.reference_name, model.memory.open.get(&*node.reference_name).copied()))
-        .chain([("nobody", None)])
-        .collect();
-    for (reference_name, open) in references {
-        for status in TaskStatus::ALL {
-            let news = TaskStatus::InProgress.may_become(*status) && status.is_terminal();
-            let attempts = [-1, 0, i16::MAX].into_iter().chain(open);
-            for attempt in attempts.filter(|attempt| !news || open != Some(*attempt)) {
-                events.push(Event::Ended(TaskEnd {
-                    reference_name: reference_name.to_owned(),
-                    attempt,
-                    status: *status,
-                    input: None,
-                    output: Some(Arc::new(json!([1]))),
-                    reason: None,
-                    retry_after: Some(Duration::MAX),
-                    timeout: Some(TimeoutKind::Total),
-                    jitter: f64::INFINITY,
-                }));
-            }
-        }
-    }
-    events
+    (counts_as(plan, state, end), event)
 }

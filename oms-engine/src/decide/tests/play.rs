@@ -1,5 +1,7 @@
 //! What workers, timers and operators do to a model.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::model::{Model, Outcome, Token, end_of, parked};
@@ -70,7 +72,7 @@ impl Model {
         }
         let end = end_of(&open, outcome);
         if self.status == WorkflowStatus::Paused {
-            let (status, event) = parked(&self.plan, &end);
+            let (status, event) = parked(&self.plan, &self.memory, &end);
             self.append(&open, claimed, (status, &end));
             self.token = Some(Token::Parked(event));
         } else {
@@ -86,11 +88,14 @@ impl Model {
     }
 
     fn end_by(&mut self, end: impl FnOnce(&Self, &mut RunState) -> End) {
-        let end = end(self, &mut self.fresh());
+        let mut end = end(self, &mut self.fresh());
         if let Some(Token::Task { open, claimed }) = self.token.take() {
             let canceled = end_of(&open, Outcome::of(TaskStatus::Canceled));
             self.append(&open, claimed, (TaskStatus::Canceled, &canceled));
         }
+        let last = self.history.iter().rev().find(|row| row.epoch == self.epoch);
+        let last = last.and_then(|row| row.output.clone()).unwrap_or_else(|| Arc::new(json!({})));
+        end.output.get_or_insert(last);
         self.turn(end.status);
         self.reason.clone_from(&end.reason);
         self.end = Some(end);
@@ -106,6 +111,7 @@ impl Model {
 
     fn restart(&mut self) {
         self.epoch += 1;
+        self.retried = false;
         self.begin_again();
         self.step(&Event::Start);
     }
@@ -113,7 +119,7 @@ impl Model {
     /// Brings what is left to an end: all goes well from here.
     pub(super) fn finish(&mut self) {
         self.play(&Move::Resume);
-        for _ in 0..=self.plan.nodes.len() {
+        for _ in 0..=self.plan.graph.nodes.len() {
             if self.token.is_some() {
                 self.report(Outcome::completed(json!({ "v": 1 })));
             }

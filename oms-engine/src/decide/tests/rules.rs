@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::model::{Model, Outcome, Token, end_of};
+use super::model::{Model, OpenTask, Outcome, Token, end_of};
 use super::play::Move;
 use super::random::compiled;
-use crate::decide::{
-    DecideError, Event, OpenTask, Plan, TaskStatus, TimeoutKind, WorkflowStatus, decide,
-};
+use crate::decide::{DecideError, Event, Plan, TaskStatus, TimeoutKind, WorkflowStatus, decide};
 use crate::definition::{RetryLogic, TaskDef, TimeoutPolicy, WorkflowDef, WorkflowTask};
 use crate::ids::idempotency_key;
 
@@ -53,7 +51,7 @@ fn reason(model: &Model) -> &str {
 }
 
 fn output(model: &Model) -> Value {
-    model.end.as_ref().map_or(Value::Null, |end| (*end.output).clone())
+    model.end.as_ref().map_or(Value::Null, |end| end.output.as_deref().cloned().unwrap_or_default())
 }
 
 #[test]
@@ -324,7 +322,7 @@ fn an_optional_step_that_fails_during_a_pause_is_not_retried_by_an_operator() {
 #[test]
 fn the_last_attempt_that_has_a_number_is_the_last() {
     let plan = two_steps(pay_task(), TaskDef { retry_count: 1_000, ..pay() });
-    let policy = &plan.nodes[0].retry;
+    let policy = &plan.graph.nodes[0].retry;
     assert!(policy.allows_after(999) && !policy.allows_after(1_000));
     let mut endless = policy.clone();
     endless.count = i32::MAX;

@@ -64,6 +64,13 @@ impl Template {
     }
 }
 
+/// A value as Java writes it, which is how Conductor splices it into a text.
+pub(crate) fn java_text(value: &Value) -> String {
+    let mut text = String::new();
+    java_text::push(&mut text, value);
+    text
+}
+
 /// Every expression of a value and every fault in it; `path` is the value's JSON path.
 pub(super) fn survey(value: &Value, path: &str) -> (Vec<Site>, Vec<TemplateFault>) {
     let mut compiler = Compiler::new(path);

@@ -2,7 +2,8 @@
 SELECT id, definition_id, name, version, status, priority, epoch, input, variables, output, reason,
     correlation_id, idempotency_key, parent_id, failed_task, failure_workflow_id,
     cuts IS NOT NULL AS has_cuts,     created_at, ended_at, last_retried_at,
-    coalesce(deadline <= statement_timestamp(), false) AS overdue
+    coalesce(deadline <= statement_timestamp(), false) AS overdue,
+    replays, root_id
 FROM {schema}.workflows
 WHERE id = $1::uuid
 FOR UPDATE

@@ -10,13 +10,15 @@ f AS (
         workflow_id, reference_name, epoch, attempt, status, seq, queue, poll_count, input, output,
         worker, reason, scheduled_at, started_at
     )
-    SELECT workflow_id, reference_name, epoch, attempt, $2::smallint, seq, queue, poll_count,
-        coalesce($3::jsonb, input), $4::jsonb, $5::text, $6::text, scheduled_at, started_at
+    SELECT workflow_id, reference_name, epoch, attempt, $2::smallint, seq,
+        coalesce(task_type, queue), poll_count, coalesce($3::jsonb, input), $4::jsonb, $5::text, $6::text, scheduled_at, started_at
     FROM d
     WHERE reference_name <> ''
 )
 INSERT INTO {schema}.open_tasks (
-    workflow_id, reference_name, epoch, queue, state, paused, rev, priority, scope, expires_at, input
+    workflow_id, reference_name, epoch, queue, state, paused, rev, priority, scope, expires_at, input,
+    detail
 )
-SELECT workflow_id, '', epoch, '$decide', 2, true, rev, priority, scope, expires_at, $7::jsonb
+SELECT workflow_id, '', epoch, '$system', 2, true, rev, priority, scope, expires_at, $7::jsonb,
+    detail
 FROM d

@@ -2,6 +2,6 @@
 -- $2 time-out in ms counted anew (null = none)
 UPDATE {schema}.workflows
 SET status = 0, output = NULL, reason = NULL, failed_task = NULL, ended_at = NULL,
-    last_retried_at = statement_timestamp(),
+    replays = true, last_retried_at = statement_timestamp(),
     deadline = statement_timestamp() + $2::bigint * interval '1 millisecond'
 WHERE id = $1::uuid

@@ -2,7 +2,7 @@
 -- $1 workflow id, $2 definition id, $3 version, $4 variables, $5 time-out in ms
 UPDATE {schema}.workflows
 SET status = 0, output = NULL, reason = NULL, failed_task = NULL, failure_workflow_id = NULL,
-    ended_at = NULL, last_retried_at = NULL, created_at = statement_timestamp(),
+    ended_at = NULL, last_retried_at = NULL, replays = false, created_at = statement_timestamp(),
     epoch = epoch + 1,
     cuts = coalesce(cuts, '[]') || jsonb_build_object('epoch', epoch + 1, 'cut', 0),
     definition_id = $2::bigint, version = $3::int, variables = $4::jsonb,

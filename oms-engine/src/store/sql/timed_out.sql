@@ -2,9 +2,11 @@
 -- Out: the token, and which time it was: expired = of all attempts, else by state the poll
 -- time-out (0) or the attempt's own (1).
 SELECT id, workflow_id, reference_name, epoch, attempt, queue, state, rev, priority, paused,
-    set_aside, poll_count, started_at, due_at, expires_at, input, coalesce(holder, 0) AS holder,
+    set_aside, poll_count, started_at, due_at, expires_at, input, detail, scope,
+    coalesce(holder, 0) AS holder,
     coalesce(expires_at <= statement_timestamp(), false) AS expired, worker,
-    coalesce(due_at <= statement_timestamp(), false) AS due
+    coalesce(due_at <= statement_timestamp(), false) AS due,
+    remaining, output
 FROM {schema}.open_tasks
 WHERE due_at <= statement_timestamp()
     AND (state IN (0, 1) OR expires_at <= statement_timestamp())

@@ -1,0 +1,251 @@
+//! Runs that tasks start: `SUB_WORKFLOW` waits for its own, `START_WORKFLOW` does not.
+
+use deadpool_postgres::Transaction;
+use serde_json::{Map, Value, json};
+
+use super::load::Run;
+use super::operate::Operation;
+use super::start::{NewRun, Resolved, resolve};
+use super::told::{Told, ended};
+use super::{Acted, Core};
+use crate::decide::{Event, TaskStatus, WorkflowStatus};
+use crate::definition::{WorkflowDef, validate};
+use crate::error::Error;
+use crate::ids::WorkflowId;
+use crate::store::{ChildRow, DueToken, Parent, Token};
+
+/// What a task asks to be started.
+struct Wish {
+    name: String,
+    version: Option<i32>,
+    definition: Option<Value>,
+    new: NewRun,
+}
+
+impl Core {
+    /// Does what a control token says. None: it is no control token.
+    pub(super) async fn control(
+        &self,
+        tx: &Transaction<'_>,
+        token: &Token,
+    ) -> Result<Option<Acted>, Error> {
+        if !token.reference_name.is_empty() {
+            return Ok(None);
+        }
+        let text = |key: &str| token.input.as_ref()?.get(key)?.as_str();
+        if text("control") != Some("terminate") {
+            return Ok(None);
+        }
+        let reason = text("reason").unwrap_or_default().to_owned();
+        let id = token.workflow_id;
+        match Box::pin(self.operate(tx, id, &Operation::Terminate { reason })).await {
+            Ok(acted) if acted.ended.is_some() => return Ok(Some(acted)),
+            // It has ended meanwhile: there is nothing left to do.
+            Ok(_) | Err(Error::Conflict { .. } | Error::WorkflowNotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.store.close_token(tx, token.id).await?;
+        Ok(Some(Acted::default()))
+    }
+
+    /// A `SUB_WORKFLOW` that was claimed: it starts its run, or its run has ended.
+    pub(super) async fn sub_workflow(
+        &self,
+        tx: &Transaction<'_>,
+        run: &Run,
+        locked: &DueToken,
+    ) -> Result<Told, Error> {
+        let token = &locked.token;
+        if locked.remaining.is_some() {
+            let child = self.store.load_child(tx, token.workflow_id, token.id).await?;
+            return Ok(Told::Event(Event::Ended(end_of_child(token, child))));
+        }
+        let root = self.store.load_runs(tx, &[token.workflow_id]).await?;
+        let root = root.first().and_then(|row| row.root_id).unwrap_or(token.workflow_id);
+        let parent = Parent { id: token.workflow_id, token: token.id, root };
+        let wish = wish_of_sub_workflow(run, token, parent);
+        match self.start_wish(tx, wish).await? {
+            Ok((_, queue)) => {
+                self.store.wait_for_child(tx, token.id).await?;
+                let taken = vec![token.id];
+                Ok(Told::Done(Acted { ready: vec![queue], taken, timed: true, ..Acted::default() }))
+            }
+            Err(reason) => {
+                let end = ended(token, TaskStatus::Failed, None, Some(reason));
+                Ok(Told::Event(Event::Ended(end)))
+            }
+        }
+    }
+
+    /// A `START_WORKFLOW` that was claimed.
+    pub(super) async fn start_workflow(
+        &self,
+        tx: &Transaction<'_>,
+        run: &Run,
+        token: &Token,
+    ) -> Result<Event, Error> {
+        let asked = token.input.as_ref().and_then(|input| input.get("startWorkflow"));
+        let started = match wish_of_start(run, token, asked) {
+            Ok(wish) => self.start_wish(tx, wish).await?,
+            Err(reason) => Err(reason),
+        };
+        let end = match started {
+            Ok((id, _)) => {
+                let output = json!({ "workflowId": id.to_string() });
+                ended(token, TaskStatus::Completed, Some(output), None)
+            }
+            Err(reason) => ended(token, TaskStatus::Failed, None, Some(reason)),
+        };
+        Ok(Event::Ended(end))
+    }
+
+    /// Starts a run; what the wish is wrong about is the inner error.
+    async fn start_wish(
+        &self,
+        tx: &Transaction<'_>,
+        wish: Wish,
+    ) -> Result<Result<(WorkflowId, String), String>, Error> {
+        let resolved = match &wish.definition {
+            Some(text) => match self.inline(tx, text).await? {
+                Ok(resolved) => resolved,
+                Err(reason) => return Ok(Err(reason)),
+            },
+            None => match resolve(self, tx, &wish.name, wish.version).await {
+                Ok(resolved) => Resolved { latest: None, ..resolved },
+                Err(error @ Error::DefinitionNotFound { .. }) => return Ok(Err(error.to_string())),
+                Err(error) => return Err(error),
+            },
+        };
+        let begun = match resolved.begin(wish.new) {
+            Ok(begun) => begun,
+            Err(error @ Error::InvalidInput { .. }) => return Ok(Err(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        let row = begun.row;
+        let done = self.store.start_workflows(tx, &[&row], None).await?;
+        if !done.started.is_empty() {
+            return Ok(Ok((row.id, row.first.queue)));
+        }
+        let found = self.store.find_started(tx, &[&row]).await?;
+        Ok(match found.first() {
+            Some(found) => Ok((found.found, row.first.queue)),
+            None => Err(format!("workflow {:?} could not be started", wish.name)),
+        })
+    }
+
+    /// The plan of a definition that is no registered one.
+    async fn inline(
+        &self,
+        tx: &Transaction<'_>,
+        text: &Value,
+    ) -> Result<Result<Resolved, String>, Error> {
+        let def: WorkflowDef = match serde_json::from_value(text.clone()) {
+            Ok(def) => def,
+            Err(error) => {
+                return Ok(Err(format!("the workflow definition cannot be read: {error}")));
+            }
+        };
+        let mut all = std::collections::BTreeMap::new();
+        for (name, value) in self.store.list_task_definitions(tx).await? {
+            if let Ok(def) = serde_json::from_value(value) {
+                all.insert(name, def);
+            }
+        }
+        if let Err(faults) = validate(&def, &all) {
+            return Ok(Err(faults.to_string()));
+        }
+        let named: Map<String, Value> = def
+            .all_tasks()
+            .into_iter()
+            .filter_map(|task| Some((task.name.clone(), json!(all.get(&task.name)?))))
+            .collect();
+        let row = self.store.add_inline_definition(tx, &def, &Value::Object(named)).await?;
+        let plan = match self.plans.get(row.id) {
+            Some(plan) => plan,
+            None => self.plans.compile(row)?,
+        };
+        Ok(Ok(Resolved { plan, latest: None }))
+    }
+}
+
+fn wish_of_sub_workflow(run: &Run, token: &Token, parent: Parent) -> Wish {
+    let input = token.input.as_ref();
+    let get = |key: &str| input.and_then(|input| input.get(key)).filter(|value| !value.is_null());
+    let object = |value: Option<&Value>| value.and_then(Value::as_object).cloned();
+    let given = object(get("workflowInput")).filter(|input| !input.is_empty());
+    let priority = get("priority").and_then(Value::as_i64).and_then(|n| i16::try_from(n).ok());
+    Wish {
+        name: get("subWorkflowName").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        version: get("subWorkflowVersion").and_then(number),
+        definition: get("subWorkflowDefinition").cloned(),
+        new: NewRun {
+            input: given.unwrap_or_else(|| object(input).unwrap_or_default()),
+            correlation_id: run.state.correlation_id.as_deref().map(str::to_owned),
+            priority: priority.filter(|n| (0..=99).contains(n)).unwrap_or(token.priority),
+            parent: Some(parent),
+            ..NewRun::default()
+        },
+    }
+}
+
+fn wish_of_start(run: &Run, token: &Token, asked: Option<&Value>) -> Result<Wish, String> {
+    let Some(asked) = asked.filter(|asked| asked.is_object()) else {
+        return Err("Missing 'startWorkflow' in input data".to_owned());
+    };
+    let get = |key: &str| asked.get(key).filter(|value| !value.is_null());
+    let text = |key: &str| get(key).and_then(Value::as_str).map(str::to_owned);
+    let definition = get("workflowDef").cloned();
+    let name = text("name").unwrap_or_default();
+    if name.is_empty() && definition.is_none() {
+        return Err("startWorkflow needs a name".to_owned());
+    }
+    let priority = get("priority").and_then(Value::as_i64).and_then(|n| i16::try_from(n).ok());
+    let own = || run.state.correlation_id.as_deref().map(str::to_owned);
+    Ok(Wish {
+        name,
+        version: get("version").and_then(number),
+        definition,
+        new: NewRun {
+            input: get("input").and_then(Value::as_object).cloned().unwrap_or_default(),
+            correlation_id: text("correlationId").or_else(own),
+            idempotency_key: text("idempotencyKey"),
+            priority: priority.filter(|n| (0..=99).contains(n)).unwrap_or(token.priority),
+            ..NewRun::default()
+        },
+    })
+}
+
+fn number(value: &Value) -> Option<i32> {
+    let number = value.as_i64().or_else(|| value.as_str()?.parse().ok())?;
+    i32::try_from(number).ok()
+}
+
+/// How the task of a run that has ended ends.
+fn end_of_child(token: &Token, child: Option<ChildRow>) -> crate::decide::TaskEnd {
+    let Some(child) = child else {
+        let reason = "its sub-workflow is gone".to_owned();
+        return ended(token, TaskStatus::Failed, None, Some(reason));
+    };
+    let status = match child.status {
+        WorkflowStatus::Completed => TaskStatus::Completed,
+        WorkflowStatus::Terminated => TaskStatus::Canceled,
+        WorkflowStatus::TimedOut => TaskStatus::TimedOut,
+        _ => TaskStatus::Failed,
+    };
+    let mut output = match child.output {
+        Some(Value::Object(output)) => output,
+        _ => Map::new(),
+    };
+    output.insert("subWorkflowId".to_owned(), json!(child.id.to_string()));
+    let failed = status != TaskStatus::Completed;
+    let reason = failed.then(|| {
+        format!(
+            "Sub workflow {}.{}/{} failure reason: {}",
+            child.name,
+            child.version,
+            child.id,
+            child.reason.unwrap_or_default()
+        )
+    });
+    ended(token, status, Some(Value::Object(output)), reason)
+}

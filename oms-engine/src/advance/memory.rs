@@ -1,0 +1,80 @@
+//! A step decided from memory: the rows of the hot statement for it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::load::Run;
+use super::rows::{opened_rows, run_end, tell, within_limits};
+use crate::decide::{Branch, Event, Node, TaskEnd, WorkflowStatus, decide};
+use crate::store::{EndedRow, OpenedRow, Token};
+
+/// What a step that was decided from memory writes.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) ended: EndedRow,
+    pub(crate) opened: Vec<PlannedTask>,
+}
+
+/// A task to schedule, and what a worker that gets it at once needs.
+#[derive(Debug)]
+pub(crate) struct PlannedTask {
+    pub(crate) row: OpenedRow,
+    pub(crate) input: Arc<Value>,
+    branch: Option<Arc<Branch>>,
+    dynamic: Option<Arc<Node>>,
+    /// Whether a worker takes it.
+    pub(crate) for_worker: bool,
+}
+
+impl PlannedTask {
+    /// The run as whoever has this task sees it.
+    pub(crate) fn run(&self, mut run: Run) -> Run {
+        run.state.branch.clone_from(&self.branch);
+        run.state.dynamic.clone_from(&self.dynamic);
+        run
+    }
+}
+
+/// Decides the end of a token's task from memory. None: it takes the slow way, with what is so
+/// now; the run is to be thrown away then.
+pub(crate) fn plan_step(
+    run: &mut Run,
+    token: &Token,
+    (holder, worker): (i64, Option<Arc<str>>),
+    end: &TaskEnd,
+    input: &Arc<Value>,
+) -> Option<Planned> {
+    let decision = decide(&run.plan, &mut run.state, &Event::Ended(end.clone())).ok()?;
+    let end_of_run = decision.end.clone().map(within_limits);
+    if let Some(end) = &end_of_run {
+        let fails = end.status != WorkflowStatus::Completed;
+        if end.output.is_none() || (fails && run.plan.has_failure_workflow()) {
+            return None;
+        }
+    }
+    let mut ended = EndedRow {
+        token_id: token.id,
+        rev: token.rev,
+        holder,
+        status: end.status,
+        input: token.input.is_none().then(|| input.clone()),
+        output: end.output.clone(),
+        worker,
+        reason: end.reason.clone(),
+        run_end: end_of_run.map(run_end),
+        arrives: false,
+        note: None,
+        variables: None,
+    };
+    tell(&mut ended, &decision);
+    let rows = opened_rows(&decision.scheduled, token.id);
+    let opened = rows.into_iter().zip(decision.scheduled).map(|(row, scheduled)| PlannedTask {
+        row,
+        input: scheduled.input,
+        branch: scheduled.branch,
+        dynamic: scheduled.task_def.is_some().then(|| scheduled.node.clone()),
+        for_worker: scheduled.node.kind.is_worker(),
+    });
+    Some(Planned { ended, opened: opened.collect() })
+}

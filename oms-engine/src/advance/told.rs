@@ -1,0 +1,169 @@
+//! What tokens say that engines take themselves: where to go on, and what a container waited for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Transaction;
+use serde_json::{Value, json};
+
+use super::load::Run;
+use super::rows::millis;
+use super::{Acted, Core};
+use crate::decide::{
+    Event, Fell, Gathered, Kind, Node, TaskEnd, TaskStatus, TimeoutKind, instance,
+};
+use crate::error::Error;
+use crate::ids::draw_jitter;
+use crate::store::{DueToken, Token, Wanted};
+
+/// What a token says: something to decide, or something that is done already.
+pub(super) enum Told {
+    Event(Event),
+    Done(Acted),
+}
+
+/// What a parked `decide` token says: after which step to go on, and what history does not tell
+/// of how its attempt ended. None for an event that is not parked.
+pub(super) fn parked(event: &Event) -> Option<Value> {
+    let (after, retry_after, timeout) = match event {
+        Event::Ended(end) => (&end.reference_name, end.retry_after, end.timeout),
+        Event::Continue { after, retry_after, timeout, .. } => (after, *retry_after, *timeout),
+        Event::Start => return Some(json!({ "start": true })),
+        Event::Retry => return Some(json!({ "retry": true })),
+        Event::Fell(_) | Event::Run { .. } => return None,
+    };
+    Some(json!({
+        "after": after,
+        "retryAfterMs": retry_after.map(millis),
+        "timeout": timeout.map(TimeoutKind::as_str),
+    }))
+}
+
+/// Reads what [`parked`] wrote, and what begins a run.
+pub(super) fn decide_event(input: Option<&Value>) -> Option<Event> {
+    let input = input?;
+    if input.get("start").is_some() {
+        return Some(Event::Start);
+    }
+    if input.get("retry").is_some() {
+        return Some(Event::Retry);
+    }
+    let retry_after = input.get("retryAfterMs").and_then(Value::as_u64);
+    let timeout = input.get("timeout").and_then(Value::as_str);
+    Some(Event::Continue {
+        after: input.get("after")?.as_str()?.to_owned(),
+        retry_after: retry_after.map(Duration::from_millis),
+        timeout: timeout.and_then(TimeoutKind::from_name),
+        jitter: draw_jitter(),
+    })
+}
+
+/// The end of a token's task.
+pub(super) fn ended(
+    token: &Token,
+    status: TaskStatus,
+    output: Option<Value>,
+    reason: Option<String>,
+) -> TaskEnd {
+    TaskEnd {
+        reference_name: token.reference_name.clone(),
+        attempt: token.attempt,
+        status,
+        input: token.input.clone().map(Arc::new),
+        output: output.map(Arc::new),
+        reason,
+        retry_after: None,
+        timeout: None,
+        jitter: draw_jitter(),
+    }
+}
+
+impl Core {
+    /// What a token that engines take themselves says.
+    pub(super) async fn told(
+        &self,
+        tx: &Transaction<'_>,
+        run: &Run,
+        locked: &DueToken,
+    ) -> Result<Told, Error> {
+        let token = &locked.token;
+        if token.reference_name.is_empty() {
+            return decide_event(token.input.as_ref()).map(Told::Event).ok_or_else(|| {
+                Error::invariant(token.workflow_id, "a decide token does not say what to decide")
+            });
+        }
+        let own = run.state.branch.as_ref().and_then(|b| b.graph.find(&token.reference_name));
+        let Some((node, turns)) = own.or_else(|| run.plan.graph.find(&token.reference_name)) else {
+            let what = format!("task {:?} is not in its definition", token.reference_name);
+            return Err(Error::invariant(token.workflow_id, what));
+        };
+        let (node, input) = (node.clone(), Arc::new(token.input.clone().unwrap_or_default()));
+        let (reference_name, attempt) = (token.reference_name.clone(), token.attempt);
+        Ok(match &node.kind {
+            Kind::Join { .. } | Kind::Loop { .. } => {
+                let gathered = self.gather(tx, run, (&node, &turns), &input).await?;
+                let note = locked.output.clone();
+                Told::Event(Event::Fell(Fell { reference_name, attempt, input, note, gathered }))
+            }
+            Kind::SubWorkflow { .. } => return self.sub_workflow(tx, run, locked).await,
+            Kind::StartWorkflow => Told::Event(self.start_workflow(tx, run, token).await?),
+            Kind::Wait | Kind::Human => Told::Event(Event::Ended(ended(
+                token,
+                TaskStatus::Completed,
+                Some(locked.output.clone().unwrap_or_else(|| json!({}))),
+                None,
+            ))),
+            _ => Told::Event(Event::Run { reference_name, attempt, input }),
+        })
+    }
+
+    /// What a container waited for.
+    async fn gather(
+        &self,
+        tx: &Transaction<'_>,
+        run: &Run,
+        (node, turns): (&Node, &[u32]),
+        input: &Value,
+    ) -> Result<Vec<Gathered>, Error> {
+        let id = run.state.id;
+        let rows = if matches!(node.kind, Kind::Loop { .. }) {
+            let graph = run.state.branch.as_ref().map_or(&run.plan.graph, |branch| &branch.graph);
+            let body: Vec<&str> = (node.index + 1..=node.end)
+                .filter_map(|index| graph.get(index))
+                .map(|node| &*node.reference_name)
+                .collect();
+            self.store.load_turns(tx, id, &body).await?
+        } else {
+            let listed = input.get("joinOn").and_then(Value::as_array);
+            let names = listed.into_iter().flatten().filter_map(Value::as_str);
+            let wanted: Vec<Wanted> = names
+                .map(|name| Wanted {
+                    workflow_id: id,
+                    reference_name: instance(name, turns),
+                    in_loop: false,
+                })
+                .collect();
+            self.store.load_facts(tx, &wanted, false).await?
+        };
+        let mut last: BTreeMap<String, (usize, Gathered)> = BTreeMap::new();
+        for (number, row) in rows.into_iter().enumerate() {
+            let task_name = run
+                .plan
+                .node(&row.reference_name)
+                .map_or(row.queue, |node| node.task_name.to_string());
+            let gathered = Gathered {
+                task_id: run.state.task_id(&row.reference_name, row.attempt).to_string(),
+                task_name,
+                status: row.status,
+                output: row.output.map(Arc::new),
+                reason: row.reason,
+                reference_name: row.reference_name,
+            };
+            last.insert(gathered.reference_name.clone(), (number, gathered));
+        }
+        let mut gathered: Vec<(usize, Gathered)> = last.into_values().collect();
+        gathered.sort_by_key(|(number, _)| *number);
+        Ok(gathered.into_iter().map(|(_, gathered)| gathered).collect())
+    }
+}

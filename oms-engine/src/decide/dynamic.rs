@@ -1,0 +1,256 @@
+//! Steps that data decides: dynamic tasks, the branches of dynamic forks, times to wait for, and
+//! what had ended before it is reached.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::branches::tasks_of;
+use super::flow::{After, Place, Walk};
+use super::graph::{Branch, Graph};
+use super::node::{BranchesFrom, Node};
+use super::reads::mark;
+use super::status::{TaskStatus, WorkflowStatus};
+use super::{DecideError, End, Scope, Wait};
+use crate::definition::{TaskDef, WorkflowTask, parse_duration, parse_until};
+
+impl Walk<'_> {
+    /// Ends the run for what no task can be made of.
+    fn refuse(&mut self, place: &Place, reason: String) -> Result<(), DecideError> {
+        self.check_end(place)?;
+        self.state.turn(WorkflowStatus::Failed, Some(reason.clone()));
+        let output = Some(super::output_of(self.plan, self.state, None));
+        self.out.end = Some(End {
+            status: WorkflowStatus::Failed,
+            output,
+            reason: Some(reason),
+            failed_task: None,
+        });
+        Ok(())
+    }
+
+    /// A task definition that the definition does not name. Err: the caller must look first.
+    fn task_def(&self, name: &str) -> Result<Option<&TaskDef>, DecideError> {
+        match self.state.task_defs.get(name) {
+            Some(def) => Ok(def.as_ref()),
+            None => Err(DecideError::NeedsTaskDefs(BTreeSet::from([name.to_owned()]))),
+        }
+    }
+
+    pub(super) fn open_dynamic(
+        &mut self,
+        place: &Place,
+        attempt: i16,
+        key: &str,
+    ) -> Result<(), DecideError> {
+        let input = self.input(place, attempt)?;
+        let name = input.get(key).and_then(Value::as_str).filter(|name| !name.is_empty());
+        let Some(name) = name.map(ToOwned::to_owned) else {
+            let reason = format!(
+                "Cannot map a dynamic task based on the parameter and input. Parameter={key}, \
+                 input={}",
+                crate::definition::java_text(&input)
+            );
+            return self.refuse(place, reason);
+        };
+        let Some(def) = self.task_def(&name)?.cloned() else {
+            let reason = format!(
+                "Invalid task specified. Cannot find task by name {name} in the task definitions"
+            );
+            return self.refuse(place, reason);
+        };
+        let node = Arc::new(place.node.as_dynamic(&name, &def));
+        let place = Place { node, ..place.clone() };
+        let delay = Duration::from_millis(u64::try_from(place.node.start_delay_ms).unwrap_or(0));
+        let wait = if attempt > 0 || delay.is_zero() { Wait::Now } else { Wait::For(delay) };
+        self.open_with(&place, attempt, wait, input);
+        if let Some(scheduled) = self.out.scheduled.last_mut() {
+            scheduled.task_def = Some(Arc::new(def));
+        }
+        Ok(())
+    }
+
+    pub(super) fn open_wait(&mut self, place: &Place, attempt: i16) -> Result<(), DecideError> {
+        let input = self.input(place, attempt)?;
+        let text = |key: &str| {
+            let value = input.get(key).filter(|value| !value.is_null());
+            value.map(|value| match value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            })
+        };
+        let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+        let wait = match (given(text("duration")), given(text("until"))) {
+            (Some(_), Some(_)) => {
+                Err("Both 'duration' and 'until' specified. Please provide only \
+                                       one"
+                .to_owned())
+            }
+            (Some(duration), None) => parse_duration(&duration).map(|duration| {
+                if duration.is_zero() {
+                    Wait::For(Duration::from_millis(1))
+                } else {
+                    Wait::For(duration)
+                }
+            }),
+            (None, Some(until)) => parse_until(&until).map(Wait::Until),
+            (None, None) => Ok(Wait::Signal),
+        };
+        match wait {
+            Ok(wait) => {
+                self.open_with(place, attempt, wait, input);
+                Ok(())
+            }
+            Err(reason) => {
+                let entry = self.push(place, attempt, input.clone());
+                let status = TaskStatus::FailedWithTerminalError;
+                let after = After { input: Some(input), ..After::failed(attempt, status, reason) };
+                self.judge(Some(entry), place, &after)
+            }
+        }
+    }
+
+    pub(super) fn fork_dynamic(
+        &mut self,
+        place: &Place,
+        attempt: i16,
+        from: &BranchesFrom,
+    ) -> Result<(), DecideError> {
+        let mut input = Value::clone(&*self.input(place, attempt)?);
+        let tasks = match tasks_of(from, &input, place) {
+            Ok(tasks) => tasks,
+            Err(reason) => return self.refuse(place, reason),
+        };
+        let branches = match self.compile_branches(place, &tasks)? {
+            Ok(branches) => branches,
+            Err(reason) => return self.refuse(place, reason),
+        };
+        let names: Vec<&str> = tasks.iter().map(|task| task.task_reference_name.as_str()).collect();
+        let on: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        if let Some(input) = input.as_object_mut() {
+            input.insert("forkedTasks".to_owned(), json!(names));
+            let texts: Vec<Value> =
+                branches.iter().filter_map(|branch| branch.text.get("task").cloned()).collect();
+            input.insert("forkedTaskDefs".to_owned(), Value::Array(texts));
+        }
+        self.push(place, attempt, Arc::new(input));
+        let join = place.node.next.and_then(|next| self.graph(place).get(next).cloned());
+        let Some(join) = join else { return Err(DecideError::UnknownReference(place.name())) };
+        let join = Place { node: join, ..place.clone() };
+        let key = self.new_container(&join, branches.len());
+        for branch in branches {
+            let Some(node) = branch.graph.get(0).cloned() else { continue };
+            let (scope, branch) = (Scope::Opened(key), Some(branch));
+            self.schedule(Place { node, turns: place.turns.clone(), scope, branch })?;
+            if self.out.end.is_some() {
+                return Ok(());
+            }
+        }
+        self.open_join(key, &join, &on)
+    }
+
+    /// The branches as graphs of their own, or why they cannot be.
+    pub(super) fn compile_branches(
+        &self,
+        place: &Place,
+        tasks: &[WorkflowTask],
+    ) -> Result<Result<Vec<Arc<Branch>>, String>, DecideError> {
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut missing = BTreeSet::new();
+        for task in tasks {
+            let name = task.task_reference_name.as_str();
+            if name.is_empty() {
+                return Ok(Err("One of the tasks had a null/missing taskReferenceName".to_owned()));
+            }
+            if !seen.insert(name) || self.plan.graph.index_of(name).is_some() {
+                return Ok(Err(format!(
+                    "Dynamic Fork Task {:?} attempted to create a duplicate task reference name: \
+                     {name}",
+                    place.name()
+                )));
+            }
+            for name in names_in(task) {
+                if !self.state.task_defs.contains_key(name) {
+                    missing.insert(name.to_owned());
+                }
+            }
+        }
+        if !missing.is_empty() {
+            return Err(DecideError::NeedsTaskDefs(missing));
+        }
+        Ok(tasks.iter().map(|task| self.compile_branch(place, task)).collect())
+    }
+
+    fn compile_branch(&self, place: &Place, task: &WorkflowTask) -> Result<Arc<Branch>, String> {
+        let named = names_in(task)
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), self.state.task_defs.get(name)?.clone()?)));
+        let task_defs: BTreeMap<String, TaskDef> = named.collect();
+        Branch::compile(task, &task_defs, place.turns.len()).map(Arc::new)
+    }
+}
+
+impl Node {
+    /// A DYNAMIC step as the task definition that it was found to have makes it.
+    pub(crate) fn as_dynamic(&self, name: &str, def: &TaskDef) -> Self {
+        let task = WorkflowTask {
+            name: name.to_owned(),
+            retry_count: self.retry_count,
+            ..WorkflowTask::default()
+        };
+        let mut node = self.clone();
+        node.run_under(&task, def);
+        node.task_type = Arc::from(name);
+        node.task_name = Arc::from(name);
+        node
+    }
+}
+
+impl Branch {
+    /// Compiles the one step of a branch, which may have others inside.
+    pub(crate) fn compile(
+        task: &WorkflowTask,
+        task_defs: &BTreeMap<String, TaskDef>,
+        loops: usize,
+    ) -> Result<Self, String> {
+        let (mut graph, faults) =
+            Graph::compile(std::slice::from_ref(task), task_defs, loops, true);
+        if let Some(fault) = faults.first() {
+            return Err(fault.to_string());
+        }
+        mark(&mut graph);
+        let text = Arc::new(json!({
+            "task": task, "taskDefinitions": task_defs, "loops": loops,
+        }));
+        Ok(Self { graph, text })
+    }
+
+    /// Reads what was stored.
+    pub(crate) fn read(text: &Value) -> Result<Self, String> {
+        let read = |key: &str| text.get(key).cloned().unwrap_or_default();
+        let task: WorkflowTask =
+            serde_json::from_value(read("task")).map_err(|error| error.to_string())?;
+        let task_defs: BTreeMap<String, TaskDef> =
+            serde_json::from_value(read("taskDefinitions")).map_err(|error| error.to_string())?;
+        let loops = read("loops").as_u64().and_then(|loops| usize::try_from(loops).ok());
+        Self::compile(&task, &task_defs, loops.unwrap_or(0))
+    }
+}
+
+/// The names of the task definitions that a step and those in it go by.
+fn names_in(task: &WorkflowTask) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    let mut tasks = vec![task];
+    while let Some(task) = tasks.pop() {
+        if task.task_definition.is_none() && !task.name.is_empty() {
+            names.insert(task.name.as_str());
+        }
+        tasks.extend(task.decision_cases.values().flatten());
+        tasks.extend(&task.default_case);
+        tasks.extend(task.fork_tasks.iter().flatten());
+        tasks.extend(&task.loop_over);
+    }
+    names
+}

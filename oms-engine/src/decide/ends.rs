@@ -1,0 +1,117 @@
+//! What an attempt that ended means, and how a run ends.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::node::Node;
+use super::plan::Plan;
+use super::scope::RunScope;
+use super::state::RunState;
+use super::status::{TaskStatus, WorkflowStatus};
+use super::timeout::{TimeoutKind, ends_workflow};
+use super::{End, TaskEnd};
+
+/// What an attempt that ended means for its run. It depends on the definition alone.
+pub(super) enum Verdict {
+    GoOn(TaskStatus),
+    Retry,
+    Fail,
+}
+
+pub(super) fn verdict(
+    node: &Node,
+    attempt: i16,
+    status: TaskStatus,
+    timeout: Option<TimeoutKind>,
+) -> Verdict {
+    if status.is_successful() {
+        return Verdict::GoOn(status);
+    }
+    if timeout.is_some_and(|kind| ends_workflow(node, kind)) {
+        return Verdict::Fail;
+    }
+    let out_of_time = timeout == Some(TimeoutKind::Total);
+    if status.is_retriable() && !out_of_time && node.retry.allows_after(attempt) {
+        Verdict::Retry
+    } else if node.optional {
+        Verdict::GoOn(TaskStatus::CompletedWithErrors)
+    } else if node.permissive {
+        Verdict::GoOn(status)
+    } else {
+        Verdict::Fail
+    }
+}
+
+/// What an attempt counts as in history when its run is paused and what follows waits.
+pub(crate) fn counts_as(plan: &Plan, state: &RunState, end: &TaskEnd) -> TaskStatus {
+    let own = state.branch.as_ref().and_then(|branch| branch.graph.find(&end.reference_name));
+    let Some((node, _)) = own.or_else(|| plan.graph.find(&end.reference_name)) else {
+        return end.status;
+    };
+    match verdict(node, end.attempt, end.status, end.timeout) {
+        Verdict::GoOn(status) => status,
+        Verdict::Retry | Verdict::Fail => end.status,
+    }
+}
+
+/// What an end that is no step's leaves as the run's output, with `last` as its last task.
+pub(crate) fn output_of(plan: &Plan, state: &RunState, last: Option<&Value>) -> Arc<Value> {
+    match &plan.output {
+        Some(template) => Arc::new(template.resolve(&RunScope::new(plan, state))),
+        None => Arc::new(last.cloned().unwrap_or_else(|| json!({}))),
+    }
+}
+
+/// The end of a run by an attempt that failed for good.
+pub(super) fn fail(
+    plan: &Plan,
+    state: &mut RunState,
+    (reference_name, attempt): (&str, i16),
+    (status, reason, output): (TaskStatus, Option<&str>, Option<&Value>),
+) -> End {
+    let status = match status {
+        TaskStatus::Canceled => WorkflowStatus::Terminated,
+        TaskStatus::TimedOut => WorkflowStatus::TimedOut,
+        _ => WorkflowStatus::Failed,
+    };
+    let task_id = state.task_id(reference_name, attempt).to_string();
+    let reason = failure(&task_id, status, reason);
+    state.turn(status, Some(reason.clone()));
+    let output = Some(output_of(plan, state, output));
+    End { status, output, reason: Some(reason), failed_task: Some(task_id) }
+}
+
+fn failure(task_id: &str, status: impl Display, reason: Option<&str>) -> String {
+    let reason = reason.unwrap_or_default();
+    format!("Task {task_id} failed with status: {status} and reason: '{reason}'")
+}
+
+/// The end of a run whose last step is through. `last` is what the task scheduled last gave, as
+/// far as that is known.
+pub(super) fn complete(plan: &Plan, state: &mut RunState, last: Option<&Arc<Value>>) -> End {
+    let permissive = plan.graph.nodes.iter().filter(|node| node.permissive && !node.optional);
+    let failed = permissive.filter_map(|node| {
+        let fact = state.facts.get(&*node.reference_name)?;
+        (!fact.status.is_successful()).then(|| {
+            let name = fact.instance(&node.reference_name);
+            let id = state.task_id(&name, fact.attempt).to_string();
+            let why = failure(&id, fact.status, fact.reason.as_deref());
+            (id, why)
+        })
+    });
+    let failed: Vec<(String, String)> = failed.collect();
+    let (status, reason) = if failed.is_empty() {
+        (WorkflowStatus::Completed, None)
+    } else {
+        let reasons: Vec<&str> = failed.iter().map(|(_, reason)| reason.as_str()).collect();
+        (WorkflowStatus::Failed, Some(reasons.join(". ")))
+    };
+    state.turn(status, reason.clone());
+    let output = match (&plan.output, last) {
+        (None, None) => None,
+        (_, last) => Some(output_of(plan, state, last.map(|last| &**last))),
+    };
+    End { status, output, reason, failed_task: failed.into_iter().next().map(|(id, _)| id) }
+}

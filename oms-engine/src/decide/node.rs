@@ -1,0 +1,335 @@
+//! One step of a definition, compiled.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::graph::Parent;
+use super::retry::RetryPolicy;
+use crate::definition::{
+    Fault, Reads, TaskDef, TaskInput, TaskType, Template, TemplateFault, TimeoutPolicy,
+    WorkflowTask,
+};
+
+/// The queue of tokens that engines take themselves.
+pub(crate) const SYSTEM_QUEUE: &str = "$system";
+
+/// What a switch goes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SwitchOn {
+    /// A key of its input.
+    Value(String),
+    /// A script.
+    Script(String),
+}
+
+/// Where a dynamic fork's branches come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BranchesFrom {
+    /// Two keys of the input: the steps, and their inputs by reference name.
+    Steps { tasks: String, inputs: String },
+    /// One key of the input, in the older form.
+    Older(String),
+    /// `forkTaskInputs`: one task for each element.
+    Elements,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// A worker runs it.
+    Worker,
+    /// A worker runs it, under the name that this key of its input holds.
+    Dynamic(String),
+    Switch {
+        on: SwitchOn,
+        cases: BTreeMap<String, Option<usize>>,
+        default: Option<usize>,
+    },
+    /// The first steps of its branches. A JOIN follows.
+    Fork {
+        branches: Vec<usize>,
+    },
+    DynamicFork(BranchesFrom),
+    Join {
+        on: Vec<String>,
+        /// The fork before it, whose branches it waits for.
+        fork: Option<usize>,
+    },
+    ExclusiveJoin {
+        on: Vec<String>,
+        default: Vec<String>,
+    },
+    Loop {
+        condition: Option<String>,
+        items: Option<Template>,
+        body: Option<usize>,
+    },
+    /// Its parameters, with expressions, and a definition that is written out.
+    SubWorkflow {
+        params: Template,
+        definition: Option<Arc<Value>>,
+    },
+    StartWorkflow,
+    Wait,
+    Human,
+    Event(Option<Template>),
+    Inline,
+    Lambda,
+    Jq,
+    SetVariable,
+    Terminate,
+    Noop,
+}
+
+impl Kind {
+    /// Whether it waits for tasks inside it.
+    pub(crate) const fn is_container(&self) -> bool {
+        matches!(self, Self::Join { .. } | Self::Loop { .. })
+    }
+
+    /// Whether its attempts are made again by the retry policy.
+    const fn is_retried(&self) -> bool {
+        !matches!(
+            self,
+            Self::Switch { .. }
+                | Self::Fork { .. }
+                | Self::DynamicFork(_)
+                | Self::Join { .. }
+                | Self::ExclusiveJoin { .. }
+                | Self::Loop { .. }
+        )
+    }
+
+    /// Whether a worker, of the user's or of the engine's, takes it from a queue.
+    pub(crate) const fn is_worker(&self) -> bool {
+        matches!(self, Self::Worker | Self::Dynamic(_))
+    }
+
+    /// Whether a script may run in it, which takes time.
+    pub(crate) const fn runs_script(&self) -> bool {
+        matches!(
+            self,
+            Self::Switch { on: SwitchOn::Script(_), .. }
+                | Self::Loop { condition: Some(_), .. }
+                | Self::Inline
+                | Self::Lambda
+                | Self::Jq
+        )
+    }
+}
+
+/// One step of a definition.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the definition and of the plan")]
+pub(crate) struct Node {
+    pub(crate) index: usize,
+    /// The last step inside it; its own index where there is none.
+    pub(crate) end: usize,
+    pub(crate) next: Option<usize>,
+    pub(crate) parent: Parent,
+    /// How many loops it stands in.
+    pub(crate) loops: usize,
+    /// Whether nothing else of its run is open while it is, other than the loops around it.
+    pub(crate) sole: bool,
+    pub(crate) kind: Kind,
+    pub(crate) reference_name: Arc<str>,
+    pub(crate) task_name: Arc<str>,
+    /// What Conductor shows as `taskType`; of a worker's task also its queue.
+    pub(crate) task_type: Arc<str>,
+    pub(crate) input: TaskInput,
+    /// What its input and its own expressions read.
+    pub(crate) reads: Reads,
+    /// Whether the input must be stored with the token: it cannot be worked out again later.
+    pub(crate) stores_input: bool,
+    /// Whether its decision needs what only a fresh load has.
+    pub(crate) fresh: bool,
+    pub(crate) optional: bool,
+    pub(crate) permissive: bool,
+    pub(crate) async_complete: bool,
+    pub(crate) start_delay_ms: i64,
+    /// The step's own, before the task definition's.
+    pub(crate) retry_count: Option<i32>,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) timeout_policy: TimeoutPolicy,
+    pub(crate) timeout_ms: Option<i64>,
+    pub(crate) response_timeout_ms: Option<i64>,
+    pub(crate) poll_timeout_ms: Option<i64>,
+    pub(crate) total_ms: Option<i64>,
+}
+
+impl Node {
+    /// Compiles a step; where it stands is filled in by the graph.
+    pub(super) fn compile(task: &WorkflowTask, def: &TaskDef, path: &str) -> Result<Self, Fault> {
+        let fault = |field: &str, fault: &TemplateFault| {
+            Fault::new(format!("{path}.{field}"), fault.to_string())
+        };
+        let input = TaskInput::parse(&task.input_parameters, &def.input_template)
+            .map_err(|f| fault("inputParameters", &f))?;
+        let kind = kind_of(task).map_err(|(field, f)| fault(field, &f))?;
+        let mut reads = input.reads().clone();
+        if let Kind::SubWorkflow { params: template, .. }
+        | Kind::Event(Some(template))
+        | Kind::Loop { items: Some(template), .. } = &kind
+        {
+            reads.merge(template.reads());
+        }
+        let mut node = Self {
+            index: 0,
+            end: 0,
+            next: None,
+            parent: Parent::Root,
+            loops: 0,
+            sole: true,
+            reference_name: Arc::from(task.task_reference_name.as_str()),
+            task_name: Arc::from(task.name.as_str()),
+            task_type: Arc::from(task.queue_type()),
+            stores_input: true,
+            fresh: true,
+            optional: task.optional,
+            permissive: task.permissive,
+            async_complete: task.async_complete,
+            start_delay_ms: i64::from(task.start_delay).saturating_mul(1000),
+            retry_count: task.retry_count,
+            retry: RetryPolicy::of(task, def),
+            timeout_policy: def.timeout_policy,
+            timeout_ms: None,
+            response_timeout_ms: None,
+            poll_timeout_ms: None,
+            total_ms: None,
+            kind,
+            input,
+            reads,
+        };
+        node.run_under(task, def);
+        Ok(node)
+    }
+
+    /// Takes retries and times from a task definition.
+    pub(super) fn run_under(&mut self, task: &WorkflowTask, def: &TaskDef) {
+        let ms = |seconds: i64| (seconds > 0).then(|| seconds.saturating_mul(1000));
+        self.retry = RetryPolicy::of(task, def);
+        if !self.kind.is_retried() {
+            self.retry.count = 0;
+        }
+        self.timeout_policy = def.timeout_policy;
+        self.timeout_ms = ms(def.timeout_seconds);
+        self.response_timeout_ms = ms(def.response_timeout_seconds);
+        self.poll_timeout_ms = ms(i64::from(def.poll_timeout_seconds.unwrap_or(0)));
+        self.total_ms = ms(def.total_timeout_seconds);
+    }
+
+    /// The queue its open task waits in.
+    pub(crate) fn queue(&self) -> &str {
+        if self.kind.is_worker() { &self.task_type } else { SYSTEM_QUEUE }
+    }
+
+    /// References that it reads beside what its expressions name.
+    pub(super) fn waits_for(&self) -> impl Iterator<Item = &String> {
+        let (a, b): (&[String], &[String]) = match &self.kind {
+            Kind::Join { on, fork: None } => (on, &[]),
+            Kind::ExclusiveJoin { on, default } => (on, default),
+            _ => (&[], &[]),
+        };
+        a.iter().chain(b)
+    }
+}
+
+fn kind_of(task: &WorkflowTask) -> Result<Kind, (&'static str, TemplateFault)> {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    Ok(match &task.task_type {
+        TaskType::Dynamic => Kind::Dynamic(text(&task.dynamic_task_name_param)),
+        TaskType::Switch => {
+            let expression = text(&task.expression);
+            let on = match task.evaluator_type.as_deref() {
+                Some("value-param") => SwitchOn::Value(expression),
+                _ => SwitchOn::Script(expression),
+            };
+            Kind::Switch { on, cases: BTreeMap::new(), default: None }
+        }
+        TaskType::Decision => {
+            let on = match &task.case_expression {
+                Some(script) if !script.is_empty() => SwitchOn::Script(script.clone()),
+                _ => SwitchOn::Value(text(&task.case_value_param)),
+            };
+            Kind::Switch { on, cases: BTreeMap::new(), default: None }
+        }
+        TaskType::ForkJoin => Kind::Fork { branches: Vec::new() },
+        TaskType::ForkJoinDynamic => Kind::DynamicFork(branches_from(task)),
+        TaskType::Join => Kind::Join { on: task.join_on.clone(), fork: None },
+        TaskType::ExclusiveJoin => Kind::ExclusiveJoin {
+            on: task.join_on.clone(),
+            default: task.default_exclusive_join_task.clone(),
+        },
+        TaskType::DoWhile => {
+            let given = |text: &&String| !text.trim().is_empty();
+            let items = task.items.as_ref().filter(given).map(|items| json!(items));
+            let items = items.or_else(|| task.input_parameters.get("_items").cloned());
+            let items = items.map(|items| Template::parse(&items)).transpose();
+            Kind::Loop {
+                condition: task.loop_condition.clone().filter(|text| !text.trim().is_empty()),
+                items: items.map_err(|fault| ("items", fault))?,
+                body: None,
+            }
+        }
+        TaskType::SubWorkflow => {
+            let params = Template::parse(&sub_workflow_params(task));
+            let given = task.sub_workflow_param.as_ref();
+            let definition = given.and_then(|params| params.workflow_definition.clone());
+            Kind::SubWorkflow {
+                params: params.map_err(|fault| ("subWorkflowParam", fault))?,
+                definition: definition.filter(|text| !text.is_string()).map(Arc::new),
+            }
+        }
+        TaskType::StartWorkflow => Kind::StartWorkflow,
+        TaskType::Wait => Kind::Wait,
+        TaskType::Human => Kind::Human,
+        TaskType::Event => {
+            let sink = task.sink.as_ref().map(|sink| Template::parse(&json!(sink))).transpose();
+            Kind::Event(sink.map_err(|fault| ("sink", fault))?)
+        }
+        TaskType::Inline => Kind::Inline,
+        TaskType::Lambda => Kind::Lambda,
+        TaskType::JsonJqTransform => Kind::Jq,
+        TaskType::SetVariable => Kind::SetVariable,
+        TaskType::Terminate => Kind::Terminate,
+        TaskType::Noop => Kind::Noop,
+        _ => Kind::Worker,
+    })
+}
+
+fn branches_from(task: &WorkflowTask) -> BranchesFrom {
+    match (
+        &task.dynamic_fork_tasks_param,
+        &task.dynamic_fork_tasks_input_param_name,
+        &task.dynamic_fork_join_tasks_param,
+    ) {
+        (Some(tasks), Some(inputs), _) => {
+            BranchesFrom::Steps { tasks: tasks.clone(), inputs: inputs.clone() }
+        }
+        (_, _, Some(key)) => BranchesFrom::Older(key.clone()),
+        _ => BranchesFrom::Elements,
+    }
+}
+
+/// What stands in `subWorkflowParam`, with expressions. A definition that is written out is no
+/// template: expressions in it are the child's.
+fn sub_workflow_params(task: &WorkflowTask) -> Value {
+    let Some(params) = &task.sub_workflow_param else { return json!({}) };
+    let mut given = Map::new();
+    let mut add = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            given.insert(key.to_owned(), value);
+        }
+    };
+    add("name", params.name.as_ref().map(|name| json!(name)));
+    add("version", params.version.map(|version| json!(version)));
+    add("priority", params.priority.clone());
+    add("taskToDomain", params.task_to_domain.as_ref().map(|domains| json!(domains)));
+    add("idempotencyKey", params.idempotency_key.as_ref().map(|key| json!(key)));
+    add("idempotencyStrategy", params.idempotency_strategy.map(|strategy| json!(strategy)));
+    let expression = params.workflow_definition.clone().filter(Value::is_string);
+    add("workflowDefinition", expression);
+    Value::Object(given)
+}

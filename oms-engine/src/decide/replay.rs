@@ -1,0 +1,80 @@
+//! What had ended before it is reached: after an operator's retry, rerun or skip.
+
+use serde_json::Value;
+
+use super::flow::{Place, Walk, Work};
+use super::node::Kind;
+use super::state::Fact;
+use super::{DecideError, Scope};
+use crate::definition::WorkflowTask;
+
+impl Walk<'_> {
+    /// How a step ended that lies ahead: after an operator's retry, rerun or skip.
+    pub(super) fn ended_before(&self, place: &Place) -> Option<Fact> {
+        self.state.done.as_ref()?.get(&place.name()).cloned()
+    }
+
+    /// Passes a step that ended well before.
+    pub(super) fn pass(&mut self, place: &Place, fact: &Fact) -> Result<(), DecideError> {
+        let name = place.node.reference_name.to_string();
+        if place.branch.is_none() {
+            self.state.facts.insert(name, fact.clone());
+        }
+        match &place.node.kind {
+            Kind::Switch { .. } => {
+                let value = fact.output.as_ref().and_then(|output| {
+                    output.get("selectedCase").or_else(|| output.get("caseOutput")?.get(0)).cloned()
+                });
+                let (_, _, first) = self.cases(place, &Value::Null, &value.unwrap_or_default());
+                let Some(node) = first.and_then(|at| self.graph(place).get(at).cloned()) else {
+                    self.work.push_back(Work::Follow(place.clone()));
+                    return Ok(());
+                };
+                self.schedule(Place { node, ..place.clone() })
+            }
+            Kind::Fork { .. } | Kind::DynamicFork(_) => self.pass_fork(place, fact),
+            _ => {
+                self.work.push_back(Work::Follow(place.clone()));
+                Ok(())
+            }
+        }
+    }
+
+    fn pass_fork(&mut self, place: &Place, fact: &Fact) -> Result<(), DecideError> {
+        let join = place.node.next.and_then(|next| self.graph(place).get(next).cloned());
+        let Some(join) = join else { return Err(DecideError::UnknownReference(place.name())) };
+        let join = Place { node: join, ..place.clone() };
+        if let Some(joined) = self.ended_before(&join).filter(|fact| fact.status.is_successful()) {
+            return self.pass(&join, &joined);
+        }
+        let mut firsts = Vec::new();
+        let mut on = Vec::new();
+        match (&place.node.kind, &join.node.kind) {
+            (Kind::Fork { branches }, Kind::Join { on: named, .. }) => {
+                on.clone_from(named);
+                for index in branches {
+                    let node = self.graph(place).get(*index).cloned();
+                    firsts.extend(node.map(|node| (node, place.branch.clone())));
+                }
+            }
+            _ => {
+                let listed = fact.input.as_ref().and_then(|input| input.get("forkedTaskDefs"));
+                let tasks: Vec<WorkflowTask> = listed
+                    .and_then(|tasks| serde_json::from_value(tasks.clone()).ok())
+                    .unwrap_or_default();
+                let branches = self.compile_branches(place, &tasks)?;
+                for branch in branches.unwrap_or_default() {
+                    let Some(node) = branch.graph.get(0).cloned() else { continue };
+                    on.push(node.reference_name.to_string());
+                    firsts.push((node, Some(branch)));
+                }
+            }
+        }
+        let key = self.new_container(&join, firsts.len());
+        for (node, branch) in firsts {
+            let scope = Scope::Opened(key);
+            self.schedule(Place { node, turns: place.turns.clone(), scope, branch })?;
+        }
+        self.open_join(key, &join, &on)
+    }
+}
