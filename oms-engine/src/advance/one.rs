@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::load::{Asked, Run, load_runs};
 use super::rows::{opened_rows, run_end, tell, within_limits};
 use super::take::take_rest;
-use super::told::{Told, parked};
+use super::told::{Told, ended, parked};
 use super::{Acted, Core};
 use crate::decide::{
     DecideError, Decision, End, Event, TaskEnd, TaskStatus, TimeoutKind, WorkflowStatus, counts_as,
@@ -26,6 +26,8 @@ pub(crate) enum Happened {
     Ended(TaskEnd),
     /// Its time is up; which time is read from the token.
     TimeUp,
+    /// Somebody ends what it waits for.
+    Signal { status: TaskStatus, output: Value, reason: Option<String> },
     /// It is one that engines take themselves: what to do is read from it.
     System,
 }
@@ -74,6 +76,10 @@ impl Core {
         }
         let told = match &step.happened {
             Happened::Ended(end) => Told::Event(Event::Ended(end.clone())),
+            Happened::Signal { status, output, reason } => {
+                let (output, reason) = (Some(output.clone()), reason.clone());
+                Told::Event(Event::Ended(ended(&locked.token, *status, output, reason)))
+            }
             Happened::System => self.told(tx, &run, &locked).await?,
             Happened::TimeUp => match time_up(&run, &locked) {
                 Some(end) => Told::Event(Event::Ended(end)),

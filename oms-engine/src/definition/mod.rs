@@ -28,7 +28,7 @@ pub use payload::{
     WORKFLOW_PAYLOAD_MAX_BYTES, check_payload,
 };
 pub use scope::{Fields, Reads, Scope, TASK_FIELDS, WORKFLOW_FIELDS};
-pub(crate) use script::{body_as_expression, check_js, evaluate_js};
+pub(crate) use script::{body_as_expression, evaluate_js};
 pub use settings::{
     CacheConfig, IdempotencyStrategy, JoinMode, RateLimitConfig, RateLimitPolicy, RetryLogic,
     SchemaDef, SchemaType, StateChangeEvent, TimeoutPolicy, WorkflowTimeoutPolicy,

@@ -4,6 +4,7 @@ mod builder;
 mod definitions;
 mod operate;
 mod query;
+mod signal;
 mod start;
 mod waiters;
 
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 pub use builder::EngineBuilder;
 pub use operate::RestartOptions;
 pub use query::{ListRequest, Page, TaskLogLine, WorkflowSummary};
+pub use signal::Signal;
 pub use start::{StartRequest, Started};
 
 use crate::advance::Resolved;

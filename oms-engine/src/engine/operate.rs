@@ -1,7 +1,7 @@
 //! What operators do to a run.
 
 use super::{Engine, connection};
-use crate::advance::{Action, Operation};
+use crate::advance::{Acted, Action, Operation};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::queue::{PumpMessage, REASON_MAX_BYTES};
@@ -90,24 +90,31 @@ impl Engine {
     async fn operate(&self, id: WorkflowId, operation: Operation) -> Result<(), Error> {
         let shared = self.inner.shared.clone();
         let pool = self.inner.pool.clone();
+        let engine = self.clone();
         self.on_own_threads(async move {
             let mut client = connection(&pool).await?;
             let done = shared.core.act(client.client()?, &Action::Operate(id, &operation)).await;
             let acted = client.settle(done)?;
-            for queue in &acted.ready {
-                shared.wakes.wake(queue);
-                shared.wakes.tell_others(queue);
-            }
-            if acted.timed {
-                shared.wakes.due_in(std::time::Duration::ZERO);
-            }
-            if !acted.taken.is_empty() {
-                for pump in &shared.pumps {
-                    pump.tell(PumpMessage::Taken(acted.taken.clone())).await;
-                }
-            }
+            engine.tell(acted).await;
             Ok(())
         })
         .await
+    }
+
+    /// Tells the pumps, the timer and other processes what was done.
+    pub(super) async fn tell(&self, acted: Acted) {
+        let shared = &self.inner.shared;
+        for queue in &acted.ready {
+            shared.wakes.wake(queue);
+            shared.wakes.tell_others(queue);
+        }
+        if acted.timed {
+            shared.wakes.due_in(std::time::Duration::ZERO);
+        }
+        if !acted.taken.is_empty() {
+            for pump in &shared.pumps {
+                pump.tell(PumpMessage::Taken(acted.taken.clone())).await;
+            }
+        }
     }
 }

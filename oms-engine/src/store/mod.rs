@@ -136,6 +136,7 @@ statements!(
     find_definition,
     find_history,
     find_started,
+    find_waiting,
     forget_sessions,
     heartbeat,
     insert_definition,

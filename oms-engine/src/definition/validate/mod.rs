@@ -6,6 +6,7 @@
 mod not_yet;
 mod numbers;
 mod references;
+mod scripts;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -11,31 +11,10 @@ use super::Found;
 use crate::definition::task_def::TaskDef;
 use crate::definition::task_type::TaskType;
 use crate::definition::workflow_def::WorkflowDef;
-use crate::definition::workflow_task::WorkflowTask;
+use crate::definition::workflow_task::{SubWorkflowParams, WorkflowTask};
 
-const TYPES: &[TaskType] = &[
-    TaskType::Dynamic,
-    TaskType::Inline,
-    TaskType::Lambda,
-    TaskType::JsonJqTransform,
-    TaskType::Switch,
-    TaskType::Decision,
-    TaskType::ForkJoin,
-    TaskType::ForkJoinDynamic,
-    TaskType::Join,
-    TaskType::ExclusiveJoin,
-    TaskType::DoWhile,
-    TaskType::SubWorkflow,
-    TaskType::StartWorkflow,
-    TaskType::Event,
-    TaskType::Wait,
-    TaskType::Human,
-    TaskType::Http,
-    TaskType::SetVariable,
-    TaskType::Terminate,
-    TaskType::Noop,
-    TaskType::PullWorkflowMessages,
-];
+const TYPES: &[TaskType] =
+    &[TaskType::JsonJqTransform, TaskType::Event, TaskType::Http, TaskType::PullWorkflowMessages];
 
 /// A field and whether its value would have an effect.
 type Field<T> = (&'static str, fn(&T) -> bool);
@@ -56,7 +35,15 @@ const OF_STEPS: &[Field<WorkflowTask>] = &[
     ("rateLimited", |task| task.rate_limited == Some(true)),
     ("cacheConfig", |task| is_given(task.cache_config.as_ref())),
     ("onStateChange", |task| !task.on_state_change.is_empty()),
-    ("subWorkflowParam", |task| is_given(task.sub_workflow_param.as_ref())),
+    ("subWorkflowParam.taskToDomain", |task| {
+        of_child(task, |params| params.task_to_domain.as_ref().is_some_and(|map| !map.is_empty()))
+    }),
+    ("subWorkflowParam.idempotencyKey", |task| {
+        of_child(task, |params| params.idempotency_key.as_ref().is_some_and(|key| !key.is_empty()))
+    }),
+    ("subWorkflowParam.idempotencyStrategy", |task| {
+        of_child(task, |params| params.idempotency_strategy.is_some())
+    }),
     (EXTERNAL_INPUT, |task| is_set(&task.extra, EXTERNAL_INPUT)),
     (EXTERNAL_OUTPUT, |task| is_set(&task.extra, EXTERNAL_OUTPUT)),
 ];
@@ -83,6 +70,24 @@ fn is_given<T: Default + PartialEq>(field: Option<&T>) -> bool {
     field.is_some_and(|given| *given != T::default())
 }
 
+fn of_child(task: &WorkflowTask, has_effect: impl Fn(&SubWorkflowParams) -> bool) -> bool {
+    task.sub_workflow_param.as_ref().is_some_and(has_effect)
+}
+
+/// A JOIN that goes on before every branch of its fork is through.
+pub(super) fn check_fork(found: &mut Found, fork: &WorkflowTask, join: &WorkflowTask, path: &str) {
+    let last = |branch: &Vec<WorkflowTask>| {
+        branch.last().is_some_and(|task| join.join_on.contains(&task.task_reference_name))
+    };
+    if !fork.fork_tasks.iter().all(last) {
+        let hint = "name the last task of every branch of the fork";
+        found.add(
+            format!("{path}.joinOn"),
+            format!("a JOIN that leaves branches behind: not supported yet: {hint}"),
+        );
+    }
+}
+
 fn is_text(field: Option<&String>) -> bool {
     field.is_some_and(|text| !text.is_empty())
 }
@@ -100,7 +105,7 @@ pub(super) fn check_step(found: &mut Found, task: &WorkflowTask, path: &str) -> 
     check_fields(found, task, path, OF_STEPS);
     let supported = !TYPES.contains(&task.task_type);
     if !supported {
-        let hint = "for now every task is one that a worker runs (SIMPLE)";
+        let hint = "write a worker task that does it (SIMPLE)";
         found.add(format!("{path}.type"), format!("{}: not supported yet: {hint}", task.task_type));
     }
     supported

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{Found, TaskDefs, branches, check_task_def, not_yet, numbers, types};
+use super::{Found, TaskDefs, branches, check_task_def, not_yet, numbers, scripts, types};
 use crate::definition::scope::{TASK_FIELDS, WORKFLOW_FIELDS};
 use crate::definition::task_type::TaskType;
 use crate::definition::template::{Site, SiteReads, survey};
@@ -101,6 +101,9 @@ impl<'a> Walk<'a> {
             {
                 self.found.add(&step, "a FORK_JOIN is followed by a JOIN: add one behind it");
             }
+            if let (TaskType::ForkJoin, Some(join)) = (&task.task_type, tasks.get(index + 1)) {
+                not_yet::check_fork(self.found, task, join, &format!("{path}[{}]", index + 1));
+            }
             let name = task.task_reference_name.as_str();
             self.seen.insert(name);
             self.barred.remove(name);
@@ -155,6 +158,7 @@ impl<'a> Walk<'a> {
         let known = types::check_known(self.found, task, step, self.task_defs);
         if not_yet::check_step(self.found, task, step) && known {
             types::check_required(self.found, task, step, input_template);
+            scripts::check(self.found, task, step);
         }
         if let Some(inline) = task.task_definition.as_deref() {
             let response_timeout_min = i64::from(task.task_type == TaskType::Simple);

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Found, TaskDefs};
 use crate::definition::task_type::TaskType;
+use crate::definition::wait::{parse_duration, parse_until};
 use crate::definition::workflow_task::WorkflowTask;
 
 /// Types of Conductor's servers that are no part of this engine.
@@ -92,7 +93,10 @@ pub(super) fn check_required(
             ("decisionCases", !task.decision_cases.is_empty()),
         ],
         TaskType::DoWhile => vec![
-            ("loopCondition", task.loop_condition.is_some()),
+            (
+                "loopCondition",
+                task.loop_condition.is_some() || task.items.is_some() || input("_items"),
+            ),
             ("loopOver", !task.loop_over.is_empty()),
         ],
         TaskType::Dynamic => {
@@ -143,6 +147,22 @@ fn check_values(found: &mut Found, task: &WorkflowTask, path: &str) {
         TaskType::Wait if !text("duration").is_empty() && !text("until").is_empty() => {
             let message = "both duration and until are given: remove one";
             found.add(format!("{path}.inputParameters"), message);
+        }
+        TaskType::Wait => {
+            let duration = text("duration");
+            if !duration.is_empty()
+                && !duration.contains("${")
+                && let Err(reason) = parse_duration(duration)
+            {
+                found.add(format!("{path}.inputParameters.duration"), reason);
+            }
+            let until = text("until");
+            if !until.is_empty()
+                && !until.contains("${")
+                && let Err(reason) = parse_until(until)
+            {
+                found.add(format!("{path}.inputParameters.until"), reason);
+            }
         }
         _ => {}
     }

@@ -1,0 +1,89 @@
+//! Cases as they stand in the files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use oms_engine::{TaskDef, WorkflowDef};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) rule: String,
+    #[serde(default)]
+    pub(crate) task_definitions: Vec<TaskDef>,
+    #[serde(default)]
+    pub(crate) workflows: Vec<WorkflowDef>,
+    pub(crate) definition: WorkflowDef,
+    #[serde(default)]
+    pub(crate) start: Start,
+    #[serde(default)]
+    pub(crate) workers: BTreeMap<String, Vec<Value>>,
+    #[serde(default)]
+    pub(crate) steps: Vec<Map<String, Value>>,
+    pub(crate) expect: Option<Expect>,
+    #[serde(default)]
+    pub(crate) children: BTreeMap<String, Expect>,
+    #[serde(default)]
+    pub(crate) started: Vec<Started>,
+    pub(crate) refused: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Start {
+    #[serde(default)]
+    pub(crate) input: Map<String, Value>,
+    pub(crate) correlation_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Expect {
+    pub(crate) status: String,
+    pub(crate) output: Option<Value>,
+    pub(crate) reason: Option<Value>,
+    pub(crate) variables: Option<Value>,
+    pub(crate) tasks: Vec<Task>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Task {
+    #[serde(rename = "ref")]
+    pub(crate) reference_name: String,
+    #[serde(rename = "type")]
+    pub(crate) task_type: String,
+    pub(crate) status: String,
+    #[serde(default)]
+    pub(crate) attempt: i16,
+    #[serde(default)]
+    pub(crate) iteration: u32,
+    pub(crate) input: Option<Value>,
+    pub(crate) output: Option<Value>,
+    pub(crate) reason: Option<Value>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Started {
+    pub(crate) name: String,
+    pub(crate) expect: Expect,
+}
+
+/// All cases of all files.
+pub(crate) fn all() -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/cases");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    let mut all = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let cases: Vec<Case> =
+            serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        all.extend(cases);
+    }
+    all
+}

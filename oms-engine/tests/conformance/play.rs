@@ -1,0 +1,352 @@
+//! Plays a case against PostgreSQL: one worker task ends at a time, the lowest sequence number
+//! first, and time passes when it is told to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use oms_engine::testkit::TestDatabase;
+use oms_engine::tokio_postgres::Client;
+use oms_engine::{
+    Engine, Error, RestartOptions, Signal, StartRequest, Task, TaskContext, TaskError, WorkflowId,
+};
+use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
+
+use crate::case::Case;
+use crate::common::assert_nothing_stuck;
+use crate::compare::differences;
+
+/// How long anything may take that needs no time of its own.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Ends and moments in one case.
+const MOVES_MAX: usize = 500;
+
+/// What the worker of a case does, and who waits to be told.
+#[derive(Default)]
+struct Stage {
+    entered: Mutex<HashMap<String, oneshot::Sender<Value>>>,
+}
+
+macro_rules! workers {
+    ($($type:ident = $name:literal),*) => {$(
+        struct $type(Arc<Stage>);
+
+        impl Task for $type {
+            const NAME: &'static str = $name;
+            type Input = Value;
+            type Output = Value;
+
+            async fn run(&self, cx: &TaskContext, _input: Value) -> Result<Value, TaskError> {
+                let (sender, told) = oneshot::channel();
+                self.0.entered.lock().unwrap().insert(cx.task_id().to_string(), sender);
+                match told.await {
+                    Ok(outcome) => end(&outcome),
+                    Err(_) => Err(TaskError::terminal("the case is over")),
+                }
+            }
+        }
+    )*};
+}
+
+workers!(T = "t", U = "u", V = "v");
+
+fn end(outcome: &Value) -> Result<Value, TaskError> {
+    let text = |key: &str| outcome[key].as_str().unwrap_or_default();
+    let output = outcome.get("output").cloned();
+    let with = |error: TaskError| match output.clone() {
+        Some(output) => error.with_output(output),
+        None => error,
+    };
+    match text("status") {
+        "" | "COMPLETED" => Ok(output.unwrap_or_else(|| json!({}))),
+        "FAILED" => Err(with(TaskError::retry(text("reason")))),
+        "FAILED_WITH_TERMINAL_ERROR" => Err(with(TaskError::terminal(text("reason")))),
+        "IN_PROGRESS" => {
+            let seconds = outcome["callbackAfterSeconds"].as_u64().unwrap_or(0);
+            Err(with(TaskError::in_progress(Duration::from_secs(seconds))))
+        }
+        other => panic!("{other:?} is no outcome"),
+    }
+}
+
+/// A worker task that is leased: its id and the run it is of.
+struct Leased {
+    task_id: String,
+    reference_name: String,
+    attempt: i16,
+}
+
+struct Player {
+    case: Case,
+    engine: Engine,
+    client: Client,
+    stage: Arc<Stage>,
+    id: WorkflowId,
+}
+
+/// Plays a case; what differs is the error.
+pub(crate) async fn play(case: Case) -> Result<(), String> {
+    let database = TestDatabase::migrated().await.unwrap();
+    let client = database.connect().await.unwrap();
+    let stage = Arc::new(Stage::default());
+    let engine = Engine::builder(database.url())
+        .poll_interval(Duration::from_millis(50))
+        .pumps(1)
+        .concurrency(200)
+        .task(T(stage.clone()))
+        .task(U(stage.clone()))
+        .task(V(stage.clone()))
+        .build()
+        .await
+        .unwrap();
+    let started = begin(&engine, &case).await;
+    let id = match (started, &case.refused) {
+        (Err(error), Some(part)) if error.to_string().contains(part) => return Ok(()),
+        (Err(error), _) => return Err(format!("refused: {error}")),
+        (Ok(_), Some(part)) => return Err(format!("is not refused with {part:?}")),
+        (Ok(id), None) => id,
+    };
+    let player = Player { case, engine, client, stage, id };
+    let played = player.run().await;
+    player.engine.shutdown(Duration::ZERO).await;
+    played
+}
+
+async fn begin(engine: &Engine, case: &Case) -> Result<WorkflowId, Error> {
+    engine.register(&case.task_definitions, &case.workflows).await?;
+    engine.register_workflow(&case.definition).await?;
+    let mut request = StartRequest::new(&case.definition.name).version(case.definition.version);
+    if !case.start.input.is_empty() {
+        request = request.input(Value::Object(case.start.input.clone()));
+    }
+    if let Some(correlation_id) = &case.start.correlation_id {
+        request = request.correlation_id(correlation_id);
+    }
+    Ok(engine.start(request).await?.id)
+}
+
+impl Player {
+    async fn run(&self) -> Result<(), String> {
+        let mut steps = self.case.steps.iter();
+        for _ in 0..MOVES_MAX {
+            let leased = self.settled().await?;
+            if let Some((task, outcome)) = self.next(&leased) {
+                self.release(&task, outcome);
+                continue;
+            }
+            if let Some(step) = steps.next() {
+                self.step(step, &leased).await?;
+                continue;
+            }
+            if !self.pass_to_next().await {
+                assert_nothing_stuck(&self.client).await;
+                return self.compare().await;
+            }
+        }
+        Err(format!("does not come to rest: {:#?}", self.engine.get(self.id).await))
+    }
+
+    /// Waits until nothing moves but the tasks that wait to be told. Out: these.
+    async fn settled(&self) -> Result<Vec<Leased>, String> {
+        let sql = "SELECT workflow_id::text, epoch, attempt, reference_name, queue, state
+            FROM oms_engine.open_tasks WHERE state IN (0, 1) ORDER BY seq";
+        let begun = Instant::now();
+        loop {
+            let rows = self.client.query(sql, &[]).await.unwrap();
+            let mut leased = Vec::new();
+            let quiet = rows.iter().all(|row| {
+                let (queue, state): (String, i16) = (row.get(4), row.get(5));
+                let reference_name: String = row.get(3);
+                let epoch: i16 = row.get(1);
+                let attempt: i16 = row.get(2);
+                let workflow: String = row.get(0);
+                let task_id = format!("{workflow}.{epoch}.{attempt}.{reference_name}");
+                let here = self.stage.entered.lock().unwrap().contains_key(&task_id);
+                leased.push(Leased { task_id, reference_name, attempt });
+                queue != "$system" && state == 1 && here
+            });
+            if quiet {
+                return Ok(leased);
+            }
+            if begun.elapsed() > PATIENCE {
+                let rows: Vec<String> = rows.iter().map(|row| format!("{row:?}")).collect();
+                return Err(format!("never quiet: {rows:?} {:#?}", self.engine.get(self.id).await));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// The first task that is to end, and how.
+    fn next(&self, leased: &[Leased]) -> Option<(String, Value)> {
+        leased.iter().find_map(|task| {
+            let listed = self.case.workers.get(&task.reference_name);
+            let number = usize::try_from(task.attempt).unwrap();
+            let outcome = listed.and_then(|list| list.get(number));
+            match outcome.cloned().unwrap_or_else(|| json!({})) {
+                Value::String(hold) if hold == "HOLD" => None,
+                outcome => Some((task.task_id.clone(), outcome)),
+            }
+        })
+    }
+
+    fn release(&self, task_id: &str, outcome: Value) {
+        let told = self.stage.entered.lock().unwrap().remove(task_id);
+        told.expect("a task that waits").send(outcome).expect("it listens");
+    }
+
+    async fn step(&self, step: &Map<String, Value>, leased: &[Leased]) -> Result<(), String> {
+        let path = step.get("in").and_then(Value::as_str);
+        let id = match path {
+            Some(path) => self.child(path).await?,
+            None => self.id,
+        };
+        let done = self.act(id, step, leased).await;
+        match (done, step.get("refused").and_then(Value::as_str)) {
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some(part)) => Err(format!("{step:?} is not refused with {part:?}")),
+            (Err(error), Some(part)) if error.to_string().contains(part) => Ok(()),
+            (Err(error), _) => Err(format!("{step:?}: {error}")),
+        }
+    }
+
+    async fn act(
+        &self,
+        id: WorkflowId,
+        step: &Map<String, Value>,
+        leased: &[Leased],
+    ) -> Result<(), Error> {
+        let text = |key: &str| step.get(key).and_then(Value::as_str);
+        let engine = &self.engine;
+        if let Some(seconds) = step.get("advance").and_then(Value::as_f64) {
+            self.pass(seconds).await;
+            return Ok(());
+        }
+        if let Some(name) = text("complete").or_else(|| text("fail")) {
+            let output = step.get("output").cloned();
+            let terminal = step.get("terminal") == Some(&json!(true));
+            let task_of = |t: &&Leased| {
+                t.reference_name == name && t.task_id.starts_with(&id.to_string())
+            };
+            if let Some(task) = leased.iter().find(task_of) {
+                let status = match (text("complete"), terminal) {
+                    (Some(_), _) => "COMPLETED",
+                    (None, true) => "FAILED_WITH_TERMINAL_ERROR",
+                    (None, false) => "FAILED",
+                };
+                let mut outcome = json!({ "status": status, "reason": text("reason") });
+                if let Some(output) = output {
+                    outcome["output"] = output;
+                }
+                self.release(&task.task_id, outcome);
+                return Ok(());
+            }
+            let output = output.unwrap_or_else(|| json!({}));
+            let signal = match text("complete") {
+                Some(_) => Signal::completed(output),
+                None => {
+                    let failed = Signal::failed(text("reason").unwrap_or_default());
+                    let failed = failed.with_output(output);
+                    if terminal { failed.terminal() } else { failed }
+                }
+            };
+            return engine.signal(id, name, signal).await;
+        }
+        if let Some(reason) = text("terminate") {
+            return engine.terminate(id, reason).await;
+        }
+        for (key, _) in step {
+            match key.as_str() {
+                "pause" => return engine.pause(id).await,
+                "resume" => return engine.resume(id).await,
+                "retry" => return engine.retry(id).await,
+                "restart" => return engine.restart(id, RestartOptions::default()).await,
+                "in" | "refused" => {}
+                other => panic!("{other:?} is no step yet"),
+            }
+        }
+        panic!("{step:?} is no step")
+    }
+
+    /// Lets so many seconds pass: everything is due so much sooner.
+    async fn pass(&self, seconds: f64) {
+        let sql = "WITH t AS (
+                UPDATE oms_engine.open_tasks
+                SET due_at = due_at - $1::float8 * interval '1 second',
+                    expires_at = expires_at - $1::float8 * interval '1 second'
+                WHERE due_at IS NOT NULL OR expires_at IS NOT NULL)
+            UPDATE oms_engine.workflows SET deadline = deadline - $1::float8 * interval '1 second'
+            WHERE deadline IS NOT NULL";
+        self.client.execute(sql, &[&seconds]).await.unwrap();
+        self.client.batch_execute("SELECT pg_notify('oms_engine.ready', '$timer')").await.unwrap();
+        let due = "SELECT NOT EXISTS (SELECT FROM oms_engine.open_tasks
+                WHERE due_at <= statement_timestamp() - interval '50 milliseconds')
+            AND NOT EXISTS (SELECT FROM oms_engine.workflows
+                WHERE status = 0 AND deadline <= statement_timestamp() - interval '50 milliseconds')";
+        crate::common::until(&self.client, due).await;
+    }
+
+    /// Moves on to the next moment at which something is due. False: nothing is.
+    async fn pass_to_next(&self) -> bool {
+        let sql = "SELECT extract(epoch FROM min(at) - statement_timestamp())::float8 FROM (
+            SELECT due_at AS at FROM oms_engine.open_tasks
+            UNION ALL SELECT deadline FROM oms_engine.workflows WHERE status = 0) x";
+        let row = self.client.query_one(sql, &[]).await.unwrap();
+        let Some(seconds) = row.get::<_, Option<f64>>(0) else { return false };
+        self.pass(seconds.max(0.0) + 0.06).await;
+        true
+    }
+
+    /// The run that a SUB_WORKFLOW step started; `a/b` goes down two.
+    async fn child(&self, path: &str) -> Result<WorkflowId, String> {
+        let mut id = self.id;
+        for name in path.split('/') {
+            let sql = "SELECT w.id::text FROM oms_engine.workflows w
+                LEFT JOIN oms_engine.open_tasks t ON t.id = w.parent_token
+                LEFT JOIN oms_engine.task_history h
+                    ON h.workflow_id = w.parent_id AND h.output->>'subWorkflowId' = w.id::text
+                WHERE w.parent_id::text = $1
+                    AND coalesce(t.reference_name, h.reference_name) = $2
+                ORDER BY w.created_at DESC LIMIT 1";
+            let rows = self.client.query(sql, &[&id.to_string(), &name]).await.unwrap();
+            let row = rows.first().ok_or_else(|| format!("no child {name:?} of {id}"))?;
+            id = row.get::<_, String>(0).parse().unwrap();
+        }
+        Ok(id)
+    }
+
+    async fn compare(&self) -> Result<(), String> {
+        let mut wrong = Vec::new();
+        let run = self.engine.get(self.id).await.unwrap();
+        let expect = self.case.expect.as_ref().unwrap();
+        wrong.extend(differences(expect, &run));
+        let mut children = BTreeMap::new();
+        for (path, expect) in &self.case.children {
+            match self.child(path).await {
+                Ok(id) => {
+                    let run = self.engine.get(id).await.unwrap();
+                    let found = differences(expect, &run);
+                    wrong.extend(found.into_iter().map(|line| format!("  in {path}:{line}")));
+                    children.insert(path, id);
+                }
+                Err(reason) => wrong.push(format!("  {reason}")),
+            }
+        }
+        let sql = "SELECT id::text, name FROM oms_engine.workflows
+            WHERE id::text <> $1 AND parent_id IS NULL ORDER BY created_at, id";
+        let rows = self.client.query(sql, &[&self.id.to_string()]).await.unwrap();
+        let names: Vec<String> = rows.iter().map(|row| row.get(1)).collect();
+        let expected: Vec<&str> = self.case.started.iter().map(|s| s.name.as_str()).collect();
+        if names != expected {
+            wrong.push(format!("  started: expected {expected:?}, found {names:?}"));
+        } else {
+            for (row, started) in rows.iter().zip(&self.case.started) {
+                let id: WorkflowId = row.get::<_, String>(0).parse().unwrap();
+                let run = self.engine.get(id).await.unwrap();
+                let found = differences(&started.expect, &run);
+                wrong.extend(found.into_iter().map(|line| format!("  {}:{line}", started.name)));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(format!("\n{}", wrong.join("\n"))) }
+    }
+}
