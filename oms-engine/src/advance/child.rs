@@ -65,8 +65,8 @@ impl Core {
         let parent = Parent { id: token.workflow_id, token: token.id, root };
         let wish = wish_of_sub_workflow(run, token, parent);
         match self.start_wish(tx, wish).await? {
-            Ok((_, queue)) => {
-                self.store.wait_for_child(tx, token.id).await?;
+            Ok((child, queue)) => {
+                self.store.wait_for_child(tx, token.id, child).await?;
                 let taken = vec![token.id];
                 Ok(Told::Done(Acted { ready: vec![queue], taken, timed: true, ..Acted::default() }))
             }

@@ -1,5 +1,8 @@
 //! A run with its tasks, for users: the names are those of Conductor's `Workflow` and `Task` JSON.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -143,6 +146,7 @@ impl Execution {
         let mut tasks: Vec<(i64, TaskExecution)> =
             ended.chain(open.map(|row| (row.seq, open_task(row, plan, state)))).collect();
         tasks.sort_by_key(|(seq, _)| *seq);
+        let tasks = shown(tasks, plan);
         let mut tasks: Vec<TaskExecution> = tasks.into_iter().map(|(_, task)| task).collect();
         let mut last = std::collections::HashMap::new();
         for (rank, task) in tasks.iter_mut().enumerate() {
@@ -181,6 +185,64 @@ impl Execution {
             tasks,
         }
     }
+}
+
+/// What of a run's tasks is listed: a container that was opened again stands once, where it stood
+/// first, and turns that their loop does not keep are left out.
+fn shown(tasks: Vec<(i64, TaskExecution)>, plan: &Plan) -> Vec<(i64, TaskExecution)> {
+    let mut shown: Vec<(i64, TaskExecution)> = Vec::with_capacity(tasks.len());
+    let mut containers: BTreeMap<String, usize> = BTreeMap::new();
+    for (seq, mut task) in tasks {
+        if !matches!(task.task_type.as_str(), "JOIN" | "DO_WHILE") {
+            shown.push((seq, task));
+            continue;
+        }
+        task.retry_count = 0;
+        match containers.get(&task.reference_task_name).and_then(|at| shown.get_mut(*at)) {
+            Some(first) => first.1 = task,
+            None => {
+                containers.insert(task.reference_task_name.clone(), shown.len());
+                shown.push((seq, task));
+            }
+        }
+    }
+    let dropped = turns_not_kept(&shown, plan);
+    if !dropped.is_empty() {
+        shown.retain(|(_, task)| {
+            let Some((node, turns)) = plan.graph.find(&task.reference_task_name) else {
+                return true;
+            };
+            !dropped.iter().any(|(of, outer, last)| {
+                let inside = node.index > of.start && node.index <= of.end;
+                let turn = turns.get(outer.len());
+                inside && turns.starts_with(outer) && turn.is_some_and(|turn| turn <= last)
+            })
+        });
+    }
+    shown
+}
+
+/// The steps of a loop's body, the turns around the loop, and the last turn that is not kept.
+type Dropped = (Range<usize>, Vec<u32>, u32);
+
+fn turns_not_kept(tasks: &[(i64, TaskExecution)], plan: &Plan) -> Vec<Dropped> {
+    let mut dropped = Vec::new();
+    for (_, task) in tasks.iter().filter(|(_, task)| task.task_type == "DO_WHILE") {
+        let keep = task.input_data.get("keepLastN").and_then(Value::as_u64);
+        let (Some(keep), Some((node, outer))) = (keep, plan.graph.find(&task.reference_task_name))
+        else {
+            continue;
+        };
+        let turns = tasks.iter().filter_map(|(_, task)| {
+            let (inner, turns) = plan.graph.find(&task.reference_task_name)?;
+            let inside = inner.index > node.index && inner.index <= node.end;
+            (inside && turns.starts_with(&outer)).then(|| turns.get(outer.len()).copied())?
+        });
+        let last = turns.max().unwrap_or(0);
+        let keep = u32::try_from(keep).unwrap_or(u32::MAX);
+        dropped.push((node.index..node.end, outer, last.saturating_sub(keep)));
+    }
+    dropped
 }
 
 fn empty() -> Value {

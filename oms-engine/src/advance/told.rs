@@ -104,7 +104,10 @@ impl Core {
             Kind::Join { .. } | Kind::Loop { .. } => {
                 let gathered = self.gather(tx, run, (&node, &turns), &input).await?;
                 let note = locked.output.clone();
-                Told::Event(Event::Fell(Fell { reference_name, attempt, input, note, gathered }))
+                let items = token.detail.as_ref().and_then(|detail| detail.get("items"));
+                let items = items.cloned().map(Arc::new);
+                let fell = Fell { reference_name, attempt, input, items, note, gathered };
+                Told::Event(Event::Fell(fell))
             }
             Kind::SubWorkflow { .. } => return self.sub_workflow(tx, run, locked).await,
             Kind::StartWorkflow => Told::Event(self.start_workflow(tx, run, token).await?),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::flow::{After, Opened, Place, Walk};
 use super::graph::instance;
 use super::node::Kind;
+use super::state::OpenLoop;
 use super::status::TaskStatus;
 use super::{DecideError, Fate, Fell, Gathered, Scope};
 
@@ -111,6 +112,15 @@ impl Walk<'_> {
     pub(super) fn fell(&mut self, fell: &Fell) -> Result<(), DecideError> {
         let place = self.source(&fell.reference_name)?;
         self.state.open.insert(fell.reference_name.clone(), fell.attempt);
+        if matches!(place.node.kind, Kind::Loop { .. }) {
+            let open = OpenLoop {
+                turns: place.turns.clone(),
+                turn: 0,
+                input: fell.input.clone(),
+                items: fell.items.clone(),
+            };
+            self.state.loops.insert(place.node.reference_name.to_string(), open);
+        }
         let after = self.container_end(
             (&place, fell.attempt),
             &fell.input,

@@ -94,6 +94,8 @@ pub(crate) struct Fell {
     pub(crate) reference_name: String,
     pub(crate) attempt: i16,
     pub(crate) input: Arc<Value>,
+    /// Of a loop: what it went through.
+    pub(crate) items: Option<Arc<Value>>,
     /// What the last to arrive said.
     pub(crate) note: Option<Value>,
     /// The last attempts of what it waited for: of a JOIN the tasks of `joinOn`, of a loop the

@@ -121,8 +121,14 @@ impl Store {
     }
 
     /// The token, which is locked, waits for the run that was started for it.
-    pub(crate) async fn wait_for_child(&self, db: &impl Executor, token: i64) -> Result<(), Error> {
-        self.rows(db, &self.sql.wait_for_child, &[&token], "waiting for a sub-workflow").await?;
+    pub(crate) async fn wait_for_child(
+        &self,
+        db: &impl Executor,
+        token: i64,
+        child: WorkflowId,
+    ) -> Result<(), Error> {
+        let sql = &self.sql.wait_for_child;
+        self.rows(db, sql, &[&token, &child.as_uuid()], "waiting for a sub-workflow").await?;
         Ok(())
     }
 

@@ -110,7 +110,10 @@ fn of_task(names: &Names, expected: &Task, found: &TaskExecution, wrong: &mut Ve
         .unwrap_or(0);
     if iteration != expected.iteration {
         let name = &expected.reference_name;
-        wrong.push(format!("  {name}: expected iteration {}, found {iteration}", expected.iteration));
+        wrong.push(format!(
+            "  {name}: expected iteration {}, found {iteration}",
+            expected.iteration
+        ));
     }
     let fields = [
         ("input", &expected.input, &found.input_data),

@@ -225,9 +225,8 @@ impl Player {
         if let Some(name) = text("complete").or_else(|| text("fail")) {
             let output = step.get("output").cloned();
             let terminal = step.get("terminal") == Some(&json!(true));
-            let task_of = |t: &&Leased| {
-                t.reference_name == name && t.task_id.starts_with(&id.to_string())
-            };
+            let task_of =
+                |t: &&Leased| t.reference_name == name && t.task_id.starts_with(&id.to_string());
             if let Some(task) = leased.iter().find(task_of) {
                 let status = match (text("complete"), terminal) {
                     (Some(_), _) => "COMPLETED",
