@@ -296,7 +296,7 @@ impl Player {
         true
     }
 
-    /// The run that a SUB_WORKFLOW step started; `a/b` goes down two.
+    /// The run that a `SUB_WORKFLOW` step started; `a/b` goes down two.
     async fn child(&self, path: &str) -> Result<WorkflowId, String> {
         let mut id = self.id;
         for name in path.split('/') {

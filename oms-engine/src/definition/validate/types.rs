@@ -60,6 +60,7 @@ pub(super) fn check_idle_fields(found: &mut Found, task: &WorkflowTask, path: &s
         ("defaultCase", !task.default_case.is_empty(), switches),
         ("forkTasks", !task.fork_tasks.is_empty(), *kind == T::ForkJoin),
         ("loopOver", !task.loop_over.is_empty(), *kind == T::DoWhile),
+        ("subWorkflowParam", task.sub_workflow_param.is_some(), *kind == T::SubWorkflow),
         ("joinOn", !task.join_on.is_empty(), matches!(kind, T::Join | T::ExclusiveJoin)),
     ] {
         if given && !used {
