@@ -57,7 +57,13 @@ impl Core {
     ) -> Result<Told, Error> {
         let token = &locked.token;
         if locked.remaining.is_some() {
-            let child = self.store.load_child(tx, token.workflow_id, token.id).await?;
+            // The token names the run: its own id changes when it is rescued.
+            let named = locked.output.as_ref().and_then(|output| output.get("subWorkflowId"));
+            let id = named.and_then(Value::as_str).and_then(|id| id.parse().ok());
+            let child = match id {
+                Some(id) => self.store.load_child(tx, id, token.workflow_id).await?,
+                None => None,
+            };
             return Ok(Told::Event(Event::Ended(end_of_child(token, child))));
         }
         let root = self.store.load_runs(tx, &[token.workflow_id]).await?;

@@ -97,16 +97,17 @@ impl Store {
         rows.first().map_or(Ok(None), |row| json(row, 0))
     }
 
-    /// The run that a token waits for.
+    /// The run that a task waits for.
     pub(crate) async fn load_child(
         &self,
         db: &impl Executor,
+        id: WorkflowId,
         parent: WorkflowId,
-        token: i64,
     ) -> Result<Option<ChildRow>, Error> {
         let sql = &self.sql.load_child;
-        let rows =
-            self.rows(db, sql, &[&parent.as_uuid(), &token], "loading a sub-workflow").await?;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+            [&id.as_uuid(), &parent.as_uuid()];
+        let rows = self.rows(db, sql, &params, "loading a sub-workflow").await?;
         let read = |row: &tokio_postgres::Row| {
             Ok(ChildRow {
                 id: WorkflowId::from_uuid(get(row, 0)?),

@@ -1,6 +1,4 @@
--- load_child: the run that a token waits for. $1 the parent's id, $2 its token.
+-- load_child: the run that a task waits for. $1 its id, $2 the parent's id.
 SELECT id, name, version, status, output, reason
 FROM {schema}.workflows
-WHERE parent_id = $1::uuid AND parent_token = $2::bigint
-ORDER BY created_at DESC
-LIMIT 1
+WHERE id = $1::uuid AND parent_id = $2::uuid
