@@ -146,7 +146,7 @@ impl Execution {
         let mut tasks: Vec<(i64, TaskExecution)> =
             ended.chain(open.map(|row| (row.seq, open_task(row, plan, state)))).collect();
         tasks.sort_by_key(|(seq, _)| *seq);
-        let tasks = shown(tasks, plan);
+        let tasks = shown(tasks, plan, run.has_cuts);
         let mut tasks: Vec<TaskExecution> = tasks.into_iter().map(|(_, task)| task).collect();
         let mut last = std::collections::HashMap::new();
         for (rank, task) in tasks.iter_mut().enumerate() {
@@ -189,7 +189,7 @@ impl Execution {
 
 /// What of a run's tasks is listed: a container that was opened again stands once, where it stood
 /// first, and turns that their loop does not keep are left out.
-fn shown(tasks: Vec<(i64, TaskExecution)>, plan: &Plan) -> Vec<(i64, TaskExecution)> {
+fn shown(tasks: Vec<(i64, TaskExecution)>, plan: &Plan, rerun: bool) -> Vec<(i64, TaskExecution)> {
     let mut shown: Vec<(i64, TaskExecution)> = Vec::with_capacity(tasks.len());
     let mut containers: BTreeMap<String, usize> = BTreeMap::new();
     for (seq, mut task) in tasks {
@@ -206,6 +206,9 @@ fn shown(tasks: Vec<(i64, TaskExecution)>, plan: &Plan) -> Vec<(i64, TaskExecuti
             }
         }
     }
+    if rerun {
+        before_their_bodies(&mut shown, plan);
+    }
     let dropped = turns_not_kept(&shown, plan);
     if !dropped.is_empty() {
         shown.retain(|(_, task)| {
@@ -220,6 +223,25 @@ fn shown(tasks: Vec<(i64, TaskExecution)>, plan: &Plan) -> Vec<(i64, TaskExecuti
         });
     }
     shown
+}
+
+/// A loop that a rerun has opened again stands before what stayed of its turns.
+fn before_their_bodies(tasks: &mut Vec<(i64, TaskExecution)>, plan: &Plan) {
+    for at in 0..tasks.len() {
+        let Some((_, task)) = tasks.get(at).filter(|(_, task)| task.task_type == "DO_WHILE") else {
+            continue;
+        };
+        let Some((node, outer)) = plan.graph.find(&task.reference_task_name) else { continue };
+        let first = tasks.iter().take(at).position(|(_, task)| {
+            plan.graph.find(&task.reference_task_name).is_some_and(|(inner, turns)| {
+                inner.index > node.index && inner.index <= node.end && turns.starts_with(&outer)
+            })
+        });
+        if let Some(first) = first {
+            let task = tasks.remove(at);
+            tasks.insert(first, task);
+        }
+    }
 }
 
 /// The steps of a loop's body, the turns around the loop, and the last turn that is not kept.

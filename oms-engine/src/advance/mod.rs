@@ -12,6 +12,7 @@ mod load;
 mod memory;
 mod one;
 mod operate;
+mod rerun;
 mod rows;
 mod start;
 mod take;

@@ -29,6 +29,16 @@ pub(crate) enum Operation {
         use_latest_definitions: bool,
     },
     SetPriority(i16),
+    Rerun {
+        /// From this step on; none for all of it.
+        from: Option<String>,
+        input: Option<Value>,
+    },
+    Skip {
+        reference_name: String,
+        input: Value,
+        output: Value,
+    },
     /// Its own time is up, if it still is.
     TimeUp,
 }
@@ -42,6 +52,8 @@ impl Operation {
             Self::Retry => "retry",
             Self::Restart { .. } => "restart",
             Self::SetPriority(_) => "set the priority of",
+            Self::Rerun { .. } => "rerun",
+            Self::Skip { .. } => "skip a task of",
             Self::TimeUp => "time out",
         }
     }
@@ -78,7 +90,12 @@ impl Core {
             Operation::Resume if status != WorkflowStatus::Paused => {
                 refuse(&format!("it is {status}, not PAUSED"))
             }
-            Operation::Retry | Operation::Restart { .. } if !status.is_terminal() => {
+            Operation::Skip { .. } if status != WorkflowStatus::Running => {
+                refuse(&format!("it is {status}, not RUNNING"))
+            }
+            Operation::Retry | Operation::Restart { .. } | Operation::Rerun { .. }
+                if !status.is_terminal() =>
+            {
                 refuse(&format!("it is {status} and has not ended"))
             }
             Operation::Retry if status == WorkflowStatus::Completed => {
@@ -104,6 +121,12 @@ impl Core {
                 Ok(Acted { ready, ..Acted::default() })
             }
             Operation::Retry => self.retry(tx, taken.row).await,
+            Operation::Rerun { from, input } => {
+                self.rerun(tx, taken.row, from.as_deref(), input.as_ref()).await
+            }
+            Operation::Skip { reference_name, input, output } => {
+                self.skip(tx, taken.row, reference_name, (input, output)).await
+            }
             Operation::Restart { use_latest_definitions } => {
                 self.restart(tx, taken.row, *use_latest_definitions).await
             }
@@ -247,7 +270,7 @@ impl Core {
     }
 
     /// Leaves what follows to whichever engine takes the token.
-    async fn go_on(
+    pub(super) async fn go_on(
         &self,
         tx: &Transaction<'_>,
         place: (WorkflowId, i16, i16),

@@ -1,7 +1,10 @@
 //! What operators do to a run.
 
+use serde_json::Value;
+
 use super::{Engine, connection};
 use crate::advance::{Acted, Action, Operation};
+use crate::definition::{TASK_PAYLOAD_MAX_BYTES, WORKFLOW_PAYLOAD_MAX_BYTES, check_payload};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::queue::{PumpMessage, REASON_MAX_BYTES};
@@ -75,6 +78,44 @@ impl Engine {
         self.operate(id, Operation::Restart { use_latest_definitions }).await
     }
 
+    /// Runs an ended run again from a step on, under the same id: what was scheduled before it
+    /// stays and is not run again. Without a step all of it runs again on the same definition.
+    /// `input` takes the place of the run's input.
+    ///
+    /// # Errors
+    /// [`Error::WorkflowNotFound`]; [`Error::Conflict`] when it has not ended, or has no such
+    /// task; [`Error::InvalidInput`] for an input that is no object or too large.
+    pub async fn rerun(
+        &self,
+        id: WorkflowId,
+        from: Option<&str>,
+        input: Option<Value>,
+    ) -> Result<(), Error> {
+        if let Some(input) = &input {
+            check_input("input", input, WORKFLOW_PAYLOAD_MAX_BYTES)?;
+        }
+        self.operate(id, Operation::Rerun { from: from.map(str::to_owned), input }).await
+    }
+
+    /// Has a running run pass a step that was not scheduled yet: it is listed as SKIPPED with
+    /// this input and output. In a loop the name carries its turn (`pay__2`).
+    ///
+    /// # Errors
+    /// [`Error::WorkflowNotFound`]; [`Error::Conflict`] when the run is not RUNNING, or the step
+    /// is not in its definition or was scheduled already; [`Error::InvalidInput`].
+    pub async fn skip(
+        &self,
+        id: WorkflowId,
+        reference_name: &str,
+        input: Value,
+        output: Value,
+    ) -> Result<(), Error> {
+        check_input("input", &input, TASK_PAYLOAD_MAX_BYTES)?;
+        check_input("output", &output, TASK_PAYLOAD_MAX_BYTES)?;
+        let reference_name = reference_name.to_owned();
+        self.operate(id, Operation::Skip { reference_name, input, output }).await
+    }
+
     /// Sets the priority of a run that has not ended, and of its tasks: 0 to 99.
     ///
     /// # Errors
@@ -117,4 +158,12 @@ impl Engine {
             }
         }
     }
+}
+
+fn check_input(what: &str, value: &Value, limit: usize) -> Result<(), Error> {
+    if !value.is_object() {
+        return Err(Error::invalid(what, "is no JSON object"));
+    }
+    check_payload(what, value, limit)
+        .map_err(|fault| Error::invalid(format!("{} {}", fault.what, fault.path), fault.reason))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_postgres::types::Json;
 
@@ -233,6 +234,37 @@ impl Store {
             )
             .await?;
         get(&row, 0)
+    }
+
+    /// Out: the new epoch.
+    pub(crate) async fn rerun_workflow(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        from: (i64, DateTime<Utc>),
+        input: Option<&Value>,
+        timeout_ms: Option<i64>,
+    ) -> Result<i16, Error> {
+        let sql = &self.sql.rerun_workflow;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&id.as_uuid(), &from.0, &from.1, &input.map(Json), &timeout_ms];
+        get(&self.one(db, sql, &params, "rerunning a workflow").await?, 0)
+    }
+
+    /// A step that was not scheduled yet is passed when it is reached.
+    pub(crate) async fn skip_task(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        (reference_name, task_type): (&str, &str),
+        input: &Value,
+        output: &Value,
+    ) -> Result<(), Error> {
+        let sql = &self.sql.skip_task;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&id.as_uuid(), &reference_name, &task_type, &Json(input), &Json(output)];
+        self.rows(db, sql, &params, "skipping a task").await?;
+        Ok(())
     }
 
     /// Opens a token of no task: the run goes on as `then` says.

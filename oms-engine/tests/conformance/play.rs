@@ -254,6 +254,14 @@ impl Player {
         if let Some(reason) = text("terminate") {
             return engine.terminate(id, reason).await;
         }
+        if let Some(from) = step.get("rerun") {
+            let input = step.get("workflowInput").cloned();
+            return engine.rerun(id, from.as_str(), input).await;
+        }
+        if let Some(name) = text("skip") {
+            let object = |key: &str| step.get(key).cloned().unwrap_or_else(|| json!({}));
+            return engine.skip(id, name, object("input"), object("output")).await;
+        }
         for (key, _) in step {
             match key.as_str() {
                 "pause" => return engine.pause(id).await,

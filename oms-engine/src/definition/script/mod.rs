@@ -15,12 +15,15 @@ pub(crate) enum ScriptError {
     #[error("{language} is switched off: build oms-engine with the cargo feature `{feature}`")]
     Off { language: &'static str, feature: &'static str },
     /// It cannot be read.
+    #[cfg_attr(not(feature = "js"), expect(dead_code, reason = "of builds with a language"))]
     #[error("{0}")]
     Syntax(String),
     /// It threw, or what it gave is no JSON.
+    #[cfg_attr(not(feature = "js"), expect(dead_code, reason = "of builds with a language"))]
     #[error("{0}")]
     Failed(String),
     /// It used up its steps, or its memory.
+    #[cfg_attr(not(feature = "js"), expect(dead_code, reason = "of builds with a language"))]
     #[error("{0}")]
     Limit(String),
 }

@@ -11,8 +11,9 @@ CROSS JOIN LATERAL (
     FROM {schema}.task_history t
     WHERE NOT q.in_loop AND t.workflow_id = q.workflow_id AND t.reference_name = q.reference_name
         AND (w.cuts IS NULL OR NOT EXISTS (
-            SELECT FROM jsonb_to_recordset(w.cuts) AS c(epoch smallint, cut bigint)
-            WHERE c.epoch > t.epoch AND t.seq >= c.cut
+            SELECT FROM jsonb_to_recordset(w.cuts) AS c(epoch smallint, cut bigint, at timestamptz)
+            WHERE c.epoch > t.epoch AND (t.seq >= c.cut
+                OR (t.ended_at > c.at AND t.queue IN ('JOIN', 'DO_WHILE')))
         ))
     ORDER BY t.epoch DESC, t.attempt DESC
     LIMIT 1)
@@ -23,8 +24,9 @@ CROSS JOIN LATERAL (
         AND split_part(t.reference_name, '__', 1) = q.reference_name
         AND strpos(t.reference_name, '__') > 0
         AND (w.cuts IS NULL OR NOT EXISTS (
-            SELECT FROM jsonb_to_recordset(w.cuts) AS c(epoch smallint, cut bigint)
-            WHERE c.epoch > t.epoch AND t.seq >= c.cut
+            SELECT FROM jsonb_to_recordset(w.cuts) AS c(epoch smallint, cut bigint, at timestamptz)
+            WHERE c.epoch > t.epoch AND (t.seq >= c.cut
+                OR (t.ended_at > c.at AND t.queue IN ('JOIN', 'DO_WHILE')))
         ))
     ORDER BY t.seq DESC
     LIMIT 1)

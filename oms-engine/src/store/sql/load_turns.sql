@@ -7,7 +7,8 @@ WHERE h.workflow_id = $1::uuid
     AND split_part(h.reference_name, '__', 1) = ANY ($2::text[])
     AND strpos(h.reference_name, '__') > 0
     AND (w.cuts IS NULL OR NOT EXISTS (
-        SELECT FROM jsonb_to_recordset(w.cuts) AS c(epoch smallint, cut bigint)
-        WHERE c.epoch > h.epoch AND h.seq >= c.cut
+        SELECT FROM jsonb_to_recordset(w.cuts) AS c(epoch smallint, cut bigint, at timestamptz)
+        WHERE c.epoch > h.epoch AND (h.seq >= c.cut
+                OR (h.ended_at > c.at AND h.queue IN ('JOIN', 'DO_WHILE')))
     ))
 ORDER BY h.seq, h.attempt
