@@ -60,3 +60,53 @@ fn sources(folder: &Path) -> String {
     }
     text
 }
+
+#[test]
+fn every_field_and_type_stands_in_the_compatibility_page() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/conductor-compatibility.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let source = |file: &str| {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/definition"));
+        std::fs::read_to_string(folder.join(file)).unwrap()
+    };
+    let mut missing = Vec::new();
+    for file in ["workflow_def.rs", "workflow_task.rs", "task_def.rs"] {
+        let text = source(file);
+        let fields = text.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(':'));
+        let fields: Vec<&str> =
+            fields.map(|(name, _)| name).filter(|name| !name.contains(' ')).collect();
+        assert!(fields.len() > 20, "{file}: {fields:?}");
+        for field in fields.into_iter().filter(|field| *field != "extra" && *field != "task_type") {
+            let name = camel_case(field);
+            if !page.contains(&format!("`{name}`")) && !of_children(&name) {
+                missing.push(name);
+            }
+        }
+    }
+    let types = source("task_type.rs");
+    let names =
+        types.lines().filter_map(|line| line.trim().split_once(" = \"")?.1.split('"').next());
+    let names: Vec<&str> =
+        names.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_')).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        if !page.contains(&format!("`{name}`")) {
+            missing.push(name.to_owned());
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+/// Fields of `subWorkflowParam`, which stands as a whole.
+fn of_children(name: &str) -> bool {
+    ["workflowDefinition", "priority", "taskToDomain"].contains(&name)
+}
+
+fn camel_case(name: &str) -> String {
+    let mut parts = name.split('_');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |name, part| {
+        let (head, tail) = part.split_at(1);
+        name + &head.to_uppercase() + tail
+    })
+}

@@ -32,6 +32,8 @@ impl PlannedTask {
     pub(crate) fn run(&self, mut run: Run) -> Run {
         run.state.branch.clone_from(&self.branch);
         run.state.dynamic.clone_from(&self.dynamic);
+        // Of what else was opened with it, it needs to know nothing.
+        run.state.open.retain(|name, _| *name == self.row.reference_name);
         run
     }
 }

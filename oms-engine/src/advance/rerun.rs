@@ -36,7 +36,7 @@ impl Core {
                 (first.seq, first.scheduled_at)
             }
         };
-        let epoch = self.store.rerun_workflow(tx, id, cut, input, run.plan.timeout_ms).await?;
+        let epoch = self.store.rerun_workflow(tx, id, cut, (input, run.plan.timeout_ms)).await?;
         self.go_on(tx, (id, epoch, priority), &json!({ "retry": true })).await
     }
 
@@ -61,7 +61,7 @@ impl Core {
             return refuse(format!("task {reference_name:?} was scheduled already"));
         }
         let place = (reference_name, &*node.task_name);
-        self.store.skip_task(tx, id, place, input, output).await?;
+        self.store.skip_task(tx, id, place, (input, output)).await?;
         Ok(Acted::default())
     }
 }

@@ -25,11 +25,10 @@ impl Pump {
     ) {
         let applied: BTreeSet<i64> = advanced.applied.into_iter().collect();
         let mut opened = advanced.opened;
-        let mut number = 0;
         for pending in work.pending {
-            let tokens: Vec<Option<Token>> =
-                (number..number + pending.opened.len()).map(|n| opened.remove(&n)).collect();
-            number += tokens.len();
+            let id = pending.task_id.workflow_id;
+            let named = pending.opened.iter().map(|(task, _)| task.row.reference_name.clone());
+            let tokens: Vec<Option<Token>> = named.map(|name| opened.remove(&(id, name))).collect();
             if applied.contains(&pending.ended.token_id) {
                 self.applied(pending, tokens);
             } else {

@@ -1,6 +1,6 @@
 //! The hot statement: ends attempts, opens what follows, ends runs, claims, in one round trip.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -11,6 +11,7 @@ use super::rows::{Token, TokenState, get};
 use super::{Executor, Store};
 use crate::decide::{TaskStatus, WorkflowStatus};
 use crate::error::Error;
+use crate::ids::WorkflowId;
 
 /// An attempt that ended, fenced by what its token was when it was taken.
 #[derive(Clone, Debug)]
@@ -99,15 +100,12 @@ pub(crate) struct AdvanceBatch {
 pub(crate) struct Advanced {
     /// Token ids whose end counts. What is missing was lost, is stale, or its run is paused.
     pub(crate) applied: Vec<i64>,
-    /// Opened tasks, by their number in the batch from 0.
-    pub(crate) opened: BTreeMap<usize, Token>,
+    /// Opened tasks by run and reference name.
+    pub(crate) opened: HashMap<(WorkflowId, String), Token>,
     /// Containers that wait for nothing more, and are this holder's now.
     pub(crate) fallen: Vec<Token>,
     pub(crate) claimed: Vec<Token>,
 }
-
-/// The column that numbers the scheduled tasks, after the kind and the columns of a token.
-const ORD: usize = 19;
 
 fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
     rows.iter().map(of).collect()
@@ -174,8 +172,9 @@ impl Store {
             match get::<i8>(row, 0)? {
                 b if b == b'd'.cast_signed() => done.applied.push(get(row, 1)?),
                 b if b == b's'.cast_signed() => {
-                    let number = usize::try_from(get::<i64>(row, ORD)?).unwrap_or_default();
-                    done.opened.insert(number.saturating_sub(1), Token::read(row, 1)?);
+                    let token = Token::read(row, 1)?;
+                    let key = (token.workflow_id, token.reference_name.clone());
+                    done.opened.insert(key, token);
                 }
                 b if b == b'a'.cast_signed() => done.fallen.push(Token::read(row, 1)?),
                 _ => done.claimed.push(Token::read(row, 1)?),

@@ -242,8 +242,7 @@ impl Store {
         db: &impl Executor,
         id: WorkflowId,
         from: (i64, DateTime<Utc>),
-        input: Option<&Value>,
-        timeout_ms: Option<i64>,
+        (input, timeout_ms): (Option<&Value>, Option<i64>),
     ) -> Result<i16, Error> {
         let sql = &self.sql.rerun_workflow;
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
@@ -257,8 +256,7 @@ impl Store {
         db: &impl Executor,
         id: WorkflowId,
         (reference_name, task_type): (&str, &str),
-        input: &Value,
-        output: &Value,
+        (input, output): (&Value, &Value),
     ) -> Result<(), Error> {
         let sql = &self.sql.skip_task;
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =

@@ -15,7 +15,7 @@
 -- $36 queues to claim from, $37 how many of each
 --
 -- Out: kind d = ended, s = opened, a = a container that fell to 0, c = claimed; d rows missing =
--- lost, stale or paused. The last column numbers the scheduled tasks from 1.
+-- lost, stale or paused.
 -- An opened task of the source's own reference, or of that after which a decide token goes on, is
 -- a retry: it keeps the source's expiry.
 -- coalesce keeps the partial index on holder out of the fence: with statistics from a time when
@@ -40,8 +40,7 @@ d AS (
         u.note, u.variables
 ),
 n AS MATERIALIZED (
-    SELECT x.*, nextval('{schema}.task_seqs') AS seq,
-        CASE WHEN x.status IS NULL THEN nextval('{schema}.token_ids') END AS id
+    SELECT x.*, nextval('{schema}.task_seqs') AS seq, nextval('{schema}.token_ids') AS id
     FROM (
         SELECT n.*, d.workflow_id, d.epoch, d.rev, d.priority, d.scope,
             CASE WHEN n.ref = coalesce(nullif(d.reference_name, ''), d.input->>'after')
@@ -59,6 +58,10 @@ n AS MATERIALIZED (
         JOIN d ON d.id = n.src
         ORDER BY n.ord
     ) x
+),
+-- By number: a join would compare each with each, since the planner expects few.
+ids AS MATERIALIZED (
+    SELECT array_agg(id ORDER BY ord) AS by_number FROM n
 ),
 f AS (
     INSERT INTO {schema}.task_history (
@@ -82,7 +85,10 @@ s AS (
         timeout_ms, poll_timeout_ms, reason, input, detail
     )
     SELECT x.id, x.seq, x.workflow_id, x.ref, x.epoch, x.attempt, x.queue, x.task_type, x.state,
-        x.rev, x.priority, CASE WHEN x.container IS NULL THEN x.scope ELSE p.id END, x.remaining,
+        x.rev, x.priority,
+        CASE WHEN x.container IS NULL THEN x.scope
+            ELSE ((SELECT by_number FROM ids))[x.container] END,
+        x.remaining,
         CASE WHEN x.state = 1 THEN $35::bigint END,
         x.set_aside,
         CASE WHEN x.state = 1 THEN 1 ELSE 0 END,
@@ -98,7 +104,6 @@ s AS (
         ),
         x.expiry, x.timeout_ms, x.poll_timeout_ms, x.reason, x.input, x.detail
     FROM n x
-    LEFT JOIN n p ON p.ord = x.container
     WHERE x.status IS NULL
     ORDER BY x.ord
     RETURNING id, workflow_id, reference_name, epoch, attempt, queue, state, rev, priority, paused,
@@ -180,11 +185,11 @@ c AS (
 SELECT 'd'::"char" AS kind, id, workflow_id, reference_name, epoch, attempt, queue, 1::smallint AS state,
     rev, priority, false AS paused, 0::smallint AS set_aside, poll_count, started_at,
     NULL::timestamptz AS due_at, expires_at, NULL::jsonb AS input, NULL::jsonb AS detail,
-    NULL::bigint AS scope, NULL::bigint AS ord
+    NULL::bigint AS scope
 FROM d
 WHERE (SELECT count(*) FROM e)
         = (SELECT count(*) FROM d x WHERE x.ends IS NOT NULL OR x.variables IS NOT NULL)
     OR {schema}.broken_invariant('end of a workflow that is not running')
-UNION ALL SELECT 's', s.*, n.ord FROM s JOIN n ON n.id = s.id
-UNION ALL SELECT 'a', a.*, NULL FROM a WHERE state < 2
-UNION ALL SELECT 'c', c.*, NULL FROM c
+UNION ALL SELECT 's', * FROM s
+UNION ALL SELECT 'a', * FROM a WHERE state < 2
+UNION ALL SELECT 'c', * FROM c
