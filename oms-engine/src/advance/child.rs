@@ -227,7 +227,7 @@ fn number(value: &Value) -> Option<i32> {
 }
 
 /// How the task of a run that has ended ends.
-fn end_of_child(token: &Token, child: Option<ChildRow>) -> crate::decide::TaskEnd {
+pub(super) fn end_of_child(token: &Token, child: Option<ChildRow>) -> crate::decide::TaskEnd {
     let Some(child) = child else {
         let reason = "its sub-workflow is gone".to_owned();
         return ended(token, TaskStatus::Failed, None, Some(reason));

@@ -216,7 +216,7 @@ async fn loops_of(
 }
 
 /// The run as the holder of this token sees it.
-fn enter(run: &mut Run, asked: &Asked<'_>, around: &[LoopRow]) -> Result<(), Error> {
+pub(super) fn enter(run: &mut Run, asked: &Asked<'_>, around: &[LoopRow]) -> Result<(), Error> {
     let unreadable = |what: String| Error::invariant(asked.id, what);
     if let Some(text) = asked.detail.and_then(|detail| detail.get("branch")) {
         let branch = Branch::read(text)
@@ -275,6 +275,23 @@ async fn set_aside_of(
     Ok(set_aside)
 }
 
+/// A run as its visible history makes it.
+#[cfg(test)]
+pub(super) fn run_of(plan: &Arc<Plan>, row: &RunRow, history: &[HistoryRow]) -> Run {
+    let mut state = state_of(plan, row, history, BTreeMap::new());
+    if row.replays {
+        state.done = Some(Arc::new(done_of(plan, history)));
+    }
+    Run { plan: plan.clone(), state }
+}
+
+fn done_of(plan: &Plan, history: &[HistoryRow]) -> BTreeMap<String, Fact> {
+    let turns = |name: &str| plan.graph.find(name).map(|(_, turns)| turns).unwrap_or_default();
+    let facts =
+        history.iter().map(|h| (h.reference_name.clone(), fact_of(h, turns(&h.reference_name))));
+    facts.collect()
+}
+
 /// Loads a run with its whole visible history, and what its tasks got.
 pub(crate) async fn load_whole(
     store: &Store,
@@ -287,12 +304,7 @@ pub(crate) async fn load_whole(
     let history = store.load_history(db, &[row.id], true).await?;
     let mut set_aside = set_aside_of(store, db, std::slice::from_ref(&row)).await?;
     let mut state = state_of(&plan, &row, &history, set_aside.remove(&row.id).unwrap_or_default());
-    let turns = |name: &str| plan.graph.find(name).map(|(_, turns)| turns).unwrap_or_default();
-    let done = history
-        .iter()
-        .map(|h| (h.reference_name.clone(), fact_of(h, turns(&h.reference_name))))
-        .collect();
-    state.done = Some(Arc::new(done));
+    state.done = Some(Arc::new(done_of(&plan, &history)));
     Ok(LoadedRun { run: Run { plan, state }, row, history })
 }
 

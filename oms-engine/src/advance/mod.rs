@@ -16,6 +16,8 @@ mod rerun;
 mod rows;
 mod start;
 mod take;
+#[cfg(test)]
+mod tests;
 mod told;
 
 use std::time::Duration;

@@ -108,7 +108,7 @@ impl Core {
         if matches!(seen.event, Event::Fell(_) | Event::Run { .. }) {
             return self.store.park_container(tx, seen.locked.token.id).await;
         }
-        let mut ended = ended_row(run, seen);
+        let mut ended = ended_row(run, seen.locked, seen.step.worker.clone(), seen.event);
         if let Event::Ended(end) = seen.event {
             ended.status = counts_as(&run.plan, &run.state, end);
         }
@@ -126,7 +126,7 @@ impl Core {
     ) -> Result<Acted, Error> {
         let Seen { locked, step, event } = *seen;
         let id = run.state.id;
-        let mut ended = ended_row(&run, seen);
+        let mut ended = ended_row(&run, locked, step.worker.clone(), event);
         let (run, decision) = self
             .decide_fresh(tx, run, event)
             .await?
@@ -279,8 +279,12 @@ pub(crate) fn time_up(run: &Run, locked: &DueToken) -> Option<TaskEnd> {
     })
 }
 
-fn ended_row(run: &Run, seen: &Seen<'_>) -> EndedRow {
-    let Seen { locked, step, event } = *seen;
+pub(super) fn ended_row(
+    run: &Run,
+    locked: &DueToken,
+    worker: Option<Arc<str>>,
+    event: &Event,
+) -> EndedRow {
     let token = &locked.token;
     let mut row = EndedRow {
         token_id: token.id,
@@ -289,7 +293,7 @@ fn ended_row(run: &Run, seen: &Seen<'_>) -> EndedRow {
         status: TaskStatus::Completed,
         input: None,
         output: None,
-        worker: step.worker.clone().or_else(|| locked.worker.as_deref().map(Arc::from)),
+        worker: worker.or_else(|| locked.worker.as_deref().map(Arc::from)),
         reason: None,
         run_end: None,
         arrives: false,

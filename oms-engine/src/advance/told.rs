@@ -15,7 +15,7 @@ use crate::decide::{
 };
 use crate::error::Error;
 use crate::ids::draw_jitter;
-use crate::store::{DueToken, Token, Wanted};
+use crate::store::{DueToken, HistoryRow, Token, Wanted};
 
 /// What a token says: something to decide, or something that is done already.
 pub(super) enum Told {
@@ -130,43 +130,51 @@ impl Core {
         input: &Value,
     ) -> Result<Vec<Gathered>, Error> {
         let id = run.state.id;
+        let names = wanted_of(run, node, turns, input);
         let rows = if matches!(node.kind, Kind::Loop { .. }) {
-            let graph = run.state.branch.as_ref().map_or(&run.plan.graph, |branch| &branch.graph);
-            let body: Vec<&str> = (node.index + 1..=node.end)
-                .filter_map(|index| graph.get(index))
-                .map(|node| &*node.reference_name)
-                .collect();
+            let body: Vec<&str> = names.iter().map(String::as_str).collect();
             self.store.load_turns(tx, id, &body).await?
         } else {
-            let listed = input.get("joinOn").and_then(Value::as_array);
-            let names = listed.into_iter().flatten().filter_map(Value::as_str);
-            let wanted: Vec<Wanted> = names
-                .map(|name| Wanted {
-                    workflow_id: id,
-                    reference_name: instance(name, turns),
-                    in_loop: false,
-                })
-                .collect();
-            self.store.load_facts(tx, &wanted, false).await?
+            let wanted = names.into_iter().map(|reference_name| Wanted {
+                workflow_id: id,
+                reference_name,
+                in_loop: false,
+            });
+            self.store.load_facts(tx, &wanted.collect::<Vec<_>>(), false).await?
         };
-        let mut last: BTreeMap<String, (usize, Gathered)> = BTreeMap::new();
-        for (number, row) in rows.into_iter().enumerate() {
-            let task_name = run
-                .plan
-                .node(&row.reference_name)
-                .map_or(row.queue, |node| node.task_name.to_string());
-            let gathered = Gathered {
-                task_id: run.state.task_id(&row.reference_name, row.attempt).to_string(),
-                task_name,
-                status: row.status,
-                output: row.output.map(Arc::new),
-                reason: row.reason,
-                reference_name: row.reference_name,
-            };
-            last.insert(gathered.reference_name.clone(), (number, gathered));
-        }
-        let mut gathered: Vec<(usize, Gathered)> = last.into_values().collect();
-        gathered.sort_by_key(|(number, _)| *number);
-        Ok(gathered.into_iter().map(|(_, gathered)| gathered).collect())
+        Ok(gathered_of(run, rows))
     }
+}
+
+/// What a container waited for: of a JOIN reference names with turns, of a loop those of its body
+/// without.
+pub(super) fn wanted_of(run: &Run, node: &Node, turns: &[u32], input: &Value) -> Vec<String> {
+    if matches!(node.kind, Kind::Loop { .. }) {
+        let graph = run.state.branch.as_ref().map_or(&run.plan.graph, |branch| &branch.graph);
+        let body = (node.index + 1..=node.end).filter_map(|index| graph.get(index));
+        return body.map(|node| node.reference_name.to_string()).collect();
+    }
+    let listed = input.get("joinOn").and_then(Value::as_array);
+    let names = listed.into_iter().flatten().filter_map(Value::as_str);
+    names.map(|name| instance(name, turns)).collect()
+}
+
+/// The last attempts among these rows, in order.
+pub(super) fn gathered_of(run: &Run, rows: Vec<HistoryRow>) -> Vec<Gathered> {
+    let mut last: BTreeMap<String, (usize, Gathered)> = BTreeMap::new();
+    for (number, row) in rows.into_iter().enumerate() {
+        let node = run.plan.node(&row.reference_name);
+        let gathered = Gathered {
+            task_id: run.state.task_id(&row.reference_name, row.attempt).to_string(),
+            task_name: node.map_or(row.queue, |node| node.task_name.to_string()),
+            status: row.status,
+            output: row.output.map(Arc::new),
+            reason: row.reason,
+            reference_name: row.reference_name,
+        };
+        last.insert(gathered.reference_name.clone(), (number, gathered));
+    }
+    let mut gathered: Vec<(usize, Gathered)> = last.into_values().collect();
+    gathered.sort_by_key(|(number, _)| *number);
+    gathered.into_iter().map(|(_, gathered)| gathered).collect()
 }

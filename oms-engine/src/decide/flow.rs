@@ -81,6 +81,8 @@ pub(super) struct Walk<'a> {
     /// Containers that this decision opens, by key.
     pub(super) opened: BTreeMap<usize, Opened>,
     pub(super) done: usize,
+    /// What had ended before it is reached, and not well.
+    pub(super) failed: Option<Vec<String>>,
     /// What the source gave, where nothing was scheduled after it.
     last: Option<Arc<Value>>,
 }
@@ -94,6 +96,7 @@ impl<'a> Walk<'a> {
             work: VecDeque::new(),
             opened: BTreeMap::new(),
             done: 0,
+            failed: None,
             last: None,
         }
     }

@@ -36,7 +36,9 @@ pub(super) fn mark(graph: &mut Graph) {
             let reads = &node.reads;
             let beside = !node.sole && reads_beside(graph, &branches, node, sets_variables);
             let fresh = reads_history(reads) || beside;
-            (fresh, beside || stores_input(reads) || !node.kind.is_worker())
+            // The input of a dynamic branch is data that stands nowhere else.
+            let stored = beside || graph.is_branch() || stores_input(reads);
+            (fresh, stored || !node.kind.is_worker())
         })
         .collect();
     for (node, (fresh, stored)) in graph.nodes.iter_mut().zip(marks) {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::flow::{Place, Walk, Work};
+use super::graph::instance;
 use super::node::Kind;
 use super::state::Fact;
 use super::{DecideError, Scope};
@@ -40,11 +41,49 @@ impl Walk<'_> {
         }
     }
 
+    /// Whether a task of a loop ended badly that the loop went on after: it is to be done again.
+    pub(super) fn failed_in(&mut self, place: &Place) -> bool {
+        matches!(place.node.kind, Kind::Loop { .. }) && self.failed_inside(place)
+    }
+
+    fn failed_in_branches(&mut self, fork: &Place, fact: &Fact) -> bool {
+        let listed = fact.input.as_ref().and_then(|input| input.get("forkedTasks"));
+        let names: Vec<String> = listed
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|name| Some(instance(name.as_str()?, &fork.turns)))
+            .collect();
+        self.failed_inside(fork) || self.failed().iter().any(|failed| names.contains(failed))
+    }
+
+    fn failed_inside(&mut self, place: &Place) -> bool {
+        if self.failed().is_empty() {
+            return false;
+        }
+        let graph = self.graph(place);
+        let failed = self.failed.iter().flatten();
+        failed.filter_map(|name| graph.find(name)).any(|(node, turns)| {
+            let inside = node.index > place.node.index && node.index <= place.node.end;
+            inside && turns.starts_with(&place.turns)
+        })
+    }
+
+    fn failed(&mut self) -> &[String] {
+        let done = self.state.done.as_ref();
+        self.failed.get_or_insert_with(|| {
+            let done = done.into_iter().flat_map(|done| done.iter());
+            let failed = done.filter(|(_, fact)| !fact.status.is_successful());
+            failed.map(|(name, _)| name.clone()).collect()
+        })
+    }
+
     fn pass_fork(&mut self, place: &Place, fact: &Fact) -> Result<(), DecideError> {
         let join = place.node.next.and_then(|next| self.graph(place).get(next).cloned());
         let Some(join) = join else { return Err(DecideError::UnknownReference(place.name())) };
         let join = Place { node: join, ..place.clone() };
-        if let Some(joined) = self.ended_before(&join).filter(|fact| fact.status.is_successful()) {
+        let joined = self.ended_before(&join).filter(|fact| fact.status.is_successful());
+        if let Some(joined) = joined.filter(|_| !self.failed_in_branches(place, fact)) {
             return self.pass(&join, &joined);
         }
         let mut firsts = Vec::new();

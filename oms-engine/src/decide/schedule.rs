@@ -17,7 +17,9 @@ impl Walk<'_> {
             return Ok(());
         }
         let attempt = match self.ended_before(&place) {
-            Some(fact) if fact.status.is_successful() => return self.pass(&place, &fact),
+            Some(fact) if fact.status.is_successful() && !self.failed_in(&place) => {
+                return self.pass(&place, &fact);
+            }
             Some(fact) => next_attempt(&place.name(), fact.attempt)?,
             None => 0,
         };

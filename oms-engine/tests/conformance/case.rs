@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use oms_engine::{TaskDef, WorkflowDef};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -13,10 +12,10 @@ pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) rule: String,
     #[serde(default)]
-    pub(crate) task_definitions: Vec<TaskDef>,
+    pub(crate) task_definitions: Vec<Value>,
     #[serde(default)]
-    pub(crate) workflows: Vec<WorkflowDef>,
-    pub(crate) definition: WorkflowDef,
+    pub(crate) workflows: Vec<Value>,
+    pub(crate) definition: Value,
     #[serde(default)]
     pub(crate) start: Start,
     #[serde(default)]

@@ -2,23 +2,46 @@
 
 use std::collections::BTreeMap;
 
-use oms_engine::{Execution, TaskExecution};
 use serde_json::Value;
 
-use crate::case::{Expect, Task};
+use super::case::{Expect, Task};
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) workflow_id: String,
+    pub(crate) status: String,
+    pub(crate) output: Value,
+    pub(crate) variables: Value,
+    pub(crate) reason: Option<String>,
+    pub(crate) tasks: Vec<SeenTask>,
+}
+
+/// What came of a task.
+#[derive(Clone, Debug)]
+pub(crate) struct SeenTask {
+    pub(crate) task_id: String,
+    pub(crate) reference_name: String,
+    pub(crate) task_type: String,
+    pub(crate) status: String,
+    pub(crate) attempt: i16,
+    pub(crate) input: Value,
+    pub(crate) output: Value,
+    pub(crate) reason: Option<String>,
+}
 
 /// What stands for ids in a case.
 pub(crate) struct Names(BTreeMap<String, String>);
 
 impl Names {
-    pub(crate) fn of(run: &Execution) -> Self {
+    pub(crate) fn of(run: &Seen) -> Self {
         let mut names = BTreeMap::new();
-        names.insert("<workflowId>".to_owned(), run.workflow_id.to_string());
+        names.insert("<workflowId>".to_owned(), run.workflow_id.clone());
         for task in &run.tasks {
-            let (name, id) = (&task.reference_task_name, task.task_id.clone());
-            names.insert(format!("<taskId:{name}:{}>", task.retry_count), id.clone());
+            let (name, id) = (&task.reference_name, task.task_id.clone());
+            names.insert(format!("<taskId:{name}:{}>", task.attempt), id.clone());
             names.insert(format!("<taskId:{name}>"), id);
-            if let Some(child) = task.output_data.get("subWorkflowId").and_then(Value::as_str) {
+            if let Some(child) = task.output.get("subWorkflowId").and_then(Value::as_str) {
                 names.insert(format!("<childId:{name}>"), child.to_owned());
             }
         }
@@ -59,7 +82,7 @@ fn same(expected: &Value, found: &Value) -> bool {
 }
 
 /// Every difference, one a line.
-pub(crate) fn differences(expect: &Expect, run: &Execution) -> Vec<String> {
+pub(crate) fn differences(expect: &Expect, run: &Seen) -> Vec<String> {
     let names = Names::of(run);
     let mut wrong = Vec::new();
     let mut check = |what: &str, expected: &Value, found: &Value| {
@@ -76,7 +99,7 @@ pub(crate) fn differences(expect: &Expect, run: &Execution) -> Vec<String> {
         check("variables", variables, &run.variables);
     }
     if let Some(reason) = &expect.reason {
-        check("reason", reason, &Value::from(run.reason_for_incompletion.clone()));
+        check("reason", reason, &Value::from(run.reason.clone()));
     }
     let line = |name: &str, kind: &str, status: &str, attempt: i16| {
         format!("{name} {kind} {status} {attempt}")
@@ -89,7 +112,7 @@ pub(crate) fn differences(expect: &Expect, run: &Execution) -> Vec<String> {
     let found: Vec<String> = run
         .tasks
         .iter()
-        .map(|t| line(&t.reference_task_name, &t.task_type, t.status.as_str(), t.retry_count))
+        .map(|t| line(&t.reference_name, &t.task_type, &t.status, t.attempt))
         .collect();
     if expected != found {
         wrong.push(format!("  tasks: expected {expected:#?}, found {found:#?}"));
@@ -101,10 +124,10 @@ pub(crate) fn differences(expect: &Expect, run: &Execution) -> Vec<String> {
     wrong
 }
 
-fn of_task(names: &Names, expected: &Task, found: &TaskExecution, wrong: &mut Vec<String>) {
-    let reason = Value::from(found.reason_for_incompletion.clone());
+fn of_task(names: &Names, expected: &Task, found: &SeenTask, wrong: &mut Vec<String>) {
+    let reason = Value::from(found.reason.clone());
     let iteration = found
-        .reference_task_name
+        .reference_name
         .rsplit_once("__")
         .and_then(|(_, turn)| turn.parse::<u32>().ok())
         .unwrap_or(0);
@@ -116,8 +139,8 @@ fn of_task(names: &Names, expected: &Task, found: &TaskExecution, wrong: &mut Ve
         ));
     }
     let fields = [
-        ("input", &expected.input, &found.input_data),
-        ("output", &expected.output, &found.output_data),
+        ("input", &expected.input, &found.input),
+        ("output", &expected.output, &found.output),
         ("reason", &expected.reason, &reason),
     ];
     for (field, expected_value, found) in fields {

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use oms_engine::testkit::TestDatabase;
 use oms_engine::tokio_postgres::Client;
 use oms_engine::{
-    Engine, Error, RestartOptions, Signal, StartRequest, Task, TaskContext, TaskError, WorkflowId,
+    Engine, Error, Execution, RestartOptions, Signal, StartRequest, Task, TaskContext, TaskDef,
+    TaskError, WorkflowDef, WorkflowId,
 };
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use crate::case::Case;
 use crate::common::assert_nothing_stuck;
-use crate::compare::differences;
+use crate::compare::{Seen, SeenTask, differences};
 
 /// How long anything may take that needs no time of its own.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -114,9 +115,14 @@ pub(crate) async fn play(case: Case) -> Result<(), String> {
 }
 
 async fn begin(engine: &Engine, case: &Case) -> Result<WorkflowId, Error> {
-    engine.register(&case.task_definitions, &case.workflows).await?;
-    engine.register_workflow(&case.definition).await?;
-    let mut request = StartRequest::new(&case.definition.name).version(case.definition.version);
+    let read = |def: &Value| WorkflowDef::from_json(&def.to_string()).unwrap();
+    let task = |def: &Value| serde_json::from_value::<TaskDef>(def.clone()).unwrap();
+    let tasks: Vec<TaskDef> = case.task_definitions.iter().map(task).collect();
+    let workflows: Vec<WorkflowDef> = case.workflows.iter().map(read).collect();
+    engine.register(&tasks, &workflows).await?;
+    let definition = read(&case.definition);
+    engine.register_workflow(&definition).await?;
+    let mut request = StartRequest::new(&definition.name).version(definition.version);
     if !case.start.input.is_empty() {
         request = request.input(Value::Object(case.start.input.clone()));
     }
@@ -326,13 +332,13 @@ impl Player {
         let mut wrong = Vec::new();
         let run = self.engine.get(self.id).await.unwrap();
         let expect = self.case.expect.as_ref().unwrap();
-        wrong.extend(differences(expect, &run));
+        wrong.extend(differences(expect, &seen(&run)));
         let mut children = BTreeMap::new();
         for (path, expect) in &self.case.children {
             match self.child(path).await {
                 Ok(id) => {
                     let run = self.engine.get(id).await.unwrap();
-                    let found = differences(expect, &run);
+                    let found = differences(expect, &seen(&run));
                     wrong.extend(found.into_iter().map(|line| format!("  in {path}:{line}")));
                     children.insert(path, id);
                 }
@@ -350,10 +356,31 @@ impl Player {
             for (row, started) in rows.iter().zip(&self.case.started) {
                 let id: WorkflowId = row.get::<_, String>(0).parse().unwrap();
                 let run = self.engine.get(id).await.unwrap();
-                let found = differences(&started.expect, &run);
+                let found = differences(&started.expect, &seen(&run));
                 wrong.extend(found.into_iter().map(|line| format!("  {}:{line}", started.name)));
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(format!("\n{}", wrong.join("\n"))) }
+    }
+}
+
+fn seen(run: &Execution) -> Seen {
+    let tasks = run.tasks.iter().map(|task| SeenTask {
+        task_id: task.task_id.clone(),
+        reference_name: task.reference_task_name.clone(),
+        task_type: task.task_type.clone(),
+        status: task.status.as_str().to_owned(),
+        attempt: task.retry_count,
+        input: task.input_data.clone(),
+        output: task.output_data.clone(),
+        reason: task.reason_for_incompletion.clone(),
+    });
+    Seen {
+        workflow_id: run.workflow_id.to_string(),
+        status: run.status.as_str().to_owned(),
+        output: run.output.clone(),
+        variables: run.variables.clone(),
+        reason: run.reason_for_incompletion.clone(),
+        tasks: tasks.collect(),
     }
 }

@@ -1,0 +1,240 @@
+//! Laws over random nested definitions and random outcomes: asserted after every step.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::world::{What, World};
+use crate::decide::{SYSTEM_QUEUE, TaskStatus, WorkflowStatus};
+use crate::ids::WorkflowId;
+use crate::store::TokenState;
+
+/// Steps that no run of these definitions needs.
+const STEPS_MAX: usize = 5_000;
+
+/// A shape of a definition; names are given when it is written out.
+#[derive(Clone, Debug)]
+enum Shape {
+    Task { optional: bool, permissive: bool },
+    Noop,
+    SetVariable,
+    Switch { cases: Vec<Vec<Shape>>, taken: usize },
+    Fork(Vec<Vec<Shape>>),
+    Loop { turns: usize, body: Vec<Shape> },
+    Dynamic { branches: usize },
+    Child,
+    Terminate,
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let flag = || prop::bool::weighted(0.2);
+    let leaf = prop_oneof![
+        6 => (flag(), flag()).prop_map(|(optional, permissive)| Shape::Task { optional, permissive }),
+        1 => Just(Shape::Noop),
+        1 => Just(Shape::SetVariable),
+        1 => (0..3_usize).prop_map(|branches| Shape::Dynamic { branches }),
+        1 => Just(Shape::Child),
+    ];
+    leaf.prop_recursive(3, 24, 3, |inner| {
+        let sequence = || prop::collection::vec(inner.clone(), 1..3);
+        prop_oneof![
+            (prop::collection::vec(sequence(), 1..3), 0..3_usize)
+                .prop_map(|(cases, taken)| Shape::Switch { cases, taken }),
+            prop::collection::vec(sequence(), 1..4).prop_map(Shape::Fork),
+            (0..3_usize, sequence()).prop_map(|(turns, body)| Shape::Loop { turns, body }),
+            Just(Shape::Terminate),
+        ]
+    })
+}
+
+/// Writes a sequence out, with names of their own.
+fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
+    let mut steps = Vec::new();
+    for shape in shapes {
+        *next += 1;
+        let name = format!("s{next}");
+        let step = |kind: &str, more: Value| {
+            let mut step = json!({ "name": "t", "taskReferenceName": name, "type": kind });
+            step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            step
+        };
+        match shape {
+            Shape::Task { optional, permissive } => {
+                let flags = json!({ "optional": optional, "permissive": permissive });
+                steps.push(step("SIMPLE", flags));
+            }
+            Shape::Noop => steps.push(step("NOOP", json!({}))),
+            Shape::SetVariable => {
+                steps.push(step("SET_VARIABLE", json!({ "inputParameters": { &name: 1 } })));
+            }
+            Shape::Switch { cases, taken } => {
+                let branches: serde_json::Map<String, Value> = cases
+                    .iter()
+                    .enumerate()
+                    .map(|(n, tasks)| (n.to_string(), Value::Array(write(tasks, next))))
+                    .collect();
+                steps.push(step(
+                    "SWITCH",
+                    json!({
+                        "evaluatorType": "value-param", "expression": "case",
+                        "inputParameters": { "case": taken }, "decisionCases": branches,
+                    }),
+                ));
+            }
+            Shape::Fork(branches) => {
+                let branches: Vec<Vec<Value>> =
+                    branches.iter().map(|tasks| write(tasks, next)).collect();
+                let last: Vec<Value> = branches
+                    .iter()
+                    .filter_map(|tasks| tasks.last().map(|task| task["taskReferenceName"].clone()))
+                    .collect();
+                steps.push(step("FORK_JOIN", json!({ "forkTasks": branches })));
+                steps.push(join(next, &json!(last)));
+            }
+            Shape::Loop { turns, body } => {
+                let body = write(body, next);
+                let items: Vec<usize> = (0..*turns).collect();
+                let input = json!({ "_items": items });
+                steps.push(step("DO_WHILE", json!({ "loopOver": body, "inputParameters": input })));
+            }
+            Shape::Dynamic { branches } => {
+                let names = (0..*branches).map(|n| {
+                    json!({
+                        "name": "t", "taskReferenceName": format!("{name}b{n}"), "type": "SIMPLE",
+                    })
+                });
+                let tasks: Vec<Value> = names.collect();
+                steps.push(step("FORK_JOIN_DYNAMIC", json!({
+                    "dynamicForkTasksParam": "tasks", "dynamicForkTasksInputParamName": "inputs",
+                    "inputParameters": { "tasks": tasks, "inputs": {} },
+                })));
+                steps.push(join(next, &json!([])));
+            }
+            Shape::Child => {
+                steps
+                    .push(step("SUB_WORKFLOW", json!({ "subWorkflowParam": { "name": "child" } })));
+            }
+            Shape::Terminate => steps.push(step(
+                "TERMINATE",
+                json!({
+                    "inputParameters": { "terminationStatus": "COMPLETED" },
+                }),
+            )),
+        }
+    }
+    steps
+}
+
+fn join(next: &mut usize, on: &Value) -> Value {
+    *next += 1;
+    let name = format!("j{next}");
+    json!({ "name": name, "taskReferenceName": name, "type": "JOIN", "joinOn": on })
+}
+
+fn outcome() -> impl Strategy<Value = (TaskStatus, prop::sample::Index)> {
+    let status = prop::sample::select(vec![
+        TaskStatus::Completed,
+        TaskStatus::Completed,
+        TaskStatus::Completed,
+        TaskStatus::Completed,
+        TaskStatus::Failed,
+        TaskStatus::FailedWithTerminalError,
+    ]);
+    (status, any::<prop::sample::Index>())
+}
+
+/// What holds of every run at every moment.
+fn check(world: &World) {
+    let mut keys = BTreeSet::new();
+    for row in &world.tables.history {
+        let key = (row.workflow_id, row.reference_name.clone(), row.epoch, row.attempt);
+        assert!(keys.insert(key.clone()), "{key:?} ended twice");
+    }
+    for record in world.tables.runs.values() {
+        let id = record.row.id;
+        let own = || world.tables.open.values().filter(|o| o.row.token.workflow_id == id);
+        let tasks = own().filter(|open| !open.row.token.reference_name.is_empty()).count();
+        if record.row.status.is_terminal() {
+            assert_eq!(tasks, 0, "{id} ended {} with open tasks", record.row.status);
+        } else {
+            let waits = |child: &super::rows::Record| {
+                child.row.parent_id == Some(id) && !child.row.status.is_terminal()
+            };
+            let fires = own().any(|open| open.row.token.state != TokenState::Container)
+                || world.tables.runs.values().any(waits);
+            assert!(fires, "{id} stands still");
+        }
+        for open in own().filter(|open| open.row.token.state == TokenState::Container) {
+            let token = open.row.token.id;
+            let inside = own().filter(|open| open.row.token.scope == Some(token)).count();
+            let children = world.tables.runs.values().filter(|child| {
+                child.parent_token == Some(token) && !child.row.status.is_terminal()
+            });
+            let waited = inside + children.count();
+            assert_eq!(open.row.remaining, i32::try_from(waited).ok(), "{:?}", open.row);
+        }
+    }
+}
+
+/// Plays a run to its end; workers end what is open in a random order.
+fn play(world: &mut World, id: WorkflowId, outcomes: &[(TaskStatus, prop::sample::Index)]) {
+    let mut outcomes = outcomes.iter().cycle();
+    for _ in 0..STEPS_MAX {
+        check(world);
+        if world.tables.runs.values().all(|run| run.row.status.is_terminal()) {
+            return;
+        }
+        let (status, of) = outcomes.next().unwrap();
+        let ready: Vec<(i64, bool)> = world
+            .tables
+            .open
+            .values()
+            .filter(|open| open.row.token.state != TokenState::Container)
+            .map(|open| (open.row.token.id, open.row.token.queue == SYSTEM_QUEUE))
+            .collect();
+        assert!(!ready.is_empty(), "{id}: nothing can be done");
+        let (token, system) = ready[of.index(ready.len())];
+        // A delay is over when somebody looks.
+        world.tables.open.get_mut(&token).unwrap().row.token.state = TokenState::Ready;
+        let what = if system {
+            What::System
+        } else {
+            What::Ended { status: *status, output: Some(json!({ "v": 1 })), reason: None }
+        };
+        world.step(token, what);
+    }
+    panic!("{id} does not end");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn whatever_is_nested_in_what_a_run_ends_and_loses_and_doubles_nothing(
+        shapes in prop::collection::vec(shape(), 1..4),
+        outcomes in prop::collection::vec(outcome(), 1..40),
+        retries in 0..2_i32, again in any::<bool>(),
+    ) {
+        let mut world = World::new();
+        let def = json!({ "name": "t", "retryCount": retries, "retryDelaySeconds": 1 });
+        world.task_defs.insert("t".to_owned(), serde_json::from_value(def).unwrap());
+        let child = json!({ "name": "child", "tasks": [
+            { "name": "t", "taskReferenceName": "c", "type": "SIMPLE" },
+        ]});
+        world.register(&child).unwrap();
+        let text = json!({ "name": "nested", "tasks": write(&shapes, &mut 0) });
+        let plan = world.compile(&text).unwrap();
+        let id = world.tables.add_run(&plan, json!({}), None, None);
+        play(&mut world, id, &outcomes);
+        let status = world.tables.runs[&id].row.status;
+        if again && status == WorkflowStatus::Failed {
+            let row = &mut world.tables.runs.get_mut(&id).unwrap().row;
+            (row.status, row.replays) = (WorkflowStatus::Running, true);
+            world.tables.open_decide(id, json!({ "retry": true }));
+            let well = [(TaskStatus::Completed, outcomes[0].1)];
+            play(&mut world, id, &well);
+            prop_assert_eq!(world.tables.runs[&id].row.status, WorkflowStatus::Completed);
+        }
+    }
+}

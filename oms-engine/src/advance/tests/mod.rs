@@ -1,0 +1,25 @@
+//! The decider alone against the conformance cases: rows in memory in place of tables, and time
+//! that passes when it is told to.
+
+#[path = "../../../tests/conformance/case.rs"]
+mod case;
+#[path = "../../../tests/conformance/compare.rs"]
+mod compare;
+mod laws;
+mod play;
+mod rows;
+mod world;
+
+#[test]
+fn the_decider_alone_gives_what_every_case_expects() {
+    let cases = case::all();
+    let mut wrong = Vec::new();
+    for case in &cases {
+        assert!(!case.rule.is_empty(), "{}", case.name);
+        if let Err(what) = play::play(case) {
+            wrong.push(format!("{}: {what}", case.name));
+        }
+    }
+    println!("{} cases", cases.len());
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n\n"));
+}

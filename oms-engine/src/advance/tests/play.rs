@@ -1,0 +1,389 @@
+//! Plays a case: one worker task ends at a time, the lowest number first; time is moved.
+
+use chrono::{DateTime, Duration, Utc};
+use serde_json::{Map, Value, json};
+
+use super::case::Case;
+use super::compare::{Seen, SeenTask, differences};
+use super::rows::Open;
+use super::world::{What, World};
+use crate::advance::Execution;
+use crate::decide::{SYSTEM_QUEUE, TaskStatus, WorkflowStatus};
+use crate::ids::WorkflowId;
+use crate::store::TokenState;
+
+const MOVES_MAX: usize = 1_000;
+
+struct Player<'a> {
+    case: &'a Case,
+    world: World,
+    id: WorkflowId,
+}
+
+pub(super) fn play(case: &Case) -> Result<(), String> {
+    let mut world = World::new();
+    for def in &case.task_definitions {
+        let def: crate::TaskDef = serde_json::from_value(def.clone()).unwrap();
+        world.task_defs.insert(def.name.clone(), def);
+    }
+    let texts = case.workflows.iter().chain([&case.definition]);
+    let registered: Result<Vec<()>, String> = texts.map(|text| world.register(text)).collect();
+    match (registered, &case.refused) {
+        (Err(error), Some(part)) if error.contains(part) => return Ok(()),
+        (Err(error), _) => return Err(format!("refused: {error}")),
+        (Ok(_), Some(part)) => return Err(format!("is not refused with {part:?}")),
+        (Ok(_), None) => {}
+    }
+    let plan = world.compile(&case.definition)?;
+    let input = Value::Object(plan.def.with_input_template(case.start.input.clone()));
+    let id = world.tables.add_run(&plan, input, case.start.correlation_id.clone(), None);
+    Player { case, world, id }.run()
+}
+
+impl Player<'_> {
+    fn run(mut self) -> Result<(), String> {
+        let mut steps = self.case.steps.iter();
+        for _ in 0..MOVES_MAX {
+            if let Some(token) = self.system() {
+                self.world.step(token, What::System);
+            } else if let Some((token, what)) = self.next() {
+                self.world.step(token, what);
+            } else if let Some(step) = steps.next() {
+                self.step(step)?;
+            } else if !self.pass_to_next() {
+                return self.compare();
+            }
+        }
+        Err("does not come to rest".to_owned())
+    }
+
+    fn open(&self, of: impl Fn(&Open) -> bool) -> Vec<&Open> {
+        let mut open: Vec<&Open> = self.world.tables.open.values().filter(|o| of(o)).collect();
+        open.sort_by_key(|open| open.row.seq);
+        open
+    }
+
+    fn system(&self) -> Option<i64> {
+        let ready = |open: &Open| {
+            open.row.token.state == TokenState::Ready && open.row.token.queue == SYSTEM_QUEUE
+        };
+        self.open(ready).first().map(|open| open.row.token.id)
+    }
+
+    fn workers(&self) -> Vec<&Open> {
+        self.open(|open| {
+            open.row.token.state == TokenState::Ready && open.row.token.queue != SYSTEM_QUEUE
+        })
+    }
+
+    fn next(&self) -> Option<(i64, What)> {
+        self.workers().into_iter().find_map(|open| {
+            let token = &open.row.token;
+            let listed = self.case.workers.get(&token.reference_name);
+            let number = usize::try_from(token.attempt).unwrap();
+            let outcome = listed.and_then(|list| list.get(number)).cloned();
+            match outcome.unwrap_or_else(|| json!({})) {
+                Value::String(hold) if hold == "HOLD" => None,
+                outcome => Some((token.id, what_of(&outcome))),
+            }
+        })
+    }
+
+    fn step(&mut self, step: &Map<String, Value>) -> Result<(), String> {
+        let id = match step.get("in").and_then(Value::as_str) {
+            Some(path) => self.child(path)?,
+            None => self.id,
+        };
+        match (self.act(id, step), step.get("refused").and_then(Value::as_str)) {
+            (Ok(()), None) | (Err(_), Some(_)) => Ok(()),
+            (Ok(()), Some(part)) => Err(format!("{step:?} is not refused with {part:?}")),
+            (Err(error), None) => Err(format!("{step:?}: {error}")),
+        }
+    }
+
+    fn act(&mut self, id: WorkflowId, step: &Map<String, Value>) -> Result<(), String> {
+        let text = |key: &str| step.get(key).and_then(Value::as_str);
+        if let Some(seconds) = step.get("advance").and_then(Value::as_i64) {
+            self.pass_to(self.world.tables.now + Duration::seconds(seconds));
+            return Ok(());
+        }
+        if let Some(name) = text("complete").or_else(|| text("fail")) {
+            return self.signal(id, name, step);
+        }
+        let status = self.world.tables.runs[&id].row.status;
+        if let Some(reason) = text("terminate") {
+            self.world.terminate(id, reason.to_owned());
+            return Ok(());
+        }
+        if let Some(from) = step.get("rerun") {
+            if !status.is_terminal() {
+                return Err("it has not ended".to_owned());
+            }
+            return self.rerun(id, from.as_str(), step.get("workflowInput"));
+        }
+        if let Some(name) = text("skip") {
+            return self.skip(id, name, step);
+        }
+        let key = step.keys().find(|key| !["in", "refused"].contains(&key.as_str()));
+        match key.map(String::as_str) {
+            Some("pause") => self.turn(id, WorkflowStatus::Paused),
+            Some("resume") => self.resume(id),
+            Some("retry") => {
+                self.reopen(id);
+                self.world.tables.open_decide(id, json!({ "retry": true }));
+            }
+            Some("restart") => {
+                self.world.tables.runs.get_mut(&id).unwrap().row.variables =
+                    Value::clone(&self.world.tables.runs[&id].plan.variables);
+                self.cut(id, 0, DateTime::UNIX_EPOCH);
+                self.world.tables.open_decide(id, json!({ "start": true }));
+            }
+            other => panic!("{other:?} is no step"),
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, id: WorkflowId, status: WorkflowStatus) {
+        self.world.tables.runs.get_mut(&id).unwrap().row.status = status;
+    }
+
+    fn resume(&mut self, id: WorkflowId) {
+        self.turn(id, WorkflowStatus::Running);
+        for open in self.world.tables.open.values_mut() {
+            let token = &mut open.row.token;
+            let parked = token.reference_name.is_empty() || open.row.remaining == Some(0);
+            if token.workflow_id == id && token.state == TokenState::Delayed && parked {
+                token.state = TokenState::Ready;
+            }
+        }
+    }
+
+    fn reopen(&mut self, id: WorkflowId) {
+        let row = &mut self.world.tables.runs.get_mut(&id).unwrap().row;
+        (row.status, row.output, row.reason, row.ended_at) =
+            (WorkflowStatus::Running, None, None, None);
+        row.replays = true;
+    }
+
+    fn cut(&mut self, id: WorkflowId, seq: i64, at: DateTime<Utc>) {
+        self.reopen(id);
+        let record = self.world.tables.runs.get_mut(&id).unwrap();
+        record.row.epoch += 1;
+        record.row.has_cuts = true;
+        record.cuts.push((record.row.epoch, seq, at));
+    }
+
+    fn rerun(
+        &mut self,
+        id: WorkflowId,
+        from: Option<&str>,
+        input: Option<&Value>,
+    ) -> Result<(), String> {
+        let visible = self.world.tables.visible(id);
+        let cut = match from {
+            None => (0, DateTime::UNIX_EPOCH),
+            Some(name) => {
+                let first = visible.iter().find(|row| row.reference_name == name);
+                first.map(|row| (row.seq, row.scheduled_at)).ok_or("no ended task")?
+            }
+        };
+        self.cut(id, cut.0, cut.1);
+        if let Some(input) = input {
+            self.world.tables.runs.get_mut(&id).unwrap().row.input = input.clone();
+        }
+        self.world.tables.open_decide(id, json!({ "retry": true }));
+        Ok(())
+    }
+
+    fn skip(
+        &mut self,
+        id: WorkflowId,
+        name: &str,
+        step: &Map<String, Value>,
+    ) -> Result<(), String> {
+        let record = self.world.tables.runs.get_mut(&id).unwrap();
+        let node = record.plan.node(name).cloned().ok_or("its definition has no such task")?;
+        let (epoch, now) = (record.row.epoch, self.world.tables.now);
+        let reached = self.world.tables.visible(id).iter().any(|row| row.reference_name == name)
+            || !self.open(|open| open.row.token.reference_name == name).is_empty();
+        if reached {
+            return Err("was scheduled already".to_owned());
+        }
+        self.world.tables.runs.get_mut(&id).unwrap().row.replays = true;
+        self.world.tables.history.push(crate::store::HistoryRow {
+            workflow_id: id,
+            reference_name: name.to_owned(),
+            epoch,
+            attempt: 0,
+            status: TaskStatus::Skipped,
+            seq: 0,
+            queue: node.task_name.to_string(),
+            poll_count: 0,
+            input: step.get("input").cloned(),
+            output: step.get("output").cloned(),
+            worker: None,
+            reason: None,
+            scheduled_at: now,
+            started_at: None,
+            ended_at: now,
+        });
+        Ok(())
+    }
+
+    fn signal(
+        &mut self,
+        id: WorkflowId,
+        name: &str,
+        step: &Map<String, Value>,
+    ) -> Result<(), String> {
+        let waits = |open: &Open| {
+            let token = &open.row.token;
+            let kind = open.row.task_type.as_deref();
+            let here = token.workflow_id == id && token.reference_name == name;
+            let worker = token.state == TokenState::Ready && token.queue != SYSTEM_QUEUE;
+            let told = token.state == TokenState::Delayed && matches!(kind, Some("WAIT" | "HUMAN"));
+            here && (worker || told)
+        };
+        let found = self.open(waits).last().map(|open| open.row.token.id);
+        let token = found.ok_or_else(|| format!("no task {name:?} waits"))?;
+        let mut outcome = json!({ "reason": step.get("reason") });
+        let terminal = step.get("terminal") == Some(&json!(true));
+        outcome["status"] = json!(match (step.contains_key("complete"), terminal) {
+            (true, _) => "COMPLETED",
+            (false, true) => "FAILED_WITH_TERMINAL_ERROR",
+            (false, false) => "FAILED",
+        });
+        outcome["output"] = step.get("output").cloned().unwrap_or_else(|| json!({}));
+        self.world.step(token, what_of(&outcome));
+        Ok(())
+    }
+
+    /// Moves to the next moment at which something is due. False: nothing is.
+    fn pass_to_next(&mut self) -> bool {
+        let of_tokens = self.world.tables.open.values().filter_map(|open| open.due);
+        let runs = self.world.tables.runs.values();
+        let of_runs = runs
+            .filter(|run| run.row.status == WorkflowStatus::Running)
+            .filter_map(|run| run.deadline);
+        let Some(at) = of_tokens.chain(of_runs).min() else { return false };
+        self.pass_to(at);
+        true
+    }
+
+    fn pass_to(&mut self, at: DateTime<Utc>) {
+        let tables = &mut self.world.tables;
+        tables.now = tables.now.max(at);
+        let now = tables.now;
+        let overdue: Vec<WorkflowId> = tables
+            .runs
+            .values()
+            .filter(|run| run.row.status == WorkflowStatus::Running)
+            .filter(|run| run.deadline.is_some_and(|deadline| deadline <= now))
+            .map(|run| run.row.id)
+            .collect();
+        for id in overdue {
+            self.world.workflow_time_up(id);
+        }
+        let due = |open: &Open| open.due.is_some_and(|due| due <= now);
+        let ids: Vec<i64> = self.open(due).iter().map(|open| open.row.token.id).collect();
+        for id in ids {
+            let Some(open) = self.world.tables.open.get_mut(&id) else { continue };
+            let expired = open.expires.is_some_and(|at| at <= now);
+            if open.row.token.state == TokenState::Delayed && !expired {
+                open.row.token.state = TokenState::Ready;
+                // Held by a worker at once, as far as its time goes.
+                open.due = open.timeout_ms.map(|ms| now + Duration::milliseconds(ms));
+            } else {
+                self.world.step(id, What::TimeUp);
+            }
+        }
+    }
+
+    fn child(&self, path: &str) -> Result<WorkflowId, String> {
+        let mut id = self.id;
+        for name in path.split('/') {
+            let of_token = |run: &super::rows::Record| {
+                let token = run.parent_token.and_then(|token| self.world.tables.open.get(&token));
+                let ended = self.world.tables.history.iter().find(|row| {
+                    let child = row.output.as_ref().and_then(|o| o.get("subWorkflowId")?.as_str());
+                    row.workflow_id == id && child == Some(&run.row.id.to_string())
+                });
+                let of_history = ended.map(|row| row.reference_name.as_str());
+                let found = token.map(|open| open.row.token.reference_name.as_str());
+                run.row.parent_id == Some(id) && found.or(of_history) == Some(name)
+            };
+            let found = self.world.tables.runs.values().rfind(|run| of_token(run));
+            id = found.map(|run| run.row.id).ok_or_else(|| format!("no child {name:?}"))?;
+        }
+        Ok(id)
+    }
+
+    fn compare(&self) -> Result<(), String> {
+        let mut wrong = differences(self.case.expect.as_ref().unwrap(), &self.seen(self.id));
+        for (path, expect) in &self.case.children {
+            let found = differences(expect, &self.seen(self.child(path)?));
+            wrong.extend(found.into_iter().map(|line| format!("  in {path}:{line}")));
+        }
+        let others = self
+            .world
+            .tables
+            .runs
+            .values()
+            .filter(|run| run.row.id != self.id && run.row.parent_id.is_none());
+        let others: Vec<_> = others.collect();
+        let names: Vec<&str> = others.iter().map(|run| run.row.name.as_str()).collect();
+        let expected: Vec<&str> = self.case.started.iter().map(|s| s.name.as_str()).collect();
+        if names != expected {
+            wrong.push(format!("  started: expected {expected:?}, found {names:?}"));
+        }
+        for (run, started) in others.into_iter().zip(&self.case.started) {
+            wrong.extend(differences(&started.expect, &self.seen(run.row.id)));
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(format!("\n{}", wrong.join("\n"))) }
+    }
+
+    fn seen(&self, id: WorkflowId) -> Seen {
+        let record = &self.world.tables.runs[&id];
+        let history = self.world.tables.visible(id);
+        let run = crate::advance::load::run_of(&record.plan, &record.row, &history);
+        let open = self.open(|open| open.row.token.workflow_id == id);
+        let open = open.into_iter().map(|open| {
+            let mut row = open.row.clone();
+            // What is ready is held by the case's worker.
+            if row.token.state == TokenState::Ready && row.token.queue != SYSTEM_QUEUE {
+                row.token.state = TokenState::Leased;
+            }
+            row
+        });
+        let open = open.collect();
+        let seen = Execution::assemble(record.row.clone(), &record.plan, &run.state, history, open);
+        let tasks = seen.tasks.into_iter().map(|task| SeenTask {
+            task_id: task.task_id,
+            reference_name: task.reference_task_name,
+            task_type: task.task_type,
+            status: task.status.as_str().to_owned(),
+            attempt: task.retry_count,
+            input: task.input_data,
+            output: task.output_data,
+            reason: task.reason_for_incompletion,
+        });
+        Seen {
+            workflow_id: seen.workflow_id.to_string(),
+            status: seen.status.as_str().to_owned(),
+            output: seen.output,
+            variables: seen.variables,
+            reason: seen.reason_for_incompletion,
+            tasks: tasks.collect(),
+        }
+    }
+}
+
+fn what_of(outcome: &Value) -> What {
+    let text = |key: &str| outcome[key].as_str().map(str::to_owned);
+    let status = text("status").map_or(TaskStatus::Completed, |name| name.parse().unwrap());
+    let output = outcome.get("output").cloned();
+    let output =
+        if status == TaskStatus::Completed { output.or_else(|| Some(json!({}))) } else { output };
+    let reason = if status == TaskStatus::Completed { None } else { text("reason") };
+    What::Ended { status, output, reason }
+}

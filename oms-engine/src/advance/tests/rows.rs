@@ -1,0 +1,327 @@
+//! Tables in memory: what the hot statement does to them, and what loads read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::advance::load::Run;
+use crate::advance::rows::opened_rows;
+use crate::decide::{Plan, Scheduled, TaskStatus, WorkflowStatus};
+use crate::ids::WorkflowId;
+use crate::store::{EndedRow, HistoryRow, OpenTaskRow, OpenedRow, RunRow, Token, TokenState};
+
+/// A token with what the engine's own table has of it.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub(super) row: OpenTaskRow,
+    pub(super) due: Option<DateTime<Utc>>,
+    pub(super) expires: Option<DateTime<Utc>>,
+    pub(super) timeout_ms: Option<i64>,
+}
+
+/// A run with what the engine's own table has of it.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) row: RunRow,
+    pub(super) plan: Arc<Plan>,
+    pub(super) parent_token: Option<i64>,
+    pub(super) deadline: Option<DateTime<Utc>>,
+    pub(super) cuts: Vec<(i16, i64, DateTime<Utc>)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub(super) runs: BTreeMap<WorkflowId, Record>,
+    pub(super) history: Vec<HistoryRow>,
+    pub(super) open: BTreeMap<i64, Open>,
+    pub(super) now: DateTime<Utc>,
+    numbers: i64,
+}
+
+impl Tables {
+    pub(super) fn new() -> Self {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        Self { runs: BTreeMap::new(), history: Vec::new(), open: BTreeMap::new(), now, numbers: 0 }
+    }
+
+    pub(super) fn number(&mut self) -> i64 {
+        self.numbers += 1;
+        // No two things happen at once.
+        self.now += Duration::microseconds(1);
+        self.numbers
+    }
+
+    fn after(&self, ms: Option<i64>) -> Option<DateTime<Utc>> {
+        ms.map(|ms| self.now + Duration::milliseconds(ms))
+    }
+
+    pub(super) fn add_run(
+        &mut self,
+        plan: &Arc<Plan>,
+        input: Value,
+        correlation_id: Option<String>,
+        parent: Option<(WorkflowId, i64)>,
+    ) -> WorkflowId {
+        let number = self.number();
+        let id = WorkflowId::from_uuid(Uuid::from_u128(u128::from(number.unsigned_abs())));
+        let row = RunRow {
+            id,
+            definition_id: plan.definition_id,
+            name: plan.name.to_string(),
+            version: plan.def.version,
+            status: WorkflowStatus::Running,
+            priority: 0,
+            epoch: 0,
+            input,
+            variables: Value::clone(&plan.variables),
+            output: None,
+            reason: None,
+            correlation_id,
+            idempotency_key: None,
+            parent_id: parent.map(|parent| parent.0),
+            failed_task: None,
+            failure_workflow_id: None,
+            has_cuts: false,
+            created_at: self.now,
+            ended_at: None,
+            last_retried_at: None,
+            overdue: false,
+            replays: false,
+            root_id: None,
+        };
+        let deadline = self.after(plan.timeout_ms);
+        let parent_token = parent.map(|parent| parent.1);
+        let record = Record { row, plan: plan.clone(), parent_token, deadline, cuts: Vec::new() };
+        self.runs.insert(id, record);
+        self.open_decide(id, json!({ "start": true }));
+        id
+    }
+
+    /// A token of no task.
+    pub(super) fn open_decide(&mut self, id: WorkflowId, then: Value) {
+        let epoch = self.runs[&id].row.epoch;
+        let row = OpenedRow {
+            source: 0,
+            reference_name: String::new(),
+            attempt: 0,
+            queue: crate::decide::SYSTEM_QUEUE.to_owned(),
+            task_type: None,
+            state: TokenState::Ready,
+            status: None,
+            delay_ms: None,
+            due: None,
+            timeout_ms: None,
+            poll_timeout_ms: None,
+            total_ms: None,
+            set_aside: 0,
+            reason: None,
+            input: Some(Arc::new(then)),
+            output: None,
+            detail: None,
+            remaining: None,
+            container: None,
+        };
+        self.insert((id, epoch), None, None, row);
+    }
+
+    fn insert(
+        &mut self,
+        (id, epoch): (WorkflowId, i16),
+        scope: Option<i64>,
+        expires: Option<DateTime<Utc>>,
+        row: OpenedRow,
+    ) -> i64 {
+        let number = self.number();
+        let due = row.due.or_else(|| match row.state {
+            TokenState::Ready | TokenState::Leased => self.after(row.poll_timeout_ms),
+            TokenState::Delayed | TokenState::Container => self.after(row.delay_ms),
+        });
+        let due = match (due, expires) {
+            (Some(due), Some(expires)) => Some(due.min(expires)),
+            (due, expires) => due.or(expires),
+        };
+        let token = Token {
+            id: number,
+            workflow_id: id,
+            reference_name: row.reference_name,
+            epoch,
+            attempt: row.attempt,
+            queue: row.queue,
+            state: row.state,
+            rev: 0,
+            priority: 0,
+            set_aside: row.set_aside,
+            poll_count: 0,
+            started_at: None,
+            due_at: due,
+            input: row.input.map(|input| Value::clone(&input)),
+            detail: row.detail,
+            scope,
+        };
+        let open = OpenTaskRow {
+            token,
+            seq: number,
+            scheduled_at: self.now,
+            worker: None,
+            reason: row.reason,
+            output: None,
+            task_type: row.task_type.map(|kind| kind.to_string()),
+            remaining: row.remaining,
+        };
+        let open = Open { row: open, due, expires, timeout_ms: row.timeout_ms };
+        self.open.insert(number, open);
+        number
+    }
+
+    /// What the hot statement does with one ended token and what follows it.
+    pub(super) fn advance(&mut self, ended: EndedRow, scheduled: &[Scheduled]) {
+        let open = self.open.remove(&ended.token_id).expect("a token that is there");
+        let token = open.row.token.clone();
+        let id = token.workflow_id;
+        self.now += Duration::microseconds(1);
+        if !token.reference_name.is_empty() {
+            let queue = open.row.task_type.clone().unwrap_or_else(|| token.queue.clone());
+            let input =
+                ended.input.map(|input| Value::clone(&input)).or_else(|| token.input.clone());
+            self.history.push(HistoryRow {
+                workflow_id: id,
+                reference_name: token.reference_name.clone(),
+                epoch: token.epoch,
+                attempt: token.attempt,
+                status: ended.status,
+                seq: open.row.seq,
+                queue,
+                poll_count: 0,
+                input,
+                output: ended.output.map(|output| Value::clone(&output)),
+                worker: None,
+                reason: ended.reason,
+                scheduled_at: open.row.scheduled_at,
+                started_at: None,
+                ended_at: self.now,
+            });
+        }
+        if let (Some(Value::Object(set)), Some(record)) = (ended.variables, self.runs.get_mut(&id))
+        {
+            record.row.variables.as_object_mut().unwrap().extend(set);
+        }
+        self.schedule(&open, opened_rows(scheduled, token.id));
+        if ended.arrives {
+            self.count_down(token.scope.expect("it stands in a container"), ended.note);
+        }
+    }
+
+    fn schedule(&mut self, source: &Open, rows: Vec<OpenedRow>) {
+        let token = &source.row.token;
+        let after = token.input.as_ref().and_then(|input| input.get("after")?.as_str());
+        let own =
+            if token.reference_name.is_empty() { after } else { Some(&*token.reference_name) };
+        let mut ids = Vec::new();
+        // Ids of containers come before what stands in them.
+        let from = self.numbers;
+        for (number, row) in (1_i64..).zip(&rows) {
+            ids.push(from + number);
+            assert!(row.container.is_none_or(|n| n > 0), "{row:?}");
+        }
+        for row in rows {
+            let scope = match row.container {
+                Some(number) => Some(ids[usize::try_from(number - 1).unwrap()]),
+                None => token.scope,
+            };
+            let retried = Some(row.reference_name.as_str()) == own;
+            let expires = if retried { source.expires } else { self.after(row.total_ms) };
+            match row.status {
+                Some(status) => self.append(token, row, status),
+                None => {
+                    self.insert((token.workflow_id, token.epoch), scope, expires, row);
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, source: &Token, row: OpenedRow, status: TaskStatus) {
+        let seq = self.number();
+        self.history.push(HistoryRow {
+            workflow_id: source.workflow_id,
+            reference_name: row.reference_name,
+            epoch: source.epoch,
+            attempt: row.attempt,
+            status,
+            seq,
+            queue: row.task_type.map_or(row.queue, |kind| kind.to_string()),
+            poll_count: 0,
+            input: row.input.map(|input| Value::clone(&input)),
+            output: row.output.map(|output| Value::clone(&output)),
+            worker: None,
+            reason: row.reason,
+            scheduled_at: self.now,
+            started_at: None,
+            ended_at: self.now,
+        });
+    }
+
+    pub(super) fn count_down(&mut self, target: i64, note: Option<Value>) {
+        let Some(open) = self.open.get_mut(&target) else { return };
+        let remaining = open.row.remaining.expect("a container") - 1;
+        assert!(remaining >= 0, "{open:?} waits for fewer");
+        open.row.remaining = Some(remaining);
+        if note.is_some() {
+            open.row.output = note;
+        }
+        if remaining == 0 {
+            open.row.token.state = TokenState::Ready;
+        }
+    }
+
+    /// The visible history of a run, in order.
+    pub(super) fn visible(&self, id: WorkflowId) -> Vec<HistoryRow> {
+        let cuts = &self.runs[&id].cuts;
+        let hidden = |row: &HistoryRow| {
+            let container = matches!(row.queue.as_str(), "JOIN" | "DO_WHILE");
+            cuts.iter().any(|(epoch, cut, at)| {
+                *epoch > row.epoch && (row.seq >= *cut || (container && row.ended_at > *at))
+            })
+        };
+        let mut rows: Vec<HistoryRow> = self
+            .history
+            .iter()
+            .filter(|row| row.workflow_id == id && !hidden(row))
+            .cloned()
+            .collect();
+        rows.sort_by_key(|row| (row.seq, row.attempt));
+        rows
+    }
+
+    /// The loops around a token, from the innermost.
+    pub(super) fn loops(&self, scope: Option<i64>) -> Vec<crate::store::LoopRow> {
+        let mut around = Vec::new();
+        let mut next = scope;
+        while let Some(open) = next.and_then(|id| self.open.get(&id)) {
+            if open.row.task_type.as_deref() == Some("DO_WHILE") {
+                let token = &open.row.token;
+                around.push(crate::store::LoopRow {
+                    workflow_id: token.workflow_id,
+                    reference_name: token.reference_name.clone(),
+                    input: token.input.clone(),
+                    items: token.detail.as_ref().and_then(|detail| detail.get("items").cloned()),
+                });
+            }
+            next = open.row.token.scope;
+        }
+        around
+    }
+
+    /// A run as whoever decides for this token reads it.
+    pub(super) fn load(&self, token: &Token) -> Run {
+        let record = &self.runs[&token.workflow_id];
+        let history = self.visible(token.workflow_id);
+        let mut run = crate::advance::load::run_of(&record.plan, &record.row, &history);
+        let asked = crate::advance::asked(token);
+        crate::advance::load::enter(&mut run, &asked, &self.loops(token.scope)).unwrap();
+        run.state.fresh = true;
+        run
+    }
+}

@@ -1,0 +1,338 @@
+//! Definitions, and what the engine does with one token: decide, write, start and end runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::rows::{Open, Tables};
+use crate::advance::load::{Run, as_object};
+use crate::advance::one::{ended_row, time_up};
+use crate::advance::rows::{tell, within_limits};
+use crate::advance::told::{decide_event, ended, gathered_of, parked, wanted_of};
+use crate::decide::{
+    DecideError, Decision, End, Event, Fell, Kind, Plan, TaskEnd, TaskStatus, WorkflowStatus,
+    counts_as, decide, end_now, workflow_timeout,
+};
+use crate::definition::{TaskDef, WorkflowDef, validate};
+use crate::ids::WorkflowId;
+use crate::store::{DueToken, EndedRow, TokenState};
+
+pub(super) struct World {
+    pub(super) tables: Tables,
+    pub(super) plans: BTreeMap<(String, i32), Arc<Plan>>,
+    pub(super) task_defs: BTreeMap<String, TaskDef>,
+}
+
+/// What happens to a token.
+pub(super) enum What {
+    Ended { status: TaskStatus, output: Option<Value>, reason: Option<String> },
+    TimeUp,
+    System,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self { tables: Tables::new(), plans: BTreeMap::new(), task_defs: BTreeMap::new() }
+    }
+
+    pub(super) fn compile(&self, text: &Value) -> Result<Arc<Plan>, String> {
+        let def = WorkflowDef::from_json(&text.to_string()).map_err(|fault| fault.to_string())?;
+        validate(&def, &self.task_defs).map_err(|faults| faults.to_string())?;
+        Plan::compile(0, def, &self.task_defs).map(Arc::new).map_err(|faults| faults.to_string())
+    }
+
+    pub(super) fn register(&mut self, text: &Value) -> Result<(), String> {
+        let plan = self.compile(text)?;
+        self.plans.insert((plan.name.to_string(), plan.def.version), plan);
+        Ok(())
+    }
+
+    pub(super) fn find(&self, name: &str, version: Option<i32>) -> Option<Arc<Plan>> {
+        let mut named = self
+            .plans
+            .iter()
+            .filter(|((of, at), _)| of == name && version.is_none_or(|version| *at == version));
+        named.next_back().map(|(_, plan)| plan.clone())
+    }
+
+    /// One step of a token, the way the engine goes it.
+    pub(super) fn step(&mut self, token_id: i64, what: What) {
+        let open = self.tables.open[&token_id].clone();
+        let token = &open.row.token;
+        let id = token.workflow_id;
+        if matches!(what, What::System) && self.control(&open) {
+            return;
+        }
+        let mut run = self.tables.load(token);
+        if !token.reference_name.is_empty() {
+            run.state.open.insert(token.reference_name.clone(), token.attempt);
+        }
+        let event = match what {
+            What::Ended { status, output, reason } => {
+                Event::Ended(ended(token, status, output.map(as_object), reason))
+            }
+            What::TimeUp => match time_up(&run, &self.due(&open)) {
+                Some(end) => Event::Ended(end),
+                None => {
+                    self.disarm(token_id);
+                    return;
+                }
+            },
+            What::System => match self.told(&run, &open) {
+                Some(event) => event,
+                None => return,
+            },
+        };
+        if run.state.status == WorkflowStatus::Paused {
+            self.park(&run, &open, &event);
+            return;
+        }
+        let mut row = self.ended_row(&run, &open, &event);
+        let (_, decision) = self.decide(run, &event);
+        tell(&mut row, &decision);
+        self.tables.advance(row, &decision.scheduled);
+        if let Some(end) = decision.end {
+            self.end(id, within_limits(end));
+        }
+    }
+
+    fn disarm(&mut self, token_id: i64) {
+        let open = self.tables.open.get_mut(&token_id).unwrap();
+        (open.due, open.expires) = (None, None);
+    }
+
+    fn due(&self, open: &Open) -> DueToken {
+        DueToken {
+            token: open.row.token.clone(),
+            holder: 0,
+            expired: open.expires.is_some_and(|at| at <= self.tables.now),
+            worker: None,
+            due: true,
+            remaining: open.row.remaining,
+            output: open.row.output.clone(),
+        }
+    }
+
+    fn ended_row(&self, run: &Run, open: &Open, event: &Event) -> EndedRow {
+        ended_row(run, &self.due(open), None, event)
+    }
+
+    fn decide(&self, mut run: Run, event: &Event) -> (Run, Decision) {
+        loop {
+            let mut tried = run.clone();
+            match decide(&tried.plan.clone(), &mut tried.state, event) {
+                Ok(decision) => return (tried, decision),
+                Err(DecideError::NeedsTaskDefs(names)) => {
+                    for name in names {
+                        let def = self.task_defs.get(&name).cloned();
+                        run.state.task_defs.insert(name, def);
+                    }
+                }
+                Err(error) => panic!("{event:?}: {error}"),
+            }
+        }
+    }
+
+    fn told(&mut self, run: &Run, open: &Open) -> Option<Event> {
+        let token = &open.row.token;
+        if token.reference_name.is_empty() {
+            return decide_event(token.input.as_ref());
+        }
+        let own = run.state.branch.as_ref().and_then(|b| b.graph.find(&token.reference_name));
+        let (node, turns) = own.or_else(|| run.plan.graph.find(&token.reference_name)).unwrap();
+        let node = node.clone();
+        let input = Arc::new(token.input.clone().unwrap_or_default());
+        Some(match &node.kind {
+            Kind::Join { .. } | Kind::Loop { .. } => {
+                let wanted = wanted_of(run, &node, &turns, &input);
+                let rows = self.tables.visible(token.workflow_id).into_iter();
+                let in_loop = matches!(node.kind, Kind::Loop { .. });
+                let rows = rows.filter(|row| {
+                    let name = &row.reference_name;
+                    let base = name.split_once("__").map_or(&**name, |(base, _)| base);
+                    wanted
+                        .iter()
+                        .any(|wanted| if in_loop { wanted == base } else { wanted == name })
+                });
+                Event::Fell(Fell {
+                    reference_name: token.reference_name.clone(),
+                    attempt: token.attempt,
+                    gathered: gathered_of(run, rows.collect()),
+                    items: token
+                        .detail
+                        .as_ref()
+                        .and_then(|d| d.get("items").cloned())
+                        .map(Arc::new),
+                    note: open.row.output.clone(),
+                    input,
+                })
+            }
+            Kind::SubWorkflow { .. } => return self.sub_workflow(run, open),
+            Kind::StartWorkflow => Event::Ended(self.start_workflow(run, open)),
+            Kind::Wait | Kind::Human => {
+                let output = open.row.output.clone().unwrap_or_else(|| json!({}));
+                Event::Ended(ended(token, TaskStatus::Completed, Some(output), None))
+            }
+            _ => Event::Run {
+                reference_name: token.reference_name.clone(),
+                attempt: token.attempt,
+                input,
+            },
+        })
+    }
+
+    fn park(&mut self, run: &Run, open: &Open, event: &Event) {
+        let id = open.row.token.workflow_id;
+        let then = match event {
+            Event::Fell(_) | Event::Run { .. } => None,
+            event => parked(event),
+        };
+        let Some(then) = then else {
+            let open = self.tables.open.get_mut(&open.row.token.id).unwrap();
+            open.row.token.state = TokenState::Delayed;
+            return;
+        };
+        let mut row = self.ended_row(run, open, event);
+        if let Event::Ended(end) = event {
+            row.status = counts_as(&run.plan, &run.state, end);
+        }
+        self.tables.advance(row, &[]);
+        self.tables.open_decide(id, then);
+        let parked = self.tables.open.values_mut().last().unwrap();
+        parked.row.token.state = TokenState::Delayed;
+        parked.row.token.scope = open.row.token.scope;
+        parked.row.token.detail.clone_from(&open.row.token.detail);
+        parked.expires = open.expires;
+    }
+
+    /// Ends a run: its tokens are canceled, its children terminated, its parent told.
+    pub(super) fn end(&mut self, id: WorkflowId, mut end: End) {
+        let tokens: Vec<Open> =
+            self.tables.open.values().filter(|o| o.row.token.workflow_id == id).cloned().collect();
+        let reason = end.reason.clone().unwrap_or_default();
+        for open in tokens {
+            let token = &open.row.token;
+            let run = self.tables.load(token);
+            let event = Event::Ended(ended(token, TaskStatus::Canceled, None, None));
+            let mut row = self.ended_row(&run, &open, &event);
+            row.output = open.row.output.clone().map(Arc::new);
+            row.reason.clone_from(&open.row.reason);
+            self.tables.advance(row, &[]);
+            let child = self.tables.runs.values().find(|child| {
+                child.parent_token == Some(token.id) && !child.row.status.is_terminal()
+            });
+            if let Some(child) = child.map(|child| child.row.id) {
+                let reason = format!("Parent workflow has been terminated with reason: {reason}");
+                let then = json!({ "control": "terminate", "reason": reason });
+                self.tables.open_decide(child, then);
+            }
+        }
+        let last = self.tables.visible(id).into_iter().rfind(|row| row.seq > 0);
+        let last = last.and_then(|row| row.output).unwrap_or_else(|| json!({}));
+        let output = end.output.take().map_or(last, |output| Value::clone(&output));
+        let now = self.tables.now;
+        let record = self.tables.runs.get_mut(&id).unwrap();
+        record.row.status = end.status;
+        record.row.output = Some(output);
+        record.row.reason.clone_from(&end.reason);
+        record.row.ended_at = Some(now);
+        record.deadline = None;
+        if let Some(parent) = record.parent_token {
+            self.tables.count_down(parent, None);
+        }
+    }
+
+    fn control(&mut self, open: &Open) -> bool {
+        let token = &open.row.token;
+        let text = |key: &str| token.input.as_ref()?.get(key)?.as_str();
+        if !token.reference_name.is_empty() || text("control").is_none() {
+            return false;
+        }
+        let reason = text("reason").unwrap_or_default().to_owned();
+        let id = token.workflow_id;
+        self.tables.open.remove(&token.id);
+        if !self.tables.runs[&id].row.status.is_terminal() {
+            self.terminate(id, reason);
+        }
+        true
+    }
+
+    pub(super) fn terminate(&mut self, id: WorkflowId, reason: String) {
+        self.end_by(id, |run| {
+            end_now(&run.plan, &mut run.state, WorkflowStatus::Terminated, reason)
+        });
+    }
+
+    pub(super) fn workflow_time_up(&mut self, id: WorkflowId) {
+        if self.tables.runs[&id].plan.times_out() {
+            self.end_by(id, |run| workflow_timeout(&run.plan, &mut run.state));
+        } else {
+            self.tables.runs.get_mut(&id).unwrap().deadline = None;
+        }
+    }
+
+    fn end_by(&mut self, id: WorkflowId, end: impl FnOnce(&mut Run) -> End) {
+        let record = &self.tables.runs[&id];
+        let history = self.tables.visible(id);
+        let mut run = crate::advance::load::run_of(&record.plan, &record.row, &history);
+        let end = within_limits(end(&mut run));
+        self.end(id, end);
+    }
+
+    fn sub_workflow(&mut self, run: &Run, open: &Open) -> Option<Event> {
+        let token = &open.row.token;
+        if open.row.remaining.is_some() {
+            let child = open.row.output.as_ref()?.get("subWorkflowId")?.as_str()?.parse().ok()?;
+            let child = &self.tables.runs[&child].row;
+            let child = crate::store::ChildRow {
+                id: child.id,
+                name: child.name.clone(),
+                version: child.version,
+                status: child.status,
+                output: child.output.clone(),
+                reason: child.reason.clone(),
+            };
+            return Some(Event::Ended(crate::advance::child::end_of_child(token, Some(child))));
+        }
+        let get = |key: &str| token.input.as_ref()?.get(key).filter(|value| !value.is_null());
+        let name = get("subWorkflowName").and_then(Value::as_str).unwrap_or_default();
+        let version = get("subWorkflowVersion").and_then(Value::as_i64);
+        let plan = match get("subWorkflowDefinition") {
+            Some(text) => self.compile(text).ok(),
+            None => self.find(name, version.and_then(|version| i32::try_from(version).ok())),
+        };
+        let Some(plan) = plan else {
+            let reason = format!("workflow {name:?} is not registered");
+            return Some(Event::Ended(ended(token, TaskStatus::Failed, None, Some(reason))));
+        };
+        let given = get("workflowInput").and_then(Value::as_object).cloned().unwrap_or_default();
+        let all = token.input.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+        let input = if given.is_empty() { all } else { given };
+        let input = Value::Object(plan.def.with_input_template(input));
+        let correlation_id = run.state.correlation_id.as_deref().map(str::to_owned);
+        let parent = Some((token.workflow_id, token.id));
+        let child = self.tables.add_run(&plan, input, correlation_id, parent);
+        let open = self.tables.open.get_mut(&token.id).unwrap();
+        open.row.token.state = TokenState::Container;
+        open.row.remaining = Some(1);
+        open.row.output = Some(json!({ "subWorkflowId": child.to_string() }));
+        None
+    }
+
+    fn start_workflow(&mut self, run: &Run, open: &Open) -> TaskEnd {
+        let token = &open.row.token;
+        let asked = token.input.as_ref().and_then(|input| input.get("startWorkflow"));
+        let name = asked.and_then(|asked| asked.get("name")?.as_str());
+        let Some(plan) = name.and_then(|name| self.find(name, None)) else {
+            let reason = "it cannot be started".to_owned();
+            return ended(token, TaskStatus::Failed, None, Some(reason));
+        };
+        let input = asked.and_then(|asked| asked.get("input")?.as_object()).cloned();
+        let input = Value::Object(plan.def.with_input_template(input.unwrap_or_else(Map::new)));
+        let own = run.state.correlation_id.as_deref().map(str::to_owned);
+        let id = self.tables.add_run(&plan, input, own, None);
+        let output = json!({ "workflowId": id.to_string() });
+        ended(token, TaskStatus::Completed, Some(output), None)
+    }
+}
