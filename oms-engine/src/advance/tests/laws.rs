@@ -19,9 +19,9 @@ enum Shape {
     Task { optional: bool, permissive: bool },
     Noop,
     SetVariable,
-    Switch { cases: Vec<Vec<Shape>>, taken: usize },
-    Fork(Vec<Vec<Shape>>),
-    Loop { turns: usize, body: Vec<Shape> },
+    Switch { cases: Vec<Vec<Self>>, taken: usize },
+    Fork(Vec<Vec<Self>>),
+    Loop { turns: usize, body: Vec<Self> },
     Dynamic { branches: usize },
     Child,
     Terminate,
@@ -99,16 +99,7 @@ fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
                 steps.push(step("DO_WHILE", json!({ "loopOver": body, "inputParameters": input })));
             }
             Shape::Dynamic { branches } => {
-                let names = (0..*branches).map(|n| {
-                    json!({
-                        "name": "t", "taskReferenceName": format!("{name}b{n}"), "type": "SIMPLE",
-                    })
-                });
-                let tasks: Vec<Value> = names.collect();
-                steps.push(step("FORK_JOIN_DYNAMIC", json!({
-                    "dynamicForkTasksParam": "tasks", "dynamicForkTasksInputParamName": "inputs",
-                    "inputParameters": { "tasks": tasks, "inputs": {} },
-                })));
+                steps.push(step("FORK_JOIN_DYNAMIC", dynamic(&name, *branches)));
                 steps.push(join(next, &json!([])));
             }
             Shape::Child => {
@@ -124,6 +115,18 @@ fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
         }
     }
     steps
+}
+
+/// A fork of so many tasks that its input names.
+fn dynamic(name: &str, branches: usize) -> Value {
+    let tasks = (0..branches).map(
+        |n| json!({ "name": "t", "taskReferenceName": format!("{name}b{n}"), "type": "SIMPLE" }),
+    );
+    let tasks: Vec<Value> = tasks.collect();
+    json!({
+        "dynamicForkTasksParam": "tasks", "dynamicForkTasksInputParamName": "inputs",
+        "inputParameters": { "tasks": tasks, "inputs": {} },
+    })
 }
 
 fn join(next: &mut usize, on: &Value) -> Value {
