@@ -6,11 +6,14 @@ use super::flow::Place;
 use super::node::BranchesFrom;
 use crate::definition::{SubWorkflowParams, TaskType, WorkflowTask};
 
+/// A task of a dynamic fork, and what data gives it as input.
+pub(super) type Forked = (WorkflowTask, Map<String, Value>);
+
 pub(super) fn tasks_of(
     from: &BranchesFrom,
     input: &Value,
     place: &Place,
-) -> Result<Vec<WorkflowTask>, String> {
+) -> Result<Vec<Forked>, String> {
     if input.get("forkTaskInputs").is_some_and(Value::is_array) {
         return Ok(tasks_of_elements(input, place));
     }
@@ -24,10 +27,10 @@ pub(super) fn tasks_of(
     }
 }
 
-fn tasks_of_steps(input: &Value, tasks: &str, inputs: &str) -> Result<Vec<WorkflowTask>, String> {
+fn tasks_of_steps(input: &Value, tasks: &str, inputs: &str) -> Result<Vec<Forked>, String> {
     let given = input.get(tasks).cloned().unwrap_or_default();
     let list: Result<Vec<WorkflowTask>, _> = serde_json::from_value(given.clone());
-    let Ok(mut list) = list else {
+    let Ok(list) = list else {
         return Err(format!(
             "Input '{tasks}' is invalid. Cannot deserialize a list of Workflow Tasks from '{given}'"
         ));
@@ -39,23 +42,18 @@ fn tasks_of_steps(input: &Value, tasks: &str, inputs: &str) -> Result<Vec<Workfl
             input.get(inputs).cloned().unwrap_or_default()
         ));
     };
-    for task in &mut list {
-        match inputs.get(&task.task_reference_name) {
-            Some(Value::Object(own)) => task.input_parameters.extend(own.clone()),
-            None | Some(Value::Null) => {}
-            Some(_) => {
-                return Err(format!(
-                    "Tasks could not be dynamically forked due to invalid input: that of {:?} is \
-                     not a map",
-                    task.task_reference_name
-                ));
-            }
-        }
-    }
-    Ok(list)
+    let forked = list.into_iter().map(|task| match inputs.get(&task.task_reference_name) {
+        Some(Value::Object(own)) => Ok((task, own.clone())),
+        None | Some(Value::Null) => Ok((task, Map::new())),
+        Some(_) => Err(format!(
+            "Tasks could not be dynamically forked due to invalid input: that of {:?} is not a map",
+            task.task_reference_name
+        )),
+    });
+    forked.collect()
 }
 
-fn tasks_of_older(input: &Value, key: &str) -> Result<Vec<WorkflowTask>, String> {
+fn tasks_of_older(input: &Value, key: &str) -> Result<Vec<Forked>, String> {
     let given = input.get(key).cloned().unwrap_or_default();
     let Some(list) = given.get("dynamicTasks").and_then(Value::as_array) else {
         return Err(format!(
@@ -73,14 +71,14 @@ fn tasks_of_older(input: &Value, key: &str) -> Result<Vec<WorkflowTask>, String>
             let params = workflow
                 .filter(|_| task_type == Some(TaskType::SubWorkflow))
                 .map(|name| SubWorkflowParams { name: Some(name), ..SubWorkflowParams::default() });
-            WorkflowTask {
+            let forked = WorkflowTask {
                 name: text(task, "taskName").unwrap_or_default(),
                 task_reference_name: text(task, "referenceName").unwrap_or_default(),
                 task_type: task_type.unwrap_or_default(),
-                input_parameters: object(task.get("input")),
                 sub_workflow_param: params,
                 ..WorkflowTask::default()
-            }
+            };
+            (forked, object(task.get("input")))
         })
         .collect())
 }
@@ -89,7 +87,7 @@ fn object(value: Option<&Value>) -> Map<String, Value> {
     value.and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
-fn tasks_of_elements(input: &Value, place: &Place) -> Vec<WorkflowTask> {
+fn tasks_of_elements(input: &Value, place: &Place) -> Vec<Forked> {
     let text = |key: &str| input.get(key).and_then(Value::as_str);
     let workflow = text("forkTaskWorkflow");
     let version = input.get("forkTaskWorkflowVersion");
@@ -112,18 +110,18 @@ fn tasks_of_elements(input: &Value, place: &Place) -> Vec<WorkflowTask> {
             other => Map::from_iter([("input".to_owned(), other.clone())]),
         };
         own.insert("__index".to_owned(), json!(index));
-        WorkflowTask {
+        let forked = WorkflowTask {
             name: name.clone(),
             task_reference_name: format!("_{name}_{index}"),
             task_type: task_type.clone(),
-            input_parameters: own,
             sub_workflow_param: workflow.map(|workflow| SubWorkflowParams {
                 name: Some(workflow.to_owned()),
                 version: version.and_then(|version| i32::try_from(version).ok()),
                 ..SubWorkflowParams::default()
             }),
             ..WorkflowTask::default()
-        }
+        };
+        (forked, own)
     });
     elements.collect()
 }

@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::branches::tasks_of;
+use super::branches::{Forked, tasks_of};
 use super::flow::{After, Place, Walk};
 use super::graph::{Branch, Graph};
 use super::node::{BranchesFrom, Node};
 use super::reads::mark;
 use super::status::{TaskStatus, WorkflowStatus};
 use super::{DecideError, End, Scope, Wait};
-use crate::definition::{TaskDef, WorkflowTask, parse_duration, parse_until};
+use crate::definition::{TaskDef, WorkflowTask, parse_duration, parse_until, validate_branch};
 
 impl Walk<'_> {
     /// Ends the run for what no task can be made of.
@@ -127,12 +127,12 @@ impl Walk<'_> {
             Ok(branches) => branches,
             Err(reason) => return self.refuse(place, reason),
         };
-        let names: Vec<&str> = tasks.iter().map(|task| task.task_reference_name.as_str()).collect();
+        let names: Vec<&str> =
+            tasks.iter().map(|(task, _)| task.task_reference_name.as_str()).collect();
         let on: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         if let Some(input) = input.as_object_mut() {
             input.insert("forkedTasks".to_owned(), json!(names));
-            let texts: Vec<Value> =
-                branches.iter().filter_map(|branch| branch.text.get("task").cloned()).collect();
+            let texts: Vec<Value> = tasks.iter().map(|task| json!(with_input(task))).collect();
             input.insert("forkedTaskDefs".to_owned(), Value::Array(texts));
         }
         self.push(place, attempt, Arc::new(input));
@@ -155,12 +155,16 @@ impl Walk<'_> {
     pub(super) fn compile_branches(
         &self,
         place: &Place,
-        tasks: &[WorkflowTask],
+        tasks: &[Forked],
     ) -> Result<Result<Vec<Arc<Branch>>, String>, DecideError> {
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         let mut missing = BTreeSet::new();
-        for task in tasks {
+        for forked in tasks {
+            let task = &forked.0;
             let name = task.task_reference_name.as_str();
+            if let Err(faults) = validate_branch(&with_input(forked)) {
+                return Ok(Err(faults.to_string()));
+            }
             if name.is_empty() {
                 return Ok(Err("One of the tasks had a null/missing taskReferenceName".to_owned()));
             }
@@ -183,12 +187,12 @@ impl Walk<'_> {
         Ok(tasks.iter().map(|task| self.compile_branch(place, task)).collect())
     }
 
-    fn compile_branch(&self, place: &Place, task: &WorkflowTask) -> Result<Arc<Branch>, String> {
+    fn compile_branch(&self, place: &Place, (task, input): &Forked) -> Result<Arc<Branch>, String> {
         let named = names_in(task)
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), self.state.task_defs.get(name)?.clone()?)));
         let task_defs: BTreeMap<String, TaskDef> = named.collect();
-        Branch::compile(task, &task_defs, place.turns.len()).map(Arc::new)
+        Branch::compile(task, input, &task_defs, place.turns.len()).map(Arc::new)
     }
 }
 
@@ -212,6 +216,7 @@ impl Branch {
     /// Compiles the one step of a branch, which may have others inside.
     pub(crate) fn compile(
         task: &WorkflowTask,
+        input: &Map<String, Value>,
         task_defs: &BTreeMap<String, TaskDef>,
         loops: usize,
     ) -> Result<Self, String> {
@@ -220,9 +225,14 @@ impl Branch {
         if let Some(fault) = faults.first() {
             return Err(fault.to_string());
         }
+        if let Some(first) = graph.nodes.first_mut() {
+            let mut node = Node::clone(first);
+            node.input = node.input.with_literal(input.clone());
+            *first = Arc::new(node);
+        }
         mark(&mut graph);
         let text = Arc::new(json!({
-            "task": task, "taskDefinitions": task_defs, "loops": loops,
+            "task": task, "input": input, "taskDefinitions": task_defs, "loops": loops,
         }));
         Ok(Self { graph, text })
     }
@@ -232,11 +242,20 @@ impl Branch {
         let read = |key: &str| text.get(key).cloned().unwrap_or_default();
         let task: WorkflowTask =
             serde_json::from_value(read("task")).map_err(|error| error.to_string())?;
+        let input: Map<String, Value> =
+            serde_json::from_value(read("input")).map_err(|error| error.to_string())?;
         let task_defs: BTreeMap<String, TaskDef> =
             serde_json::from_value(read("taskDefinitions")).map_err(|error| error.to_string())?;
         let loops = read("loops").as_u64().and_then(|loops| usize::try_from(loops).ok());
-        Self::compile(&task, &task_defs, loops.unwrap_or(0))
+        Self::compile(&task, &input, &task_defs, loops.unwrap_or(0))
     }
+}
+
+/// A forked task as it is shown.
+fn with_input((task, input): &Forked) -> WorkflowTask {
+    let mut task = task.clone();
+    task.input_parameters.extend(input.clone());
+    task
 }
 
 /// The names of the task definitions that a step and those in it go by.

@@ -216,10 +216,12 @@ impl<'a> Walk<'a> {
     }
 
     fn fact_of(&self, place: &Place, name: &str) -> Result<Fact, DecideError> {
-        let fact = self.state.facts.get(&*place.node.reference_name);
-        let fact = fact
-            .filter(|fact| fact.turns == place.turns)
-            .or_else(|| self.state.done.as_ref().and_then(|done| done.get(name)));
+        let facts = &self.state.facts;
+        let fact = facts.get(&*place.node.reference_name).filter(|fact| fact.turns == place.turns);
+        // The definition does not know the tasks of a dynamic fork, so that theirs stand under
+        // the whole name.
+        let fact = fact.or_else(|| facts.get(name));
+        let fact = fact.or_else(|| self.state.done.as_ref().and_then(|done| done.get(name)));
         fact.cloned().ok_or_else(|| DecideError::NotEnded(name.to_owned()))
     }
 

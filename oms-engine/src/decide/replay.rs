@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
+use super::branches::tasks_of;
 use super::flow::{Place, Walk, Work};
 use super::graph::instance;
 use super::node::Kind;
 use super::state::Fact;
 use super::{DecideError, Scope};
-use crate::definition::WorkflowTask;
 
 impl Walk<'_> {
     /// How a step ended that lies ahead: after an operator's retry, rerun or skip.
@@ -97,10 +97,10 @@ impl Walk<'_> {
                 }
             }
             _ => {
-                let listed = fact.input.as_ref().and_then(|input| input.get("forkedTaskDefs"));
-                let tasks: Vec<WorkflowTask> = listed
-                    .and_then(|tasks| serde_json::from_value(tasks.clone()).ok())
-                    .unwrap_or_default();
+                let Kind::DynamicFork(from) = &place.node.kind else { return Ok(()) };
+                // From what it got: what it shows of its tasks is no definition.
+                let input = fact.input.as_deref().cloned().unwrap_or_default();
+                let tasks = tasks_of(from, &input, place).unwrap_or_default();
                 let branches = self.compile_branches(place, &tasks)?;
                 for branch in branches.unwrap_or_default() {
                     let Some(node) = branch.graph.get(0).cloned() else { continue };

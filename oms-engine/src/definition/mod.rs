@@ -37,6 +37,7 @@ pub use task_def::TaskDef;
 pub use task_type::TaskType;
 pub(crate) use template::java_text;
 pub use template::{TaskInput, Template, TemplateFault};
+pub(crate) use validate::validate_branch;
 pub use validate::{validate, validate_task_def};
 pub(crate) use wait::{parse_duration, parse_until};
 pub use workflow_def::WorkflowDef;

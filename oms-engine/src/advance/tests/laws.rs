@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::world::{What, World};
+use super::world::{What, World, is_parked};
 use crate::decide::{SYSTEM_QUEUE, TaskStatus, WorkflowStatus};
 use crate::ids::WorkflowId;
 use crate::store::TokenState;
@@ -135,7 +135,19 @@ fn join(next: &mut usize, on: &Value) -> Value {
     json!({ "name": name, "taskReferenceName": name, "type": "JOIN", "joinOn": on })
 }
 
-fn outcome() -> impl Strategy<Value = (TaskStatus, prop::sample::Index)> {
+/// What an operator does before a step.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    Nothing,
+    Pause,
+    Resume,
+    Terminate,
+}
+
+/// How a task ends, which one, and what comes before.
+type Move = (TaskStatus, prop::sample::Index, Before);
+
+fn outcome() -> impl Strategy<Value = Move> {
     let status = prop::sample::select(vec![
         TaskStatus::Completed,
         TaskStatus::Completed,
@@ -144,7 +156,13 @@ fn outcome() -> impl Strategy<Value = (TaskStatus, prop::sample::Index)> {
         TaskStatus::Failed,
         TaskStatus::FailedWithTerminalError,
     ]);
-    (status, any::<prop::sample::Index>())
+    let before = prop_oneof![
+        20 => Just(Before::Nothing),
+        4 => Just(Before::Pause),
+        4 => Just(Before::Resume),
+        1 => Just(Before::Terminate),
+    ];
+    (status, any::<prop::sample::Index>(), before)
 }
 
 /// What holds of every run at every moment.
@@ -180,23 +198,47 @@ fn check(world: &World) {
     }
 }
 
+fn operate(world: &mut World, id: WorkflowId, before: Before) {
+    match (before, world.tables.runs[&id].row.status) {
+        (Before::Pause, WorkflowStatus::Running) => world.pause(id),
+        (Before::Resume, WorkflowStatus::Paused) => world.resume(id),
+        (Before::Terminate, WorkflowStatus::Running | WorkflowStatus::Paused) => {
+            world.terminate(id, "enough".to_owned());
+        }
+        _ => {}
+    }
+}
+
 /// Plays a run to its end; workers end what is open in a random order.
-fn play(world: &mut World, id: WorkflowId, outcomes: &[(TaskStatus, prop::sample::Index)]) {
+fn play(world: &mut World, id: WorkflowId, outcomes: &[Move]) {
+    let operated = outcomes.len();
     let mut outcomes = outcomes.iter().cycle();
-    for _ in 0..STEPS_MAX {
+    for number in 0..STEPS_MAX {
         check(world);
         if world.tables.runs.values().all(|run| run.row.status.is_terminal()) {
             return;
         }
-        let (status, of) = outcomes.next().unwrap();
+        let (status, of, before) = outcomes.next().unwrap();
+        // An operator who pauses again and again would never let it end.
+        if number < operated {
+            operate(world, id, *before);
+        }
         let ready: Vec<(i64, bool)> = world
             .tables
             .open
             .values()
-            .filter(|open| open.row.token.state != TokenState::Container)
+            .filter(|open| open.row.token.state != TokenState::Container && !is_parked(open))
             .map(|open| (open.row.token.id, open.row.token.queue == SYSTEM_QUEUE))
             .collect();
-        assert!(!ready.is_empty(), "{id}: nothing can be done");
+        if ready.is_empty() {
+            let paused = world.tables.runs[&id].row.status == WorkflowStatus::Paused;
+            let over = world.tables.runs.values().all(|run| run.row.status.is_terminal());
+            assert!(paused || over, "{id}: nothing can be done");
+            if paused {
+                world.resume(id);
+            }
+            continue;
+        }
         let (token, system) = ready[of.index(ready.len())];
         // A delay is over when somebody looks.
         world.tables.open.get_mut(&token).unwrap().row.token.state = TokenState::Ready;
@@ -231,11 +273,12 @@ proptest! {
         let id = world.tables.add_run(&plan, json!({}), None, None);
         play(&mut world, id, &outcomes);
         let status = world.tables.runs[&id].row.status;
-        if again && status == WorkflowStatus::Failed {
+        let stopped = matches!(status, WorkflowStatus::Failed | WorkflowStatus::Terminated);
+        if again && stopped {
             let row = &mut world.tables.runs.get_mut(&id).unwrap().row;
             (row.status, row.replays) = (WorkflowStatus::Running, true);
             world.tables.open_decide(id, json!({ "retry": true }));
-            let well = [(TaskStatus::Completed, outcomes[0].1)];
+            let well = [(TaskStatus::Completed, outcomes[0].1, Before::Nothing)];
             play(&mut world, id, &well);
             prop_assert_eq!(world.tables.runs[&id].row.status, WorkflowStatus::Completed);
         }

@@ -126,8 +126,8 @@ impl Player<'_> {
         }
         let key = step.keys().find(|key| !["in", "refused"].contains(&key.as_str()));
         match key.map(String::as_str) {
-            Some("pause") => self.turn(id, WorkflowStatus::Paused),
-            Some("resume") => self.resume(id),
+            Some("pause") => self.world.pause(id),
+            Some("resume") => self.world.resume(id),
             Some("retry") => {
                 self.reopen(id);
                 self.world.tables.open_decide(id, json!({ "retry": true }));
@@ -141,21 +141,6 @@ impl Player<'_> {
             other => panic!("{other:?} is no step"),
         }
         Ok(())
-    }
-
-    fn turn(&mut self, id: WorkflowId, status: WorkflowStatus) {
-        self.world.tables.runs.get_mut(&id).unwrap().row.status = status;
-    }
-
-    fn resume(&mut self, id: WorkflowId) {
-        self.turn(id, WorkflowStatus::Running);
-        for open in self.world.tables.open.values_mut() {
-            let token = &mut open.row.token;
-            let parked = token.reference_name.is_empty() || open.row.remaining == Some(0);
-            if token.workflow_id == id && token.state == TokenState::Delayed && parked {
-                token.state = TokenState::Ready;
-            }
-        }
     }
 
     fn reopen(&mut self, id: WorkflowId) {

@@ -258,6 +258,19 @@ impl World {
         true
     }
 
+    pub(super) fn pause(&mut self, id: WorkflowId) {
+        self.tables.runs.get_mut(&id).unwrap().row.status = WorkflowStatus::Paused;
+    }
+
+    pub(super) fn resume(&mut self, id: WorkflowId) {
+        self.tables.runs.get_mut(&id).unwrap().row.status = WorkflowStatus::Running;
+        for open in self.tables.open.values_mut().filter(|open| is_parked(open)) {
+            if open.row.token.workflow_id == id {
+                open.row.token.state = TokenState::Ready;
+            }
+        }
+    }
+
     pub(super) fn terminate(&mut self, id: WorkflowId, reason: String) {
         self.end_by(id, |run| {
             end_now(&run.plan, &mut run.state, WorkflowStatus::Terminated, reason)
@@ -335,4 +348,11 @@ impl World {
         let output = json!({ "workflowId": id.to_string() });
         ended(token, TaskStatus::Completed, Some(output), None)
     }
+}
+
+/// Whether a token waits for the resume of its run.
+pub(super) fn is_parked(open: &Open) -> bool {
+    let token = &open.row.token;
+    let of_no_task = token.reference_name.is_empty() || open.row.remaining == Some(0);
+    token.state == TokenState::Delayed && of_no_task
 }

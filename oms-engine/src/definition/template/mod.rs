@@ -84,6 +84,8 @@ pub(super) fn survey(value: &Value, path: &str) -> (Vec<Site>, Vec<TemplateFault
 pub struct TaskInput {
     template: Template,
     input_template: Map<String, Value>,
+    /// Data that is taken as it is, before all else.
+    literal: Map<String, Value>,
 }
 
 impl TaskInput {
@@ -98,7 +100,13 @@ impl TaskInput {
         let mut merged = input_template.clone();
         merged.extend(input_parameters.clone());
         let template = Template::parse(&Value::Object(merged))?;
-        Ok(Self { template, input_template: input_template.clone() })
+        Ok(Self { template, input_template: input_template.clone(), literal: Map::new() })
+    }
+
+    /// With these keys as they are: data is never read as an expression.
+    pub(crate) fn with_literal(mut self, literal: Map<String, Value>) -> Self {
+        self.literal = literal;
+        self
     }
 
     /// The task's input. A key that comes out as null gets the template's value as it is
@@ -116,6 +124,7 @@ impl TaskInput {
                 *value = default.clone();
             }
         }
+        input.extend(self.literal.clone());
         input
     }
 

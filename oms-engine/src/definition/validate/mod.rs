@@ -19,6 +19,7 @@ use self::references::Walk;
 use super::faults::{Fault, Faults};
 use super::payload::{KEY_MAX_BYTES, check_value};
 use super::task_def::TaskDef;
+use super::task_type::TaskType;
 use super::template::survey;
 use super::workflow_def::WorkflowDef;
 use super::workflow_task::WorkflowTask;
@@ -37,6 +38,35 @@ pub fn validate(def: &WorkflowDef, task_defs: &BTreeMap<String, TaskDef>) -> Res
 /// Checks what does not depend on registered task definitions.
 pub(super) fn validate_alone(def: &WorkflowDef) -> Result<(), Faults> {
     check(def, None)
+}
+
+/// Checks a task that data brings: what its type asks for, also of those inside it. Its
+/// expressions may read whatever there is.
+pub(crate) fn validate_branch(task: &WorkflowTask) -> Result<(), Faults> {
+    let mut found = Found::default();
+    let mut rest: Vec<(String, &[WorkflowTask])> =
+        vec![("$".to_owned(), std::slice::from_ref(task))];
+    while let Some((path, tasks)) = rest.pop() {
+        for (index, task) in tasks.iter().enumerate() {
+            let step = if path == "$" { path.clone() } else { format!("{path}[{index}]") };
+            types::check_idle_fields(&mut found, task, &step);
+            let known = types::check_known(&mut found, task, &step, None);
+            if not_yet::check_step(&mut found, task, &step) && known {
+                types::check_required(&mut found, task, &step, None);
+                scripts::check(&mut found, task, &step);
+            }
+            if task.task_type == TaskType::ForkJoin {
+                match tasks.get(index + 1).filter(|next| next.task_type == TaskType::Join) {
+                    Some(join) => not_yet::check_fork(&mut found, task, join, &step),
+                    None => {
+                        found.add(&step, "a FORK_JOIN is followed by a JOIN: add one behind it");
+                    }
+                }
+            }
+            rest.extend(branches(task, &step));
+        }
+    }
+    Faults::check(format!("task {:?}", task.task_reference_name), found.faults)
 }
 
 /// Checks a task definition.
