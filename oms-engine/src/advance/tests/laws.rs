@@ -16,7 +16,7 @@ const STEPS_MAX: usize = 5_000;
 /// A shape of a definition; names are given when it is written out.
 #[derive(Clone, Debug)]
 enum Shape {
-    Task { optional: bool, permissive: bool },
+    Task { optional: bool, permissive: bool, reads: bool },
     Noop,
     SetVariable,
     Switch { cases: Vec<Vec<Self>>, taken: usize },
@@ -30,7 +30,9 @@ enum Shape {
 fn shape() -> impl Strategy<Value = Shape> {
     let flag = || prop::bool::weighted(0.2);
     let leaf = prop_oneof![
-        6 => (flag(), flag()).prop_map(|(optional, permissive)| Shape::Task { optional, permissive }),
+        6 => (flag(), flag(), any::<bool>()).prop_map(|(optional, permissive, reads)| {
+            Shape::Task { optional, permissive, reads }
+        }),
         1 => Just(Shape::Noop),
         1 => Just(Shape::SetVariable),
         1 => (0..3_usize).prop_map(|branches| Shape::Dynamic { branches }),
@@ -54,15 +56,22 @@ fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
     for shape in shapes {
         *next += 1;
         let name = format!("s{next}");
+        let before: Option<String> = steps.last().and_then(name_of);
         let step = |kind: &str, more: Value| {
             let mut step = json!({ "name": "t", "taskReferenceName": name, "type": kind });
             step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             step
         };
         match shape {
-            Shape::Task { optional, permissive } => {
-                let flags = json!({ "optional": optional, "permissive": permissive });
-                steps.push(step("SIMPLE", flags));
+            Shape::Task { optional, permissive, reads } => {
+                let mut more = json!({ "optional": optional, "permissive": permissive });
+                if *reads {
+                    let before = before.as_deref().unwrap_or("workflow");
+                    let read = format!("${{{before}.output}}");
+                    let input = json!({ "variables": "${workflow.variables}", "before": read });
+                    more["inputParameters"] = input;
+                }
+                steps.push(step("SIMPLE", more));
             }
             Shape::Noop => steps.push(step("NOOP", json!({}))),
             Shape::SetVariable => {
@@ -127,6 +136,10 @@ fn dynamic(name: &str, branches: usize) -> Value {
         "dynamicForkTasksParam": "tasks", "dynamicForkTasksInputParamName": "inputs",
         "inputParameters": { "tasks": tasks, "inputs": {} },
     })
+}
+
+fn name_of(step: &Value) -> Option<String> {
+    step.get("taskReferenceName")?.as_str().map(str::to_owned)
 }
 
 fn join(next: &mut usize, on: &Value) -> Value {
@@ -283,4 +296,22 @@ proptest! {
             prop_assert_eq!(world.tables.runs[&id].row.status, WorkflowStatus::Completed);
         }
     }
+}
+
+#[test]
+fn memory_decides_most_steps_of_a_line() {
+    let mut world = World::new();
+    world.task_defs.insert("t".to_owned(), crate::TaskDef::default_for("t"));
+    let shape = || Shape::Task { optional: false, permissive: false, reads: true };
+    let tasks = write(&[shape(), Shape::SetVariable, shape(), shape()], &mut 0);
+    let plan = world.compile(&json!({ "name": "line", "tasks": tasks })).unwrap();
+    let id = world.tables.add_run(&plan, json!({}), None, None);
+    while let Some(open) = world.tables.open.values().next() {
+        let (token, system) = (open.row.token.id, open.row.token.queue == SYSTEM_QUEUE);
+        let (status, output) = (TaskStatus::Completed, Some(json!({ "v": 1 })));
+        let ends = What::Ended { status, output, reason: None };
+        world.step(token, if system { What::System } else { ends });
+    }
+    assert_eq!(world.tables.runs[&id].row.status, WorkflowStatus::Completed);
+    assert_eq!(world.remembered, 3, "each task's end");
 }

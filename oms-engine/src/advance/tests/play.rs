@@ -195,6 +195,7 @@ impl Player<'_> {
             return Err("was scheduled already".to_owned());
         }
         self.world.tables.runs.get_mut(&id).unwrap().row.replays = true;
+        self.world.forget(id);
         self.world.tables.history.push(crate::store::HistoryRow {
             workflow_id: id,
             reference_name: name.to_owned(),

@@ -177,7 +177,12 @@ impl Tables {
     }
 
     /// What the hot statement does with one ended token and what follows it.
-    pub(super) fn advance(&mut self, ended: EndedRow, scheduled: &[Scheduled]) {
+    /// Out: the tokens of what is open now, by its number among what is scheduled.
+    pub(super) fn advance(
+        &mut self,
+        ended: EndedRow,
+        scheduled: &[Scheduled],
+    ) -> BTreeMap<usize, i64> {
         let open = self.open.remove(&ended.token_id).expect("a token that is there");
         let token = open.row.token.clone();
         let id = token.workflow_id;
@@ -208,13 +213,15 @@ impl Tables {
         {
             record.row.variables.as_object_mut().unwrap().extend(set);
         }
-        self.schedule(&open, opened_rows(scheduled, token.id));
+        let opened = self.schedule(&open, opened_rows(scheduled, token.id));
         if ended.arrives {
             self.count_down(token.scope.expect("it stands in a container"), ended.note);
         }
+        opened
     }
 
-    fn schedule(&mut self, source: &Open, rows: Vec<OpenedRow>) {
+    fn schedule(&mut self, source: &Open, rows: Vec<OpenedRow>) -> BTreeMap<usize, i64> {
+        let mut opened = BTreeMap::new();
         let token = &source.row.token;
         let after = token.input.as_ref().and_then(|input| input.get("after")?.as_str());
         let own =
@@ -226,7 +233,7 @@ impl Tables {
             ids.push(from + number);
             assert!(row.container.is_none_or(|n| n > 0), "{row:?}");
         }
-        for row in rows {
+        for (number, row) in rows.into_iter().enumerate() {
             let scope = match row.container {
                 Some(number) => Some(ids[usize::try_from(number - 1).unwrap()]),
                 None => token.scope,
@@ -236,10 +243,12 @@ impl Tables {
             match row.status {
                 Some(status) => self.append(token, row, status),
                 None => {
-                    self.insert((token.workflow_id, token.epoch), scope, expires, row);
+                    let of = (token.workflow_id, token.epoch);
+                    opened.insert(number, self.insert(of, scope, expires, row));
                 }
             }
         }
+        opened
     }
 
     fn append(&mut self, source: &Token, row: OpenedRow, status: TaskStatus) {

@@ -22,6 +22,10 @@ pub(super) struct World {
     pub(super) tables: Tables,
     pub(super) plans: BTreeMap<(String, i32), Arc<Plan>>,
     pub(super) task_defs: BTreeMap<String, TaskDef>,
+    /// What the holder of a token remembers of its run, as the pump does.
+    memory: BTreeMap<i64, Run>,
+    /// Decisions that memory could make.
+    pub(super) remembered: usize,
 }
 
 /// What happens to a token.
@@ -33,7 +37,13 @@ pub(super) enum What {
 
 impl World {
     pub(super) fn new() -> Self {
-        Self { tables: Tables::new(), plans: BTreeMap::new(), task_defs: BTreeMap::new() }
+        Self {
+            tables: Tables::new(),
+            plans: BTreeMap::new(),
+            task_defs: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            remembered: 0,
+        }
     }
 
     pub(super) fn compile(&self, text: &Value) -> Result<Arc<Plan>, String> {
@@ -89,12 +99,50 @@ impl World {
             return;
         }
         let mut row = self.ended_row(&run, &open, &event);
-        let (_, decision) = self.decide(run, &event);
+        let (after, decision) = self.decide(run, &event);
+        self.remembers(token_id, &event, &decision);
         tell(&mut row, &decision);
-        self.tables.advance(row, &decision.scheduled);
+        let opened = self.tables.advance(row, &decision.scheduled);
+        self.remember(&after, &decision, &opened);
         if let Some(end) = decision.end {
             self.end(id, within_limits(end));
         }
+    }
+
+    /// What memory decides, where it can, is what a fresh look decides.
+    fn remembers(&mut self, token_id: i64, event: &Event, fresh: &Decision) {
+        let Some(mut run) = self.memory.remove(&token_id) else { return };
+        if !matches!(event, Event::Ended(_)) {
+            return;
+        }
+        match decide(&run.plan.clone(), &mut run.state, event) {
+            Ok(decision) => {
+                self.remembered += 1;
+                assert_eq!(decision, *fresh, "memory decides otherwise on {event:?}");
+            }
+            Err(DecideError::NeedsFresh | DecideError::NeedsTaskDefs(_)) => {}
+            Err(error) => panic!("{event:?} from memory: {error}"),
+        }
+    }
+
+    fn remember(&mut self, after: &Run, decision: &Decision, opened: &BTreeMap<usize, i64>) {
+        for (number, scheduled) in decision.scheduled.iter().enumerate() {
+            let Some(token) = opened.get(&number) else { continue };
+            if !scheduled.node.kind.is_worker() {
+                continue;
+            }
+            let mut run = after.clone();
+            run.state.fresh = false;
+            run.state.branch.clone_from(&scheduled.branch);
+            run.state.dynamic = scheduled.task_def.is_some().then(|| scheduled.node.clone());
+            run.state.open.retain(|name, _| *name == scheduled.reference_name);
+            self.memory.insert(*token, run);
+        }
+    }
+
+    /// The rev of a run's tokens has changed: no memory of them counts.
+    pub(super) fn forget(&mut self, id: WorkflowId) {
+        self.memory.retain(|_, run| run.state.id != id);
     }
 
     fn disarm(&mut self, token_id: i64) {
@@ -259,10 +307,12 @@ impl World {
     }
 
     pub(super) fn pause(&mut self, id: WorkflowId) {
+        self.forget(id);
         self.tables.runs.get_mut(&id).unwrap().row.status = WorkflowStatus::Paused;
     }
 
     pub(super) fn resume(&mut self, id: WorkflowId) {
+        self.forget(id);
         self.tables.runs.get_mut(&id).unwrap().row.status = WorkflowStatus::Running;
         for open in self.tables.open.values_mut().filter(|open| is_parked(open)) {
             if open.row.token.workflow_id == id {
