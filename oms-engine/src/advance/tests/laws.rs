@@ -56,7 +56,6 @@ fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
     for shape in shapes {
         *next += 1;
         let name = format!("s{next}");
-        let before: Option<String> = steps.last().and_then(name_of);
         let step = |kind: &str, more: Value| {
             let mut step = json!({ "name": "t", "taskReferenceName": name, "type": kind });
             step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -66,10 +65,7 @@ fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
             Shape::Task { optional, permissive, reads } => {
                 let mut more = json!({ "optional": optional, "permissive": permissive });
                 if *reads {
-                    let before = before.as_deref().unwrap_or("workflow");
-                    let read = format!("${{{before}.output}}");
-                    let input = json!({ "variables": "${workflow.variables}", "before": read });
-                    more["inputParameters"] = input;
+                    more["inputParameters"] = reading(steps.last());
                 }
                 steps.push(step("SIMPLE", more));
             }
@@ -138,8 +134,10 @@ fn dynamic(name: &str, branches: usize) -> Value {
     })
 }
 
-fn name_of(step: &Value) -> Option<String> {
-    step.get("taskReferenceName")?.as_str().map(str::to_owned)
+/// An input that reads the variables and the step before.
+fn reading(before: Option<&Value>) -> Value {
+    let name = before.and_then(|step| step["taskReferenceName"].as_str()).unwrap_or("workflow");
+    json!({ "variables": "${workflow.variables}", "before": format!("${{{name}.output}}") })
 }
 
 fn join(next: &mut usize, on: &Value) -> Value {

@@ -3,6 +3,7 @@
 
 #[path = "../../../tests/conformance/case.rs"]
 mod case;
+mod children;
 #[path = "../../../tests/conformance/compare.rs"]
 mod compare;
 mod laws;

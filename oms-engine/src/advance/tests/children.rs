@@ -1,0 +1,68 @@
+//! Runs that tasks start.
+
+use serde_json::{Map, Value, json};
+
+use super::rows::Open;
+use super::world::World;
+use crate::advance::load::Run;
+use crate::advance::told::ended;
+use crate::decide::{Event, TaskEnd, TaskStatus};
+use crate::store::TokenState;
+
+impl World {
+    pub(super) fn sub_workflow(&mut self, run: &Run, open: &Open) -> Option<Event> {
+        let token = &open.row.token;
+        if open.row.remaining.is_some() {
+            let child = open.row.output.as_ref()?.get("subWorkflowId")?.as_str()?.parse().ok()?;
+            let child = &self.tables.runs[&child].row;
+            let child = crate::store::ChildRow {
+                id: child.id,
+                name: child.name.clone(),
+                version: child.version,
+                status: child.status,
+                output: child.output.clone(),
+                reason: child.reason.clone(),
+            };
+            return Some(Event::Ended(crate::advance::child::end_of_child(token, Some(child))));
+        }
+        let get = |key: &str| token.input.as_ref()?.get(key).filter(|value| !value.is_null());
+        let name = get("subWorkflowName").and_then(Value::as_str).unwrap_or_default();
+        let version = get("subWorkflowVersion").and_then(Value::as_i64);
+        let plan = match get("subWorkflowDefinition") {
+            Some(text) => self.compile(text).ok(),
+            None => self.find(name, version.and_then(|version| i32::try_from(version).ok())),
+        };
+        let Some(plan) = plan else {
+            let reason = format!("workflow {name:?} is not registered");
+            return Some(Event::Ended(ended(token, TaskStatus::Failed, None, Some(reason))));
+        };
+        let given = get("workflowInput").and_then(Value::as_object).cloned().unwrap_or_default();
+        let all = token.input.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+        let input = if given.is_empty() { all } else { given };
+        let input = Value::Object(plan.def.with_input_template(input));
+        let correlation_id = run.state.correlation_id.as_deref().map(str::to_owned);
+        let parent = Some((token.workflow_id, token.id));
+        let child = self.tables.add_run(&plan, input, correlation_id, parent);
+        let open = self.tables.open.get_mut(&token.id).unwrap();
+        open.row.token.state = TokenState::Container;
+        open.row.remaining = Some(1);
+        open.row.output = Some(json!({ "subWorkflowId": child.to_string() }));
+        None
+    }
+
+    pub(super) fn start_workflow(&mut self, run: &Run, open: &Open) -> TaskEnd {
+        let token = &open.row.token;
+        let asked = token.input.as_ref().and_then(|input| input.get("startWorkflow"));
+        let name = asked.and_then(|asked| asked.get("name")?.as_str());
+        let Some(plan) = name.and_then(|name| self.find(name, None)) else {
+            let reason = "it cannot be started".to_owned();
+            return ended(token, TaskStatus::Failed, None, Some(reason));
+        };
+        let input = asked.and_then(|asked| asked.get("input")?.as_object()).cloned();
+        let input = Value::Object(plan.def.with_input_template(input.unwrap_or_else(Map::new)));
+        let own = run.state.correlation_id.as_deref().map(str::to_owned);
+        let id = self.tables.add_run(&plan, input, own, None);
+        let output = json!({ "workflowId": id.to_string() });
+        ended(token, TaskStatus::Completed, Some(output), None)
+    }
+}
