@@ -135,17 +135,24 @@ async fn begin(engine: &Engine, case: &Case) -> Result<WorkflowId, Error> {
 impl Player {
     async fn run(&self) -> Result<(), String> {
         let mut steps = self.case.steps.iter();
+        let mut idle = 0;
         for _ in 0..MOVES_MAX {
             let leased = self.settled().await?;
+            idle += 1;
             if let Some((task, outcome)) = self.next(&leased) {
                 self.release(&task, outcome);
+                idle = 0;
                 continue;
             }
             if let Some(step) = steps.next() {
                 self.step(step, &leased).await?;
+                idle = 0;
                 continue;
             }
-            if !self.pass_to_next().await {
+            if self.pass_to_next().await {
+                idle = 0;
+            } else if idle > 1 {
+                // Twice: a timer may have gone off between the look and the next.
                 assert_nothing_stuck(&self.client).await;
                 return self.compare().await;
             }

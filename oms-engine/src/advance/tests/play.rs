@@ -72,7 +72,7 @@ impl Player<'_> {
 
     fn workers(&self) -> Vec<&Open> {
         self.open(|open| {
-            open.row.token.state == TokenState::Ready && open.row.token.queue != SYSTEM_QUEUE
+            open.row.token.state == TokenState::Leased && open.row.token.queue != SYSTEM_QUEUE
         })
     }
 
@@ -226,7 +226,7 @@ impl Player<'_> {
             let token = &open.row.token;
             let kind = open.row.task_type.as_deref();
             let here = token.workflow_id == id && token.reference_name == name;
-            let worker = token.state == TokenState::Ready && token.queue != SYSTEM_QUEUE;
+            let worker = token.state == TokenState::Leased;
             let told = token.state == TokenState::Delayed && matches!(kind, Some("WAIT" | "HUMAN"));
             here && (worker || told)
         };
@@ -276,8 +276,9 @@ impl Player<'_> {
             let Some(open) = self.world.tables.open.get_mut(&id) else { continue };
             let expired = open.expires.is_some_and(|at| at <= now);
             if open.row.token.state == TokenState::Delayed && !expired {
-                open.row.token.state = TokenState::Ready;
-                // Held by a worker at once, as far as its time goes.
+                let system = open.row.token.queue == SYSTEM_QUEUE;
+                // A worker of the case takes its task at once.
+                open.row.token.state = if system { TokenState::Ready } else { TokenState::Leased };
                 open.due = open.timeout_ms.map(|ms| now + Duration::milliseconds(ms));
             } else {
                 self.world.step(id, What::TimeUp);
@@ -333,15 +334,7 @@ impl Player<'_> {
         let history = self.world.tables.visible(id);
         let run = crate::advance::load::run_of(&record.plan, &record.row, &history);
         let open = self.open(|open| open.row.token.workflow_id == id);
-        let open = open.into_iter().map(|open| {
-            let mut row = open.row.clone();
-            // What is ready is held by the case's worker.
-            if row.token.state == TokenState::Ready && row.token.queue != SYSTEM_QUEUE {
-                row.token.state = TokenState::Leased;
-            }
-            row
-        });
-        let open = open.collect();
+        let open = open.into_iter().map(|open| open.row.clone()).collect();
         let seen = Execution::assemble(record.row.clone(), &record.plan, &run.state, history, open);
         let tasks = seen.tasks.into_iter().map(|task| SeenTask {
             task_id: task.task_id,

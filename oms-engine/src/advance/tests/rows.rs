@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::advance::load::Run;
 use crate::advance::rows::opened_rows;
-use crate::decide::{Plan, Scheduled, TaskStatus, WorkflowStatus};
+use crate::decide::{Plan, SYSTEM_QUEUE, Scheduled, TaskStatus, WorkflowStatus};
 use crate::ids::WorkflowId;
 use crate::store::{EndedRow, HistoryRow, OpenTaskRow, OpenedRow, RunRow, Token, TokenState};
 
@@ -107,7 +107,7 @@ impl Tables {
             source: 0,
             reference_name: String::new(),
             attempt: 0,
-            queue: crate::decide::SYSTEM_QUEUE.to_owned(),
+            queue: SYSTEM_QUEUE.to_owned(),
             task_type: None,
             state: TokenState::Ready,
             status: None,
@@ -135,8 +135,14 @@ impl Tables {
         row: OpenedRow,
     ) -> i64 {
         let number = self.number();
-        let due = row.due.or_else(|| match row.state {
-            TokenState::Ready | TokenState::Leased => self.after(row.poll_timeout_ms),
+        // A worker of the case takes its task at once.
+        let state = match row.state {
+            TokenState::Ready if row.queue != SYSTEM_QUEUE => TokenState::Leased,
+            state => state,
+        };
+        let due = row.due.or_else(|| match state {
+            TokenState::Ready => self.after(row.poll_timeout_ms),
+            TokenState::Leased => self.after(row.timeout_ms),
             TokenState::Delayed | TokenState::Container => self.after(row.delay_ms),
         });
         let due = match (due, expires) {
@@ -150,7 +156,7 @@ impl Tables {
             epoch,
             attempt: row.attempt,
             queue: row.queue,
-            state: row.state,
+            state,
             rev: 0,
             priority: 0,
             set_aside: row.set_aside,
