@@ -119,7 +119,7 @@ async fn every_call_after_shutdown_says_so_and_waiters_are_told() {
         engine.start_many(vec![StartRequest::new("one")]).await.map(drop),
         engine.terminate(id, "").await,
         engine.list(&Default::default()).await.map(drop),
-        engine.register_workflow(&line("one", &["work"])).await,
+        engine.register_workflow(&line("one", &["work"])).await.map(drop),
     ];
     for (n, done) in done.into_iter().enumerate() {
         assert!(matches!(done, Err(Error::Shutdown)), "{n}: {done:?}");

@@ -25,6 +25,38 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Something that a definition says and that has no effect, or another one than may be thought.
+/// It is registered all the same.
+///
+/// Displayed on one line, with what it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Notice {
+    /// What it belongs to, for example `workflow definition "order" version 1`.
+    pub subject: String,
+    /// Where: a JSON path such as `$.tasks[2].cacheConfig`.
+    pub path: String,
+    /// What is to be known of it.
+    pub message: String,
+}
+
+impl Notice {
+    /// A notice at a JSON path of a definition.
+    pub fn new(
+        subject: impl Into<String>,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { subject: subject.into(), path: path.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.subject, self.path, self.message)
+    }
+}
+
 /// Every fault of a definition; at least one.
 ///
 /// Displayed one per line, each with what it belongs to (`workflow definition "order" version 1`).

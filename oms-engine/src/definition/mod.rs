@@ -22,7 +22,7 @@ mod workflow_def;
 mod workflow_task;
 
 pub use builder::WorkflowDefBuilder;
-pub use faults::{Fault, Faults};
+pub use faults::{Fault, Faults, Notice};
 pub use payload::{
     DEPTH_MAX, KEY_MAX_BYTES, PayloadFault, TASK_PAYLOAD_MAX_BYTES, VARIABLES_MAX_BYTES,
     WORKFLOW_PAYLOAD_MAX_BYTES, check_payload,

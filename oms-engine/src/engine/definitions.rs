@@ -8,8 +8,16 @@ use serde_json::Value;
 use super::{Engine, connection};
 use crate::advance::Core;
 use crate::decide::Plan;
-use crate::definition::{TaskDef, WorkflowDef, validate, validate_task_def};
+use crate::definition::{Notice, TaskDef, WorkflowDef, validate, validate_task_def};
 use crate::error::Error;
+
+/// What was registered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Registered {
+    /// What the definitions say without an effect. It is logged as well.
+    pub notices: Vec<Notice>,
+}
 
 impl Engine {
     /// Registers task definitions, then workflow definitions, all or none.
@@ -24,9 +32,11 @@ impl Engine {
         &self,
         tasks: &[TaskDef],
         workflows: &[WorkflowDef],
-    ) -> Result<(), Error> {
+    ) -> Result<Registered, Error> {
+        let mut notices = Vec::new();
         for task in tasks {
-            validate_task_def(task).map_err(|faults| Error::InvalidDefinition { faults })?;
+            let noticed = validate_task_def(task);
+            notices.extend(noticed.map_err(|faults| Error::InvalidDefinition { faults })?);
         }
         let core = self.inner.shared.core.clone();
         let pool = self.inner.pool.clone();
@@ -39,14 +49,18 @@ impl Engine {
             })
             .await;
         self.forget_resolved();
-        done
+        notices.extend(done?);
+        for notice in &notices {
+            tracing::info!(%notice, "a definition says what has no effect");
+        }
+        Ok(Registered { notices })
     }
 
     /// Registers one workflow definition; see [`register`](Self::register).
     ///
     /// # Errors
     /// As [`register`](Self::register).
-    pub async fn register_workflow(&self, workflow: &WorkflowDef) -> Result<(), Error> {
+    pub async fn register_workflow(&self, workflow: &WorkflowDef) -> Result<Registered, Error> {
         self.register(&[], std::slice::from_ref(workflow)).await
     }
 
@@ -54,7 +68,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`register`](Self::register).
-    pub async fn register_task(&self, task: &TaskDef) -> Result<(), Error> {
+    pub async fn register_task(&self, task: &TaskDef) -> Result<Registered, Error> {
         self.register(std::slice::from_ref(task), &[]).await
     }
 
@@ -99,12 +113,13 @@ async fn register_all(
     client: &mut ClientWrapper,
     tasks: &[TaskDef],
     workflows: Vec<WorkflowDef>,
-) -> Result<(), Error> {
+) -> Result<Vec<Notice>, Error> {
     let tx = core.store.begin(client).await?;
     core.store.lock_definitions(&tx).await?;
     register_tasks(core, &tx, tasks).await?;
-    register_workflows(core, &tx, workflows).await?;
-    core.store.commit(tx).await
+    let notices = register_workflows(core, &tx, workflows).await?;
+    core.store.commit(tx).await?;
+    Ok(notices)
 }
 
 async fn register_tasks(
@@ -135,13 +150,15 @@ async fn register_workflows(
     core: &Core,
     tx: &deadpool_postgres::Transaction<'_>,
     workflows: Vec<WorkflowDef>,
-) -> Result<(), Error> {
+) -> Result<Vec<Notice>, Error> {
     let all = task_definitions(core, tx).await?;
+    let mut notices = Vec::new();
     for def in workflows {
-        validate(&def, &all).map_err(|faults| Error::InvalidDefinition { faults })?;
+        let noticed = validate(&def, &all);
+        notices.extend(noticed.map_err(|faults| Error::InvalidDefinition { faults })?);
         put(core, tx, &def, &all).await?;
     }
-    Ok(())
+    Ok(notices)
 }
 
 /// The registered task definitions that a workflow definition names.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub use builder::EngineBuilder;
+pub use definitions::Registered;
 pub use operate::RestartOptions;
 pub use query::{ListRequest, Page, TaskLogLine, WorkflowSummary};
 pub use signal::Signal;

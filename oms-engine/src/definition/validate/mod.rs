@@ -3,6 +3,7 @@
 //! The rules are those of Conductor's registration, and bounds that keep arithmetic and the
 //! database safe. What is not supported yet stands in one table, [`not_yet`].
 
+mod inert;
 mod not_yet;
 mod numbers;
 mod references;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use self::references::Walk;
-use super::faults::{Fault, Faults};
+use super::faults::{Fault, Faults, Notice};
 use super::payload::{KEY_MAX_BYTES, check_value};
 use super::task_def::TaskDef;
 use super::task_type::TaskType;
@@ -27,17 +28,21 @@ use super::workflow_task::WorkflowTask;
 /// Registered task definitions by name.
 type TaskDefs = BTreeMap<String, TaskDef>;
 
-/// Checks a workflow definition against the task definitions that are registered.
+/// Checks a workflow definition against the task definitions that are registered. Out: what it
+/// says without an effect.
 ///
 /// # Errors
 /// Every fault, each with its JSON path and what to do.
-pub fn validate(def: &WorkflowDef, task_defs: &BTreeMap<String, TaskDef>) -> Result<(), Faults> {
+pub fn validate(
+    def: &WorkflowDef,
+    task_defs: &BTreeMap<String, TaskDef>,
+) -> Result<Vec<Notice>, Faults> {
     check(def, Some(task_defs))
 }
 
 /// Checks what does not depend on registered task definitions.
 pub(super) fn validate_alone(def: &WorkflowDef) -> Result<(), Faults> {
-    check(def, None)
+    check(def, None).map(drop)
 }
 
 /// Checks a task that data brings: what its type asks for, also of those inside it. Its
@@ -69,26 +74,39 @@ pub(crate) fn validate_branch(task: &WorkflowTask) -> Result<(), Faults> {
     Faults::check(format!("task {:?}", task.task_reference_name), found.faults)
 }
 
-/// Checks a task definition.
+/// Checks a task definition. Out: what it says without an effect.
 ///
 /// # Errors
 /// Every fault, each with its JSON path and what to do.
-pub fn validate_task_def(def: &TaskDef) -> Result<(), Faults> {
+pub fn validate_task_def(def: &TaskDef) -> Result<Vec<Notice>, Faults> {
     let mut found = Found::default();
     check_task_def(&mut found, def, "$", 1);
     check_storable(&mut found, serde_json::to_value(def));
-    Faults::check(def.subject(), found.faults)
+    found.end(def.subject())
 }
 
-/// The faults found so far.
+/// The faults and notices found so far.
 #[derive(Debug, Default)]
 struct Found {
     faults: Vec<Fault>,
+    notices: Vec<Fault>,
 }
 
 impl Found {
     fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.faults.push(Fault::new(path, message));
+    }
+
+    /// Something that does not keep the definition from being registered.
+    fn note(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.notices.push(Fault::new(path, message));
+    }
+
+    fn end(self, subject: String) -> Result<Vec<Notice>, Faults> {
+        let noticed = |of: Fault| Notice::new(subject.clone(), of.path, of.message);
+        let notices = self.notices.into_iter().map(noticed).collect();
+        Faults::check(subject, self.faults)?;
+        Ok(notices)
     }
 
     /// A name that becomes a key in the database.
@@ -112,12 +130,13 @@ impl Found {
     }
 }
 
-fn check(def: &WorkflowDef, task_defs: Option<&TaskDefs>) -> Result<(), Faults> {
+fn check(def: &WorkflowDef, task_defs: Option<&TaskDefs>) -> Result<Vec<Notice>, Faults> {
     let mut found = Found::default();
     found.check_name("$.name", &def.name);
     numbers::check_workflow(&mut found, def);
     check_failure_workflow(&mut found, def);
     not_yet::check_workflow(&mut found, def);
+    inert::note_workflow(&mut found, def);
     if def.tasks.is_empty() {
         found.add("$.tasks", "is empty: a workflow has at least one task");
     }
@@ -126,7 +145,7 @@ fn check(def: &WorkflowDef, task_defs: Option<&TaskDefs>) -> Result<(), Faults> 
     walk.check_sequence(&def.tasks, "$.tasks");
     walk.check_output();
     check_storable(&mut found, serde_json::to_value(def));
-    Faults::check(def.subject(), found.faults)
+    found.end(def.subject())
 }
 
 /// What holds for a task definition wherever it stands. `response_timeout_min` is 0 where no

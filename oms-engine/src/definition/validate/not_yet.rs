@@ -17,24 +17,17 @@ const TYPES: &[TaskType] =
     &[TaskType::JsonJqTransform, TaskType::Event, TaskType::Http, TaskType::PullWorkflowMessages];
 
 /// A field and whether its value would have an effect.
-type Field<T> = (&'static str, fn(&T) -> bool);
+pub(super) type Field<T> = (&'static str, fn(&T) -> bool);
 
 const OF_WORKFLOWS: &[Field<WorkflowDef>] = &[
-    ("rateLimitConfig", |def| is_given(def.rate_limit_config.as_ref())),
     ("inputSchema", |def| def.enforce_schema && def.input_schema.is_some()),
     ("outputSchema", |def| def.enforce_schema && def.output_schema.is_some()),
-    ("cacheConfig", |def| is_given(def.cache_config.as_ref())),
-    ("maskedFields", |def| !def.masked_fields.is_empty()),
-    ("workflowStatusListenerEnabled", |def| def.workflow_status_listener_enabled),
     (EXTERNAL_INPUT, |def| is_set(&def.extra, EXTERNAL_INPUT)),
     (EXTERNAL_OUTPUT, |def| is_set(&def.extra, EXTERNAL_OUTPUT)),
 ];
 
 const OF_STEPS: &[Field<WorkflowTask>] = &[
     ("asyncComplete", |task| task.async_complete),
-    ("rateLimited", |task| task.rate_limited == Some(true)),
-    ("cacheConfig", |task| is_given(task.cache_config.as_ref())),
-    ("onStateChange", |task| !task.on_state_change.is_empty()),
     ("subWorkflowParam.taskToDomain", |task| {
         of_child(task, |params| params.task_to_domain.as_ref().is_some_and(|map| !map.is_empty()))
     }),
@@ -63,11 +56,6 @@ const EXTERNAL_OUTPUT: &str = "externalOutputPayloadStoragePath";
 
 fn is_set(extra: &BTreeMap<String, Value>, key: &str) -> bool {
     extra.get(key).is_some_and(|value| !value.is_null() && value != "")
-}
-
-/// Whether something is said that is not the default.
-fn is_given<T: Default + PartialEq>(field: Option<&T>) -> bool {
-    field.is_some_and(|given| *given != T::default())
 }
 
 fn of_child(task: &WorkflowTask, has_effect: impl Fn(&SubWorkflowParams) -> bool) -> bool {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{Found, TaskDefs, branches, check_task_def, not_yet, numbers, scripts, types};
+use super::{Found, TaskDefs, branches, check_task_def, inert, not_yet, numbers, scripts, types};
 use crate::definition::scope::{TASK_FIELDS, WORKFLOW_FIELDS};
 use crate::definition::task_type::TaskType;
 use crate::definition::template::{Site, SiteReads, survey};
@@ -156,6 +156,7 @@ impl<'a> Walk<'a> {
         let task_def = task.task_definition.as_deref().or(registered);
         let input_template = task_def.map(|def| &def.input_template);
         let known = types::check_known(self.found, task, step, self.task_defs);
+        inert::note_step(self.found, task, step);
         if not_yet::check_step(self.found, task, step) && known {
             types::check_required(self.found, task, step, input_template);
             scripts::check(self.found, task, step);
