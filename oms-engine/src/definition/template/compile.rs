@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::TemplateFault;
-use super::path::{self, Segment};
+use super::path::{self, Query, Step};
+use super::place::Segment;
 use crate::definition::payload::{DEPTH_MAX, push_index, push_key};
 use crate::definition::scope::Reads;
 
@@ -37,10 +38,16 @@ pub(super) enum Expression {
     Blank,
     /// `${CPEWF_TASK_ID}`.
     TaskId,
-    /// A path; the first segment is a key, and the second too where there is one.
+    /// A path to one place; the first segment is a key, and the second too where there is one.
     Path(Vec<Segment>),
+    /// Any other path.
+    Query(Box<Query>),
     /// A path with expressions in it, put together when it is read.
-    Dynamic(Vec<Part>),
+    Dynamic {
+        parts: Vec<Part>,
+        /// Its start says what it reads: nothing else may be read.
+        fixed: bool,
+    },
 }
 
 /// Where an expression stands and what it reads.
@@ -181,28 +188,44 @@ impl Compiler {
             [Part::Literal(text)] => {
                 Expression::parse(text).map_err(|reason| format!("`${{{inside}}}`: {reason}"))?
             }
-            _ => Expression::Dynamic(parts),
+            _ => {
+                let reads = reads_of_parts(&parts);
+                let fixed = reads != SiteReads::Dynamic;
+                self.note(reads);
+                return Ok(Expression::Dynamic { parts, fixed });
+            }
         };
-        self.note(&expression);
-        Ok(expression)
-    }
-
-    fn note(&mut self, expression: &Expression) {
-        let reads = match expression {
-            Expression::Blank => SiteReads::Blank,
-            Expression::TaskId => SiteReads::TaskId,
-            Expression::Path(path) => match path.as_slice() {
+        match &expression {
+            Expression::TaskId => self.note(SiteReads::TaskId),
+            Expression::Path(path) => self.note(match path.as_slice() {
                 [Segment::Key(root), Segment::Key(field), ..] => {
                     SiteReads::Path { root: root.clone(), field: Some(field.clone()) }
                 }
                 [Segment::Key(root), ..] => SiteReads::Path { root: root.clone(), field: None },
                 _ => SiteReads::Blank,
-            },
-            Expression::Dynamic(parts) => match parts.first() {
-                Some(Part::Literal(prefix)) => fixed_prefix(prefix),
-                _ => SiteReads::Dynamic,
-            },
-        };
+            }),
+            Expression::Query(query) => self.note_query(query),
+            Expression::Blank | Expression::Dynamic { .. } => self.note(SiteReads::Blank),
+        }
+        Ok(expression)
+    }
+
+    fn note_query(&mut self, query: &Query) {
+        match query.path.steps.as_slice() {
+            [Step::Key(root), Step::Key(field), ..] => {
+                self.note(SiteReads::Path { root: root.clone(), field: Some(field.clone()) });
+            }
+            [Step::Key(root), ..] => {
+                self.note(SiteReads::Path { root: root.clone(), field: None });
+            }
+            _ => {}
+        }
+        for query in &query.absolutes {
+            self.note_query(query);
+        }
+    }
+
+    fn note(&mut self, reads: SiteReads) {
         self.reads.add(&reads);
         self.sites.push(Site { path: self.path.clone(), reads });
     }
@@ -227,15 +250,26 @@ impl Expression {
         match text.trim() {
             "" => Ok(Self::Blank),
             "CPEWF_TASK_ID" => Ok(Self::TaskId),
-            text => match path::parse(text)? {
-                path if matches!(path.first(), Some(Segment::Index(_))) => {
-                    Err("begins with an index: begin with `workflow` or a reference name".into())
+            text => {
+                let query = path::parse(text)?;
+                match query.path.steps.as_slice() {
+                    [] | [Step::Key(_)] => {}
+                    [Step::Key(_), Step::Index(_) | Step::Indexes(_) | Step::Slice(..), ..] => {
+                        return Err(
+                            "has an index where a field such as `output` is expected".into()
+                        );
+                    }
+                    [Step::Key(_), ..] => {}
+                    _ => {
+                        return Err(
+                            "does not begin with a name: begin with `workflow` or a reference name"
+                                .into(),
+                        );
+                    }
                 }
-                path if matches!(path.get(1), Some(Segment::Index(_))) => {
-                    Err("has an index where a field such as `output` is expected".into())
-                }
-                path => Ok(Self::Path(path)),
-            },
+                let place = query.place();
+                Ok(place.map_or_else(|| Self::Query(Box::new(query)), Self::Path))
+            }
         }
     }
 }
@@ -281,13 +315,25 @@ fn split_balanced(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// What a path that ends in data reads: with `workflow.input.` before the data it is known.
+/// What a path with data in it reads: with `workflow.input.` before the data it is known, unless
+/// a filter or a function reads more.
+fn reads_of_parts(parts: &[Part]) -> SiteReads {
+    let Some((Part::Literal(prefix), rest)) = parts.split_first() else {
+        return SiteReads::Dynamic;
+    };
+    let absolute = |text: &str| text.contains('$');
+    let start = prefix.trim_start();
+    let more = absolute(start.strip_prefix('$').unwrap_or(start))
+        || rest.iter().any(|part| matches!(part, Part::Literal(text) if absolute(text)));
+    if more { SiteReads::Dynamic } else { fixed_prefix(prefix) }
+}
+
 fn fixed_prefix(prefix: &str) -> SiteReads {
     let known = || {
         let prefix = prefix.trim_start();
         let (root, rest) = prefix.strip_prefix("$.").unwrap_or(prefix).split_once('.')?;
         let field = rest.get(..rest.find(['.', '['])?)?;
-        let plain = |name: &str| !name.is_empty() && !name.contains(['[', '(', ' ', '*', '$']);
+        let plain = |name: &str| !name.is_empty() && !name.contains(['[', '(', ' ', '*', '$', '@']);
         (plain(root) && plain(field)).then(|| (root.to_owned(), field.to_owned()))
     };
     match known() {

@@ -1,71 +1,59 @@
 //! Values as Java writes them, which is what Conductor splices into a text.
 
-use std::fmt::Write as _;
-
 use serde_json::{Number, Value};
 
-/// Appends a value: numbers, booleans and null as such, text bare, `{a={b=[1, x]}}`.
-pub(super) fn push(out: &mut String, value: &Value) {
+/// Writes a value: numbers, booleans and null as such, text bare, `{a={b=[1, x]}}`.
+pub(super) fn push<E>(value: &Value, put: &mut dyn FnMut(&str) -> Result<(), E>) -> Result<(), E> {
     match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(true) => out.push_str("true"),
-        Value::Bool(false) => out.push_str("false"),
-        Value::Number(number) => push_number(out, number),
-        Value::String(text) => out.push_str(text),
+        Value::Null => put("null"),
+        Value::Bool(true) => put("true"),
+        Value::Bool(false) => put("false"),
+        Value::Number(number) => put(&number_text(number)),
+        Value::String(text) => put(text),
         Value::Array(list) => {
-            out.push('[');
+            put("[")?;
             for (n, item) in list.iter().enumerate() {
-                out.push_str(if n > 0 { ", " } else { "" });
-                push(out, item);
+                put(if n > 0 { ", " } else { "" })?;
+                push(item, put)?;
             }
-            out.push(']');
+            put("]")
         }
         Value::Object(map) => {
-            out.push('{');
+            put("{")?;
             for (n, (key, item)) in map.iter().enumerate() {
-                out.push_str(if n > 0 { ", " } else { "" });
-                out.push_str(key);
-                out.push('=');
-                push(out, item);
+                put(if n > 0 { ", " } else { "" })?;
+                put(key)?;
+                put("=")?;
+                push(item, put)?;
             }
-            out.push('}');
+            put("}")
         }
     }
 }
 
-fn push_number(out: &mut String, number: &Number) {
+fn number_text(number: &Number) -> String {
     match number.as_f64() {
-        Some(double) if number.is_f64() => push_double(out, double),
-        _ => push_plain(out, &number.to_string()),
+        Some(double) if number.is_f64() => double_text(double),
+        _ => number.to_string(),
     }
 }
 
 /// `Double.toString`: plain from 0.001 up to 10 million, else with an exponent; always with at
 /// least one digit on each side of the point.
-fn push_double(out: &mut String, double: f64) {
+fn double_text(double: f64) -> String {
     let size = double.abs();
     if size == 0.0 || (1e-3..1e7).contains(&size) {
         // `{:?}` keeps the point of a whole number and has no exponent in this range.
-        push_plain(out, &format!("{double:?}"));
-        return;
+        return format!("{double:?}");
     }
     let text = format!("{double:e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    push_plain(out, digits);
-    push_plain(out, if digits.contains('.') { "E" } else { ".0E" });
-    push_plain(out, exponent);
-}
-
-#[expect(clippy::unused_result_ok, reason = "writing to a String cannot fail")]
-fn push_plain(out: &mut String, text: &str) {
-    out.write_str(text).ok();
+    format!("{digits}{}{exponent}", if digits.contains('.') { "E" } else { ".0E" })
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-
-    use super::*;
 
     #[test]
     fn values_are_written_as_java_writes_them() {
@@ -86,9 +74,7 @@ mod tests {
             (json!([]), "[]"),
             (json!({}), "{}"),
         ] {
-            let mut out = String::new();
-            push(&mut out, &value);
-            assert_eq!(out, expected);
+            assert_eq!(crate::definition::java_text(&value), expected);
         }
     }
 }

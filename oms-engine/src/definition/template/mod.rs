@@ -8,10 +8,14 @@
 
 mod compile;
 mod java_text;
+mod meter;
 mod path;
+mod place;
 mod resolve;
 #[cfg(test)]
 mod tests;
+
+use std::convert::Infallible;
 
 use serde_json::{Map, Value};
 
@@ -54,7 +58,7 @@ impl Template {
     /// The value with every expression replaced by what it reads.
     #[must_use]
     pub fn resolve(&self, scope: &dyn Scope) -> Value {
-        self.node.resolve(scope)
+        self.node.resolve(scope, &mut meter::Meter::new(usize::MAX)).unwrap_or_default()
     }
 
     /// What the expressions read.
@@ -67,7 +71,10 @@ impl Template {
 /// A value as Java writes it, which is how Conductor splices it into a text.
 pub(crate) fn java_text(value: &Value) -> String {
     let mut text = String::new();
-    java_text::push(&mut text, value);
+    let Ok(()) = java_text::push::<Infallible>(value, &mut |piece| {
+        text.push_str(piece);
+        Ok(())
+    });
     text
 }
 

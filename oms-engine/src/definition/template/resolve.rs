@@ -6,60 +6,108 @@ use serde_json::{Map, Value};
 
 use super::compile::{Expression, Node, Part};
 use super::java_text;
-use super::path::{self, Segment};
+use super::meter::{Meter, TooMuch};
+use super::path::{self, Step};
+use super::place::{self, Segment};
 use crate::definition::scope::{Scope, TASK_FIELDS, WORKFLOW_FIELDS};
 
 impl Node {
-    pub(super) fn resolve(&self, scope: &dyn Scope) -> Value {
+    pub(super) fn resolve(&self, scope: &dyn Scope, meter: &mut Meter) -> Result<Value, TooMuch> {
         match self {
-            Self::Literal(value) => value.clone(),
-            Self::Whole(expression) => expression.resolve(scope),
-            Self::Text(parts) => Value::String(join(parts, scope)),
-            Self::List(nodes) => nodes.iter().map(|node| node.resolve(scope)).collect(),
+            Self::Literal(value) => meter.copy(value),
+            Self::Whole(expression) => {
+                let found = expression.read(scope, meter)?;
+                meter.own(found)
+            }
+            Self::Text(parts) => {
+                meter.spend(2)?;
+                join(parts, scope, meter).map(Value::String)
+            }
+            Self::List(nodes) => {
+                meter.spend(nodes.len() + 1)?;
+                nodes.iter().map(|node| node.resolve(scope, meter)).collect()
+            }
             Self::Object(nodes) => {
-                nodes.iter().map(|(key, node)| (key.clone(), node.resolve(scope))).collect()
+                meter.spend(nodes.len() + 1)?;
+                let mut map = Map::new();
+                for (key, node) in nodes {
+                    meter.spend(key.len() + 3)?;
+                    map.insert(key.clone(), node.resolve(scope, meter)?);
+                }
+                Ok(Value::Object(map))
             }
         }
     }
 }
 
 impl Expression {
-    fn resolve(&self, scope: &dyn Scope) -> Value {
-        match self {
-            Self::Blank => Value::String(String::new()),
-            Self::TaskId => scope.task_id().map_or(Value::Null, Value::from),
-            Self::Path(path) => read(path, scope),
+    fn read<'s>(&self, scope: &'s dyn Scope, meter: &mut Meter) -> Result<Cow<'s, Value>, TooMuch> {
+        Ok(match self {
+            Self::Blank => Cow::Owned(Value::String(String::new())),
+            Self::TaskId => Cow::Owned(scope.task_id().map_or(Value::Null, Value::from)),
+            Self::Path(path) => read_place(path, scope, meter)?,
+            Self::Query(query) => {
+                path::read(query, &Roots(scope), meter)?.unwrap_or(Cow::Owned(Value::Null))
+            }
             // What was put together is read as a path and never as a template again.
-            Self::Dynamic(parts) => match Self::parse(&join(parts, scope)) {
-                Ok(expression) => expression.resolve(scope),
-                Err(_) => Value::Null,
+            Self::Dynamic { parts, fixed } => match Self::parse(&join(parts, scope, meter)?) {
+                Ok(Self::Query(query)) if *fixed && !query.absolutes.is_empty() => {
+                    Cow::Owned(Value::Null)
+                }
+                Ok(expression) => expression.read(scope, meter)?,
+                Err(_) => Cow::Owned(Value::Null),
             },
-        }
+        })
     }
 }
 
-fn join(parts: &[Part], scope: &dyn Scope) -> String {
+fn join(parts: &[Part], scope: &dyn Scope, meter: &mut Meter) -> Result<String, TooMuch> {
     let mut out = String::new();
     for part in parts {
         match part {
-            Part::Literal(text) => out.push_str(text),
-            Part::Expression(expression) => java_text::push(&mut out, &expression.resolve(scope)),
+            Part::Literal(text) => meter.write(&mut out, text)?,
+            Part::Expression(expression) => {
+                let value = expression.read(scope, meter)?;
+                java_text::push(&value, &mut |piece| meter.write(&mut out, piece))?;
+            }
         }
     }
-    out
+    Ok(out)
 }
 
-fn read(path: &[Segment], scope: &dyn Scope) -> Value {
-    match path {
+fn read_place<'s>(
+    path: &[Segment],
+    scope: &'s dyn Scope,
+    meter: &mut Meter,
+) -> Result<Cow<'s, Value>, TooMuch> {
+    let found = match path {
         [Segment::Key(root)] => whole(root, scope),
         [Segment::Key(root), Segment::Key(field), rest @ ..] => {
             match read_field(root, field, scope) {
-                Some(Cow::Owned(value)) if rest.is_empty() => value,
-                Some(value) => path::lookup(&value, rest).cloned().unwrap_or_default(),
-                None => Value::Null,
+                Some(Cow::Borrowed(value)) => place::lookup(value, rest).map(Cow::Borrowed),
+                Some(Cow::Owned(value)) if rest.is_empty() => Some(Cow::Owned(value)),
+                Some(Cow::Owned(value)) => {
+                    let found = place::lookup(&value, rest).map(|found| meter.copy(found));
+                    found.transpose()?.map(Cow::Owned)
+                }
+                None => None,
             }
         }
-        _ => Value::Null,
+        _ => None,
+    };
+    Ok(found.unwrap_or(Cow::Owned(Value::Null)))
+}
+
+/// The first names of a path are those of the scope.
+struct Roots<'a>(&'a dyn Scope);
+
+impl<'a> path::Sources<'a> for Roots<'a> {
+    fn source(&self, path: &path::Path) -> (Option<Cow<'a, Value>>, usize) {
+        match path.steps.as_slice() {
+            [Step::Key(root), Step::Key(field), ..] => (read_field(root, field, self.0), 2),
+            [Step::Key(root), ..] => (whole(root, self.0), 1),
+            _ => (None, 0),
+        }
     }
 }
 
@@ -74,8 +122,8 @@ fn read_field<'a>(root: &str, field: &str, scope: &'a dyn Scope) -> Option<Cow<'
     if root == "workflow" { scope.workflow(field) } else { scope.task(root, field) }
 }
 
-/// `${workflow}` or `${ref}` alone: the object of all fields; null for what does not exist.
-fn whole(root: &str, scope: &dyn Scope) -> Value {
+/// `${workflow}` or `${ref}` alone: the object of all fields; none for what does not exist.
+fn whole<'s>(root: &str, scope: &dyn Scope) -> Option<Cow<'s, Value>> {
     let mut found = false;
     let mut all = Map::new();
     for field in fields_of(root) {
@@ -83,5 +131,5 @@ fn whole(root: &str, scope: &dyn Scope) -> Value {
         found |= value.is_some();
         all.insert((*field).to_owned(), value.unwrap_or_default());
     }
-    if found { Value::Object(all) } else { Value::Null }
+    found.then_some(Cow::Owned(Value::Object(all)))
 }

@@ -69,12 +69,24 @@ fn expressions_resolve_as_in_conductor() {
         ("${workflow.input.map['k e y']}", json!(9)),
         ("${workflow.input.map[\"k e y\"]}", json!(9)),
         ("${workflow.nosuch}", json!(null)),
+        ("${workflow.input.list[*].id}", json!([1, 2])),
+        ("${workflow.input.list[?(@.id > 1)]}", json!([{"id": 2}])),
+        ("${workflow.input.list[?(@.id == $.workflow.input.n)].id}", json!([1])),
+        ("${workflow..receipt}", json!([])),
+        ("${pay..receipt}", json!(["r-1"])),
+        ("${pay.*.receipt}", json!(["r-1"])),
+        ("${nobody.output..x}", json!([])),
+        ("${workflow.input.list.length()}", json!(2)),
+        ("${concat($.workflow.input.s, $.pay.output.receipt)}", json!("textr-1")),
+        ("n=${workflow.input.list[*].id}", json!("n=[1, 2]")),
         // rule 5: nested, inner first
         ("${workflow.input.map.${workflow.input.key}}", json!("second")),
         ("${${workflow.input.ref}.output.receipt}", json!("r-1")),
         ("${workflow.input.map.${workflow.input.dots}}", json!("x")),
         ("${workflow.input.map.${workflow.input.none}}", json!(null)),
         ("x${workflow.input.map['${workflow.input.key}']}", json!("xsecond")),
+        ("${workflow.input.list[?(@.id == ${workflow.input.n})].id}", json!([1])),
+        ("${workflow.input.list[${workflow.input.n}].id}", json!(2)),
         // rule 6: escapes
         ("$${workflow.input.n}", json!("${workflow.input.n}")),
         ("a $${x} ${workflow.input.n} $${y}", json!("a ${x} 1 ${y}")),
@@ -136,6 +148,47 @@ fn reads_name_what_is_read() {
 }
 
 #[test]
+fn filters_and_functions_say_what_they_read_beside() {
+    let template = json!([
+        "${pay.output.list[?(@.id == $.workflow.variables.id && @.x in $.book.output.xs[*])]}",
+        "${sum($.rate.output..price)}",
+        "${ship.*.id}",
+    ]);
+    let template = Template::parse(&template).unwrap();
+    let reads = template.reads();
+    assert!(reads.workflow.contains("variables") && !reads.workflow.contains("input"));
+    for name in ["pay", "book", "rate"] {
+        assert!(reads.tasks[name].contains("output") && !reads.tasks[name].all, "{name}");
+    }
+    assert!(reads.tasks["ship"].all && !reads.dynamic);
+}
+
+#[test]
+fn a_path_begins_with_a_name() {
+    for path in ["*", "..x", "[*]", "['a','b'].x", "[?(@.x)]", "[0]"] {
+        let fault = Template::parse(&json!(format!("${{{path}}}"))).unwrap_err();
+        assert!(fault.message.contains("begin with `workflow` or a reference name"), "{fault}");
+    }
+    assert!(Template::parse(&json!("${pay[1:2].x}")).unwrap_err().message.contains("an index"));
+}
+
+#[test]
+fn what_data_adds_to_a_path_reads_nothing_else_of_the_run() {
+    let document = Document(json!({
+        "workflow": {"input": {"list": [{"id": 1}], "by": "@.id == $.pay.output.id"}},
+        "pay": {"output": {"id": 1}},
+    }));
+    for (template, dynamic, expected) in [
+        ("${workflow.input.list[?(${workflow.input.by})].id}", false, json!(null)),
+        ("${workflow.input.list[?(@.id == $.pay.${workflow.input.none}.id)].id}", true, json!([])),
+    ] {
+        let template = Template::parse(&json!(template)).unwrap();
+        assert_eq!(template.reads().dynamic, dynamic);
+        assert_eq!(template.resolve(&document), expected);
+    }
+}
+
+#[test]
 fn a_path_made_of_data_is_dynamic_unless_its_start_is_fixed() {
     for (template, dynamic) in [
         ("${${workflow.input.ref}.output.x}", true),
@@ -154,8 +207,8 @@ fn a_path_made_of_data_is_dynamic_unless_its_start_is_fixed() {
 fn a_fault_names_the_place_and_the_expression() {
     let fault = |value| Template::parse(&value).unwrap_err().to_string();
     assert_eq!(
-        fault(json!({"a": [0, "${pay.output.*}"]})),
-        "$.a[1]: `${pay.output.*}`: JSONPath wildcard `*`: not supported yet"
+        fault(json!({"a": [0, "${pay.output[}"]})),
+        "$.a[1]: `${pay.output[}`: after `[` an index or a quoted key is expected"
     );
     assert!(fault(json!("${pay.output")).contains("not closed"));
     assert!(fault(json!("${pay[0]}")).contains("field"));
@@ -225,6 +278,19 @@ fn any_template() -> impl Strategy<Value = String> {
         Just(".key"),
         Just(".ref"),
         Just("['k e y']"),
+        Just("[*]"),
+        Just(".."),
+        Just("[?(@.id == 1)]"),
+        Just("[?(@.id == $.pay.output.receipt)]"),
+        Just("[?("),
+        Just("@.id"),
+        Just(" == "),
+        Just("$.workflow"),
+        Just(")]"),
+        Just("[0:1]"),
+        Just(".length()"),
+        Just("concat("),
+        Just(")"),
         Just("[-1]"),
         Just(".list"),
         Just("${workflow.input.key}"),

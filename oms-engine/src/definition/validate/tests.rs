@@ -156,7 +156,11 @@ fn expressions_are_refused_where_they_can_only_give_null() {
         ("${workflow.env.key}", "`workflow.env`: not supported yet"),
         ("${workflow.inptu.x}", "\"workflow\" has no field \"inptu\": it has input, output"),
         ("${a.outputs.x}", "\"a\" has no field \"outputs\": it has input, output"),
-        ("${a.output.*}", "`${a.output.*}`: JSONPath wildcard `*`: not supported yet"),
+        ("${a.output[}", "`${a.output[}`: after `[` an index or a quoted key is expected"),
+        (
+            "${workflow.input.x[?(@.y == $.nobody.output.z)]}",
+            "no task has the reference name \"nobody\": correct the name or add the task",
+        ),
         ("${a.output", "`${` is not closed"),
     ] {
         let found = faults(&of(json!([task("a", json!({})), reading("b", expression)])));
@@ -226,7 +230,7 @@ fn tasks_inside_a_type_that_does_not_run_them_are_refused() {
 fn an_inline_task_definition_is_checked_in_its_place() {
     let more = json!({"taskDefinition": {
         "name": "work", "retryCount": -1, "concurrentExecLimit": 5,
-        "inputTemplate": {"k": "${later.output.x}", "bad": "${later.output..x}"},
+        "inputTemplate": {"k": "${later.output.x}", "bad": "${later.output[}"},
     }});
     assert_faults(
         &faults(&of(json!([task("a", more), task("later", json!({}))]))),
@@ -234,7 +238,7 @@ fn an_inline_task_definition_is_checked_in_its_place() {
             "$.tasks[0].taskDefinition.retryCount: is -1",
             "$.tasks[0].taskDefinition.concurrentExecLimit: concurrentExecLimit: not supported",
             "$.tasks[0].taskDefinition.inputTemplate.k: task \"later\" cannot have run yet",
-            "$.tasks[0].taskDefinition.inputTemplate.bad: `${later.output..x}`: JSONPath",
+            "$.tasks[0].taskDefinition.inputTemplate.bad: `${later.output[}`: after `[`",
         ],
     );
 }

@@ -1,0 +1,78 @@
+//! What resolving may cost.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+/// Values that the expressions of one template may look at.
+const VISITS_MAX: usize = 5_000_000;
+
+/// More than was allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TooMuch {
+    Bytes,
+    Visits,
+}
+
+/// Counts down what resolving may still cost.
+#[derive(Debug)]
+pub(super) struct Meter {
+    bytes: usize,
+    visits: usize,
+}
+
+impl Meter {
+    /// What comes out may have so many bytes of JSON text.
+    pub(super) const fn new(bytes: usize) -> Self {
+        Self { bytes, visits: VISITS_MAX }
+    }
+
+    pub(super) fn visit(&mut self, values: usize) -> Result<(), TooMuch> {
+        self.visits = self.visits.checked_sub(values).ok_or(TooMuch::Visits)?;
+        Ok(())
+    }
+
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), TooMuch> {
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(TooMuch::Bytes)?;
+        Ok(())
+    }
+
+    /// Appends to a text, paid for before it grows.
+    pub(super) fn write(&mut self, text: &mut String, piece: &str) -> Result<(), TooMuch> {
+        self.spend(piece.len())?;
+        text.push_str(piece);
+        Ok(())
+    }
+
+    /// A copy, paid for before it is made.
+    pub(super) fn copy(&mut self, value: &Value) -> Result<Value, TooMuch> {
+        self.pay(value)?;
+        Ok(value.clone())
+    }
+
+    pub(super) fn own(&mut self, value: Cow<'_, Value>) -> Result<Value, TooMuch> {
+        match value {
+            Cow::Borrowed(value) => self.copy(value),
+            Cow::Owned(value) => Ok(value),
+        }
+    }
+
+    /// Never more than the value's JSON text has, and not much less.
+    fn pay(&mut self, value: &Value) -> Result<(), TooMuch> {
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => self.spend(1),
+            Value::String(text) => self.spend(text.len() + 2),
+            Value::Array(list) => {
+                self.spend(list.len() + 1)?;
+                list.iter().try_for_each(|item| self.pay(item))
+            }
+            Value::Object(map) => {
+                self.spend(map.len() + 1)?;
+                map.iter().try_for_each(|(key, item)| {
+                    self.spend(key.len() + 3)?;
+                    self.pay(item)
+                })
+            }
+        }
+    }
+}
