@@ -1,0 +1,73 @@
+//! What processes used, from `/proc`: this one, and all of a PostgreSQL server on this machine.
+
+use std::path::Path;
+
+use crate::Failure;
+
+/// The clock ticks of `/proc`, which Linux fixes for programs.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// CPU seconds of this process.
+pub(crate) fn own_cpu() -> Result<f64, Failure> {
+    Ok(stat("self")?.cpu)
+}
+
+/// CPU seconds of a server's processes, those that have ended included.
+pub(crate) fn server_cpu(postmaster: u32) -> Result<f64, Failure> {
+    let own = stat(&postmaster.to_string())?;
+    let mut cpu = own.cpu + own.children_cpu;
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str().filter(|name| name.parse::<u32>().is_ok()) else { continue };
+        // One that ends meanwhile is the postmaster's from then on.
+        let Ok(child) = stat(name) else { continue };
+        if child.parent == postmaster {
+            cpu += child.cpu + child.children_cpu;
+        }
+    }
+    Ok(cpu)
+}
+
+/// The server process of a backend on this machine.
+pub(crate) fn parent_of(pid: u32) -> Option<u32> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    name.starts_with("postgres").then(|| stat(&pid.to_string()).ok().map(|stat| stat.parent))?
+}
+
+/// The most memory that was resident since the last call of [`forget_peak`], in MiB.
+pub(crate) fn peak_memory() -> Result<f64, Failure> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: f64 = line
+        .and_then(|line| line.trim().strip_suffix("kB"))
+        .ok_or("no VmHWM in /proc/self/status")?
+        .trim()
+        .parse()?;
+    Ok(kib / 1024.0)
+}
+
+/// Begins to measure the most memory anew.
+pub(crate) fn forget_peak() -> Result<(), Failure> {
+    Ok(std::fs::write(Path::new("/proc/self/clear_refs"), "5")?)
+}
+
+struct Stat {
+    parent: u32,
+    cpu: f64,
+    children_cpu: f64,
+}
+
+fn stat(process: &str) -> Result<Stat, Failure> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name before it may hold spaces and brackets.
+    let (_, fields) = text.rsplit_once(") ").ok_or("a line of /proc that cannot be read")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let number = |at: usize| -> Result<f64, Failure> {
+        Ok(fields.get(at).ok_or("a line of /proc that is too short")?.parse()?)
+    };
+    Ok(Stat {
+        parent: fields.get(1).ok_or("a line of /proc that is too short")?.parse()?,
+        cpu: (number(11)? + number(12)?) / TICKS_PER_SECOND,
+        children_cpu: (number(13)? + number(14)?) / TICKS_PER_SECOND,
+    })
+}
