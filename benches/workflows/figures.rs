@@ -1,7 +1,5 @@
 //! Figures, and how they are shown.
 
-use std::fmt::Write as _;
-
 use serde_json::json;
 
 use crate::Failure;
@@ -71,7 +69,7 @@ impl Report {
         let mut before = "";
         for row in &self.rows {
             if row.scenario != before {
-                let _ = writeln!(text, "\n{}", row.scenario);
+                text.push_str(&format!("\n{}\n", row.scenario));
                 before = row.scenario;
             }
             let (first, last) = (row.values.first().copied(), row.values.last().copied());
@@ -82,7 +80,8 @@ impl Report {
                 _ => String::new(),
             };
             let (name, unit) = (row.figure.name, row.figure.unit);
-            let _ = writeln!(text, "  {name:<44} {:>12} {unit:<6} {spread}", short(row.median()));
+            let median = short(row.median());
+            text.push_str(&format!("  {name:<44} {median:>12} {unit:<6} {spread}\n"));
         }
         text
     }

@@ -124,10 +124,10 @@ impl Database<'_> {
         Ok(self.client.query_one(sql, &[]).await?.get(0))
     }
 
+    /// Transactions that wrote, so far.
     async fn commits(&self) -> Result<f64, Failure> {
-        let sql = "SELECT pg_stat_clear_snapshot(), pg_stat_get_db_xact_commit(oid)::float8
-            FROM pg_database WHERE datname = current_database()";
-        Ok(self.client.query_one(sql, &[]).await?.get(1))
+        let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::float8";
+        Ok(self.client.query_one(sql, &[]).await?.get(0))
     }
 
     fn server_cpu(&self) -> Result<Option<f64>, Failure> {
@@ -168,7 +168,7 @@ impl Used {
         let mut figures = vec![
             (figure("tasks per second", "/s"), self.tasks / self.seconds),
             (figure("WAL per task", "B"), per_task(self.wal)),
-            (figure("transactions per task", ""), per_task(self.commits)),
+            (figure("writing transactions per task", ""), per_task(self.commits)),
             (figure("CPU of engine and tasks, per task", "us"), per_task(self.own) * 1e6),
         ];
         if let Some(server) = self.server {
