@@ -37,6 +37,12 @@ pub enum Error {
     /// No such workflow.
     #[error("workflow {0} does not exist")]
     WorkflowNotFound(WorkflowId),
+    /// No such schedule.
+    #[error("schedule {name:?} does not exist")]
+    ScheduleNotFound {
+        /// The name asked for.
+        name: String,
+    },
     /// The workflow is not in a state that allows this.
     #[error("cannot {action} workflow {workflow_id}: {reason}")]
     Conflict {

@@ -24,6 +24,8 @@ pub use engine::{
     Engine, EngineBuilder, ListRequest, Page, Registered, RestartOptions, Signal, StartRequest,
     Started, TaskLogLine, WorkflowSummary,
 };
+#[cfg(feature = "cron")]
+pub use engine::{FireState, ScheduleFire};
 pub use error::Error;
 pub use ids::{InvalidId, TaskId, WorkflowId, idempotency_key};
 pub use store::migration_sql;
@@ -31,6 +33,7 @@ pub use worker::{LOG_LINES_MAX, Task, TaskContext, TaskError, TransactionalTask}
 
 // Named in this crate's API.
 pub use async_trait;
+pub use chrono;
 pub use tokio_postgres;
 
 /// What README.md shows is compiled and run.

@@ -68,6 +68,7 @@ const PLANS: &[Expected] = &[
     ("find_started", &["workflows_pkey", "workflows_idempotency"], &[]),
     ("ended_workflows", &["workflows_pkey"], &[]),
     ("load_logs", &["task_logs_workflow"], &[]),
+    ("due_schedules", &["workflows_pkey"], &[]),
 ];
 
 /// The big tables: none of them may be read whole.

@@ -140,7 +140,7 @@ impl Core {
     }
 
     /// The plan of a definition that is no registered one.
-    async fn inline(
+    pub(super) async fn inline(
         &self,
         tx: &Transaction<'_>,
         text: &Value,

@@ -8,6 +8,8 @@
 mod child;
 mod execution;
 mod failure;
+#[cfg(feature = "cron")]
+mod fire;
 mod load;
 mod memory;
 mod one;

@@ -8,6 +8,8 @@ mod builder;
 mod faults;
 mod json;
 mod payload;
+#[cfg(feature = "cron")]
+mod schedule;
 mod scope;
 mod script;
 mod settings;
@@ -27,6 +29,13 @@ pub use payload::{
     DEPTH_MAX, KEY_MAX_BYTES, PayloadFault, TASK_PAYLOAD_MAX_BYTES, VARIABLES_MAX_BYTES,
     WORKFLOW_PAYLOAD_MAX_BYTES, check_payload,
 };
+#[cfg(feature = "cron")]
+pub use schedule::{
+    CronSchedule, OverlapPolicy, StartWorkflowRequest, WorkflowSchedule, next_fires,
+    validate_schedule,
+};
+#[cfg(feature = "cron")]
+pub(crate) use schedule::{Crons, Due};
 pub use scope::{Fields, Reads, Scope, TASK_FIELDS, WORKFLOW_FIELDS};
 pub(crate) use script::{body_as_expression, evaluate_js};
 pub use settings::{

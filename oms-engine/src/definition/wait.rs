@@ -106,7 +106,8 @@ fn digits(text: &str, min: usize, max: usize) -> Option<u32> {
     plain.then(|| text.parse().ok()).flatten()
 }
 
-fn zone_of(zone: &str) -> Result<FixedOffset, String> {
+/// The offset of a zone that has one for ever.
+pub(super) fn zone_of(zone: &str) -> Result<FixedOffset, String> {
     let name = zone.to_ascii_uppercase();
     let hours = match name.as_str() {
         "" | "UTC" | "GMT" | "Z" | "WET" => 0,

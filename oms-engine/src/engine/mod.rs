@@ -4,6 +4,8 @@ mod builder;
 mod definitions;
 mod operate;
 mod query;
+#[cfg(feature = "cron")]
+mod schedules;
 mod signal;
 mod start;
 mod waiters;
@@ -18,6 +20,8 @@ pub use builder::EngineBuilder;
 pub use definitions::Registered;
 pub use operate::RestartOptions;
 pub use query::{ListRequest, Page, TaskLogLine, WorkflowSummary};
+#[cfg(feature = "cron")]
+pub use schedules::{FireState, ScheduleFire};
 pub use signal::Signal;
 pub use start::{StartRequest, Started};
 

@@ -18,7 +18,7 @@ use crate::queue::PumpMessage;
 const DUE_MAX: i64 = 1_000;
 /// Between two looks at what is due; longer where one failed for good and is still due.
 const DUE_LEAST: Duration = Duration::from_millis(1);
-const DUE_AFTER_ERROR: Duration = Duration::from_secs(5);
+pub(super) const DUE_AFTER_ERROR: Duration = Duration::from_secs(5);
 /// Other processes hear of a queue at most once in this time, and once more at its end.
 const NOTIFY_INTERVAL: Duration = Duration::from_millis(20);
 /// How often dead sessions are forgotten.
@@ -185,5 +185,8 @@ async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Er
         shared.ready(&queue);
     }
     let next = store.next_due(client).await?.unwrap_or(shared.config.poll_interval);
+    #[cfg(feature = "cron")]
+    let next =
+        super::schedules::fire_due(shared, client).await?.map_or(next, |fire| fire.min(next));
     Ok(next.min(shared.config.poll_interval).max(least))
 }

@@ -2,6 +2,8 @@
 
 mod duties;
 mod rescue;
+#[cfg(feature = "cron")]
+mod schedules;
 mod session;
 
 use std::sync::Arc;

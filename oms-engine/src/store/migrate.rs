@@ -9,10 +9,11 @@ use crate::error::{Doing as _, Error};
 const MIGRATIONS: &[(i32, &str, &str)] = &[
     (1, "init", include_str!("../../migrations/engine/0001_init.sql")),
     (2, "graph", include_str!("../../migrations/engine/0002_graph.sql")),
+    (3, "schedules", include_str!("../../migrations/engine/0003_schedules.sql")),
 ];
 
 /// The version of the tables that this library works on.
-pub(crate) const SCHEMA_VERSION: i32 = 2;
+pub(crate) const SCHEMA_VERSION: i32 = 3;
 
 /// Checks and quotes a schema's name: `[a-z_][a-z0-9_]{0,39}`, so that names made from it fit
 /// PostgreSQL's 63 bytes.

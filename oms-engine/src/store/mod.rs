@@ -13,6 +13,8 @@ mod migrate;
 mod operate;
 mod read;
 mod rows;
+#[cfg(feature = "cron")]
+mod schedules;
 mod session;
 mod start;
 mod timers;
@@ -33,6 +35,8 @@ pub use migrate::migration_sql;
 pub(crate) use operate::{ParkedRow, RestartRow};
 pub(crate) use read::{ListFilter, ListedRow, OpenTaskRow};
 pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
+#[cfg(feature = "cron")]
+pub(crate) use schedules::{DueSchedule, FireRow, MovedSchedule, PutSchedule, ScheduleRow};
 pub(crate) use session::SessionLook;
 pub(crate) use start::{Parent, StartBatch, StartRow};
 
@@ -97,22 +101,24 @@ impl Executor for tokio_postgres::Transaction<'_> {
 }
 
 macro_rules! statements {
-    ($($name:ident),* $(,)?) => {
+    ($($(#[$only:meta])* $name:ident),* $(,)?) => {
         /// The statements, with the schema's name put in.
         #[derive(Debug)]
-        struct Sql { $($name: String,)* }
+        struct Sql { $($(#[$only])* $name: String,)* }
 
         impl Sql {
             fn new(schema: &str) -> Self {
                 Self {
-                    $($name: include_str!(concat!("sql/", stringify!($name), ".sql"))
+                    $($(#[$only])* $name: include_str!(concat!("sql/", stringify!($name), ".sql"))
                         .replace("{schema}", schema),)*
                 }
             }
 
             #[cfg(feature = "testkit")]
             fn all(&self) -> Vec<(&'static str, String)> {
-                vec![$((stringify!($name), self.$name.clone()),)*]
+                [$($(#[$only])* (stringify!($name), &self.$name),)*]
+                    .map(|(name, sql)| (name, sql.clone()))
+                    .to_vec()
             }
         }
     };
@@ -131,6 +137,8 @@ statements!(
     disarm,
     disarm_workflow,
     draw_holder,
+    #[cfg(feature = "cron")]
+    due_schedules,
     end_workflow,
     ended_workflows,
     find_definition,
@@ -143,6 +151,10 @@ statements!(
     insert_inline_definition,
     last_output,
     list_definitions,
+    #[cfg(feature = "cron")]
+    list_fires,
+    #[cfg(feature = "cron")]
+    list_schedules,
     list_task_definitions,
     list_workflows,
     load_child,
@@ -158,12 +170,18 @@ statements!(
     lock_containers,
     lock_definitions,
     lock_leaves,
+    #[cfg(feature = "cron")]
+    lock_schedule,
     lock_session,
     lock_token,
     lock_workflow,
     look_at_sessions,
     mark_latest,
+    #[cfg(feature = "cron")]
+    move_schedules,
     next_due,
+    #[cfg(feature = "cron")]
+    next_fire,
     notify,
     open_decide,
     open_session,
@@ -173,10 +191,18 @@ statements!(
     pause_tokens,
     peek_queues,
     postpone_tasks,
+    #[cfg(feature = "cron")]
+    put_schedule,
     put_task_definition,
+    #[cfg(feature = "cron")]
+    read_time,
+    #[cfg(feature = "cron")]
+    record_fires,
     release_due,
     release_holders,
     release_tasks,
+    #[cfg(feature = "cron")]
+    remove_schedule,
     reopen_workflow,
     rerun_workflow,
     restart_workflow,

@@ -14,6 +14,7 @@ mod dropped;
 mod graphs;
 mod kills;
 mod proxy;
+mod schedules;
 mod witness;
 mod worker;
 

@@ -1,0 +1,2 @@
+-- read_time: the database's time.
+SELECT statement_timestamp()
