@@ -1,8 +1,9 @@
 //! PostgreSQL on hand: found on this machine or downloaded, then started, shared and stopped.
 //!
-//! A server that we start hangs on the programs that use it. It keeps fsync on, listens on a Unix
-//! socket that only its user can reach (on a loopback port with a password where sockets cannot be
-//! used), and, where its data is kept, has all of it again after any crash.
+//! A server that we start hangs on the programs that use it. Unless it is told otherwise it keeps
+//! fsync on; it listens on a Unix socket that only its user can reach (on a loopback port with a
+//! password where sockets cannot be used), and, where its data is kept, has all of it again after
+//! any crash.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), oms_engine::embedded::EmbeddedError> {

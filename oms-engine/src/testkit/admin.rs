@@ -74,7 +74,11 @@ impl Seat {
     }
 
     async fn take() -> Result<Self, TestkitError> {
-        let server = Postgres::builder().shared(shared_name()).database().await?;
+        // Its data goes with it, so nothing needs to outlive the machine; and each database that a
+        // test drops would wait until all others are on disk.
+        let server = Postgres::builder().shared(shared_name());
+        let server = server.setting("fsync", "off").setting("full_page_writes", "off");
+        let server = server.database().await?;
         let admin = connect(server.url()).await?;
         let failed = |source| doing("taking a seat on the test server", source);
         let number = loop {
