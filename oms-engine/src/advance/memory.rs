@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::load::Run;
-use super::rows::{opened_rows, run_end, tell, within_limits};
-use crate::decide::{Branch, Event, Node, TaskEnd, WorkflowStatus, decide};
+use super::rows::{opened_rows, run_end, tell};
+use crate::decide::{Branch, End, Event, Node, TaskEnd, WorkflowStatus, decide};
 use crate::store::{EndedRow, OpenedRow, Token};
 
 /// What a step that was decided from memory writes.
@@ -48,7 +48,7 @@ pub(crate) fn plan_step(
     input: &Arc<Value>,
 ) -> Option<Planned> {
     let decision = decide(&run.plan, &mut run.state, &Event::Ended(end.clone())).ok()?;
-    let end_of_run = decision.end.clone().map(within_limits);
+    let end_of_run = decision.end.clone().map(End::within_limits);
     if let Some(end) = &end_of_run {
         let fails = end.status != WorkflowStatus::Completed;
         if end.output.is_none() || (fails && run.plan.has_failure_workflow()) {

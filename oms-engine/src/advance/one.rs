@@ -7,7 +7,7 @@ use deadpool_postgres::Transaction;
 use serde_json::Value;
 
 use super::load::{Asked, Run, load_runs};
-use super::rows::{opened_rows, run_end, tell, within_limits};
+use super::rows::{opened_rows, run_end, tell};
 use super::take::take_rest;
 use super::told::{Told, ended, parked};
 use super::{Acted, Core};
@@ -145,7 +145,7 @@ impl Core {
                 done.ready.push(row.queue.clone());
             }
         }
-        let end = decision.end.map(within_limits);
+        let end = decision.end.map(End::within_limits);
         let alone = !run.plan.forks && !run.plan.has_loops && locked.token.scope.is_none();
         if alone && end.as_ref().is_none_or(|end| end.output.is_some()) {
             ended.run_end = end.clone().map(run_end);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::load::{Run, load_runs, load_whole};
 use super::one::asked;
-use super::rows::{run_end, within_limits};
+use super::rows::run_end;
 use super::start::resolve;
 use super::take::{Taken, take_all};
 use super::{Acted, Core};
@@ -152,7 +152,7 @@ impl Core {
             }
         }
         let inputs = self.inputs_of(tx, &taken.leaves).await?;
-        let end = within_limits(end(&mut run));
+        let end = end(&mut run).within_limits();
         let (end, ready) = self.end_run(tx, id, end, &inputs).await?;
         let leased = taken.leaves.iter().filter(|leaf| leaf.holder != 0);
         let taken = leased.map(|leaf| leaf.token.id).collect();
@@ -201,7 +201,7 @@ impl Core {
         if end.output.is_none() {
             let last = self.store.last_output(tx, id).await?;
             end.output = Some(Arc::new(last.unwrap_or_else(|| json!({}))));
-            end = within_limits(end);
+            end = end.within_limits();
         }
         self.store.end_workflow(tx, id, &run_end(end.clone())).await?;
         ready.extend(self.store.count_down(tx, id).await?);

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::decide::{Decision, End, Fate, SYSTEM_QUEUE, Scheduled, Scope, Wait, WorkflowStatus};
-use crate::definition::{WORKFLOW_PAYLOAD_MAX_BYTES, check_payload};
+use crate::decide::{Decision, End, Fate, SYSTEM_QUEUE, Scheduled, Scope, Wait};
 use crate::store::{EndedRow, OpenedRow, RunEnd, TokenState};
 
 pub(super) fn millis(time: Duration) -> i64 {
@@ -125,26 +124,5 @@ pub(crate) fn run_end(end: End) -> RunEnd {
         output: end.output.unwrap_or_else(|| Arc::new(Value::Object(Map::new()))),
         reason: end.reason,
         failed_task: end.failed_task,
-    }
-}
-
-/// A run whose output is too large fails with a clear reason; it does not hang. Every end passes
-/// here before anything is made of it, since its status may change.
-pub(crate) fn within_limits(end: End) -> End {
-    let Some(output) = &end.output else { return end };
-    match check_payload("output of the workflow", output, WORKFLOW_PAYLOAD_MAX_BYTES) {
-        Ok(()) => end,
-        Err(fault) => End {
-            status: match end.status {
-                WorkflowStatus::Completed => WorkflowStatus::Failed,
-                other => other,
-            },
-            output: Some(Arc::new(Value::Object(Map::new()))),
-            reason: Some(match end.reason {
-                Some(reason) => format!("{reason}; {fault}"),
-                None => fault.to_string(),
-            }),
-            failed_task: end.failed_task,
-        },
     }
 }

@@ -105,13 +105,20 @@ fn first_task(
         Err(error) => return Err(Error::invariant(id, error.to_string())),
     };
     let [first] = decision.scheduled.as_slice() else { return Ok(None) };
+    let what = format!("input of task {:?}", first.node.reference_name);
+    if let (Fate::Ended { .. }, true, Some(reason)) =
+        (&first.fate, first.node.kind.is_worker(), &first.reason)
+    {
+        // A worker's task that ends before it began: its input is over the limits.
+        let reason = reason.trim_start_matches(what.as_str()).trim_start_matches(" $: ");
+        return Err(Error::invalid(format!("{what} $"), reason));
+    }
     let simple = matches!(first.fate, Fate::Open(Wait::Now | Wait::For(_)))
         && first.node.kind.is_worker()
         && first.task_def.is_none();
     if !simple || decision.end.is_some() || !decision.variables.is_empty() {
         return Ok(None);
     }
-    let what = format!("input of task {:?}", first.node.reference_name);
     check_payload(&what, &first.input, TASK_PAYLOAD_MAX_BYTES).map_err(refused)?;
     let input = first.input.clone();
     Ok(opened_rows(&decision.scheduled, 0).pop().map(|row| (row, input)))

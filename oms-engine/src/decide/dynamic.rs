@@ -18,16 +18,11 @@ use crate::definition::{TaskDef, WorkflowTask, parse_duration, parse_until, vali
 
 impl Walk<'_> {
     /// Ends the run for what no task can be made of.
-    fn refuse(&mut self, place: &Place, reason: String) -> Result<(), DecideError> {
+    pub(super) fn refuse(&mut self, place: &Place, reason: String) -> Result<(), DecideError> {
         self.check_end(place)?;
         self.state.turn(WorkflowStatus::Failed, Some(reason.clone()));
-        let output = Some(super::output_of(self.plan, self.state, None));
-        self.out.end = Some(End {
-            status: WorkflowStatus::Failed,
-            output,
-            reason: Some(reason),
-            failed_task: None,
-        });
+        let output = super::output_of(self.plan, self.state, None).map(Some);
+        self.out.end = Some(End::with(WorkflowStatus::Failed, output, Some(reason), None));
         Ok(())
     }
 
@@ -44,8 +39,8 @@ impl Walk<'_> {
         place: &Place,
         attempt: i16,
         key: &str,
+        input: Arc<Value>,
     ) -> Result<(), DecideError> {
-        let input = self.input(place, attempt)?;
         let name = input.get(key).and_then(Value::as_str).filter(|name| !name.is_empty());
         let Some(name) = name.map(ToOwned::to_owned) else {
             let reason = format!(
@@ -65,15 +60,19 @@ impl Walk<'_> {
         let place = Place { node, ..place.clone() };
         let delay = Duration::from_millis(u64::try_from(place.node.start_delay_ms).unwrap_or(0));
         let wait = if attempt > 0 || delay.is_zero() { Wait::Now } else { Wait::For(delay) };
-        self.open_with(&place, attempt, wait, input);
+        self.open(&place, attempt, wait, input);
         if let Some(scheduled) = self.out.scheduled.last_mut() {
             scheduled.task_def = Some(Arc::new(def));
         }
         Ok(())
     }
 
-    pub(super) fn open_wait(&mut self, place: &Place, attempt: i16) -> Result<(), DecideError> {
-        let input = self.input(place, attempt)?;
+    pub(super) fn open_wait(
+        &mut self,
+        place: &Place,
+        attempt: i16,
+        input: Arc<Value>,
+    ) -> Result<(), DecideError> {
         let text = |key: &str| {
             let value = input.get(key).filter(|value| !value.is_null());
             value.map(|value| match value {
@@ -100,7 +99,7 @@ impl Walk<'_> {
         };
         match wait {
             Ok(wait) => {
-                self.open_with(place, attempt, wait, input);
+                self.open(place, attempt, wait, input);
                 Ok(())
             }
             Err(reason) => {
@@ -117,8 +116,9 @@ impl Walk<'_> {
         place: &Place,
         attempt: i16,
         from: &BranchesFrom,
+        input: &Value,
     ) -> Result<(), DecideError> {
-        let mut input = Value::clone(&*self.input(place, attempt)?);
+        let mut input = input.clone();
         let tasks = match tasks_of(from, &input, place) {
             Ok(tasks) => tasks,
             Err(reason) => return self.refuse(place, reason),

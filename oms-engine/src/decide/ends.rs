@@ -12,6 +12,7 @@ use super::state::RunState;
 use super::status::{TaskStatus, WorkflowStatus};
 use super::timeout::{TimeoutKind, ends_workflow};
 use super::{End, TaskEnd};
+use crate::definition::{PayloadFault, WORKFLOW_PAYLOAD_MAX_BYTES, check_payload};
 
 /// What an attempt that ended means for its run. It depends on the definition alone.
 pub(super) enum Verdict {
@@ -57,10 +58,60 @@ pub(crate) fn counts_as(plan: &Plan, state: &RunState, end: &TaskEnd) -> TaskSta
 }
 
 /// What an end that is no step's leaves as the run's output, with `last` as its last task.
-pub(crate) fn output_of(plan: &Plan, state: &RunState, last: Option<&Value>) -> Arc<Value> {
+pub(crate) fn output_of(
+    plan: &Plan,
+    state: &RunState,
+    last: Option<&Value>,
+) -> Result<Arc<Value>, PayloadFault> {
     match &plan.output {
-        Some(template) => Arc::new(template.resolve(&RunScope::new(plan, state))),
-        None => Arc::new(last.cloned().unwrap_or_else(|| json!({}))),
+        Some(template) => {
+            let scope = RunScope::new(plan, state);
+            let found = template.resolve(&scope, OUTPUT, WORKFLOW_PAYLOAD_MAX_BYTES);
+            found.map(Arc::new)
+        }
+        None => Ok(Arc::new(last.cloned().unwrap_or_else(|| json!({})))),
+    }
+}
+
+const OUTPUT: &str = "output of the workflow";
+
+impl End {
+    /// An end with what the definition makes of it.
+    pub(super) fn with(
+        status: WorkflowStatus,
+        output: Result<Option<Arc<Value>>, PayloadFault>,
+        reason: Option<String>,
+        failed_task: Option<String>,
+    ) -> Self {
+        match output {
+            Ok(output) => Self { status, output, reason, failed_task },
+            Err(fault) => Self { status, output: None, reason, failed_task }.over_limits(&fault),
+        }
+    }
+
+    /// A run whose output is too large fails with a clear reason; it does not hang. Every end
+    /// passes here before anything is made of it, since its status may change.
+    pub(crate) fn within_limits(self) -> Self {
+        let Some(output) = &self.output else { return self };
+        match check_payload(OUTPUT, output, WORKFLOW_PAYLOAD_MAX_BYTES) {
+            Ok(()) => self,
+            Err(fault) => self.over_limits(&fault),
+        }
+    }
+
+    fn over_limits(self, fault: &PayloadFault) -> Self {
+        Self {
+            status: match self.status {
+                WorkflowStatus::Completed => WorkflowStatus::Failed,
+                other => other,
+            },
+            output: Some(Arc::new(json!({}))),
+            reason: Some(match self.reason {
+                Some(reason) => format!("{reason}; {fault}"),
+                None => fault.to_string(),
+            }),
+            failed_task: self.failed_task,
+        }
     }
 }
 
@@ -79,8 +130,8 @@ pub(super) fn fail(
     let task_id = state.task_id(reference_name, attempt).to_string();
     let reason = failure(&task_id, status, reason);
     state.turn(status, Some(reason.clone()));
-    let output = Some(output_of(plan, state, output));
-    End { status, output, reason: Some(reason), failed_task: Some(task_id) }
+    let output = output_of(plan, state, output).map(Some);
+    End::with(status, output, Some(reason), Some(task_id))
 }
 
 fn failure(task_id: &str, status: impl Display, reason: Option<&str>) -> String {
@@ -110,8 +161,8 @@ pub(super) fn complete(plan: &Plan, state: &mut RunState, last: Option<&Arc<Valu
     };
     state.turn(status, reason.clone());
     let output = match (&plan.output, last) {
-        (None, None) => None,
-        (_, last) => Some(output_of(plan, state, last.map(|last| &**last))),
+        (None, None) => Ok(None),
+        (_, last) => output_of(plan, state, last.map(|last| &**last)).map(Some),
     };
-    End { status, output, reason, failed_task: failed.into_iter().next().map(|(id, _)| id) }
+    End::with(status, output, reason, failed.into_iter().next().map(|(id, _)| id))
 }

@@ -291,11 +291,7 @@ impl<'a> Walk<'a> {
                 let delay = delay.min(retry::DELAY_MAX);
                 let wait = if delay.is_zero() { Wait::Now } else { Wait::For(delay) };
                 let reason = after.reason.clone();
-                self.open(place, attempt, wait)?;
-                if let Some(opened) = self.out.scheduled.last_mut() {
-                    opened.reason = reason;
-                }
-                Ok(())
+                self.open_again(place, attempt, wait, reason)
             }
             Verdict::Fail => {
                 let name = place.name();

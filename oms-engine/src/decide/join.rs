@@ -69,7 +69,10 @@ impl Walk<'_> {
             Some(fact) => super::next_attempt(&place.name(), fact.attempt)?,
             None => 0,
         };
-        let mut input = self.input(place, attempt)?;
+        let mut input = match self.input(place, attempt)? {
+            Ok(input) => input,
+            Err(fault) => return self.refuse(place, fault.to_string()),
+        };
         if let Some(input) = Arc::make_mut(&mut input).as_object_mut() {
             input.insert("joinOn".to_owned(), json!(on));
         }

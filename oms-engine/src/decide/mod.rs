@@ -42,7 +42,7 @@ pub use status::{TaskStatus, WorkflowStatus};
 pub(crate) use timeout::{TimeoutKind, end_now, only_alerts, timeout_reason, workflow_timeout};
 
 use self::flow::Walk;
-use crate::definition::TaskDef;
+use crate::definition::{PayloadFault, TASK_PAYLOAD_MAX_BYTES, TaskDef};
 
 /// Something that happened to a run.
 #[derive(Clone, Debug)]
@@ -236,7 +236,19 @@ pub(crate) fn decide(
     walk.finish()
 }
 
-/// A task's input, worked out (again) from the run.
+/// A task's input, worked out from the run.
+fn new_input(
+    plan: &Plan,
+    state: &RunState,
+    node: &Node,
+    (reference_name, attempt): (&str, i16),
+) -> Result<Value, PayloadFault> {
+    let scope = RunScope::for_task(plan, state, reference_name, attempt);
+    let what = format_args!("input of task {reference_name:?}");
+    node.input.resolve(&scope, what, TASK_PAYLOAD_MAX_BYTES).map(Value::Object)
+}
+
+/// The input of a task that was scheduled, worked out again: it was within its limit then.
 pub(crate) fn input_of(
     plan: &Plan,
     state: &RunState,
@@ -244,8 +256,8 @@ pub(crate) fn input_of(
     reference_name: &str,
     attempt: i16,
 ) -> Value {
-    let scope = RunScope::for_task(plan, state, reference_name, attempt);
-    Value::Object(node.input.resolve(&scope))
+    let found = new_input(plan, state, node, (reference_name, attempt));
+    found.unwrap_or_else(|_| Value::Object(Map::new()))
 }
 
 fn next_attempt(reference_name: &str, attempt: i16) -> Result<i16, DecideError> {

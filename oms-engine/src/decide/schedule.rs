@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::flow::{After, Place, Walk, Work};
 use super::node::{Kind, Node, SwitchOn};
 use super::status::TaskStatus;
-use super::{DecideError, Fate, Scheduled, Scope, Wait, input_of, next_attempt};
+use super::{DecideError, Fate, Scheduled, Scope, Wait, new_input, next_attempt};
+use crate::definition::{PayloadFault, TASK_PAYLOAD_MAX_BYTES, check_payload};
 
 impl Walk<'_> {
     /// Schedules a step, and what is scheduled together with it.
@@ -28,6 +29,10 @@ impl Walk<'_> {
 
     fn schedule_attempt(&mut self, place: Place, attempt: i16) -> Result<(), DecideError> {
         let node = place.node.clone();
+        let input = match self.input(&place, attempt)? {
+            Ok(input) => input,
+            Err(fault) => return self.fail_at_once(&place, attempt, fault.to_string()),
+        };
         match &node.kind {
             Kind::Worker | Kind::SubWorkflow { .. } | Kind::StartWorkflow | Kind::Human => {
                 let delay = Duration::from_millis(u64::try_from(node.start_delay_ms).unwrap_or(0));
@@ -36,15 +41,22 @@ impl Walk<'_> {
                     _ if attempt > 0 || delay.is_zero() => Wait::Now,
                     _ => Wait::For(delay),
                 };
-                self.open(&place, attempt, wait)
+                self.open(&place, attempt, wait, input);
+                Ok(())
             }
-            Kind::Dynamic(key) => self.open_dynamic(&place, attempt, key),
-            Kind::Wait => self.open_wait(&place, attempt),
-            Kind::Event(_) => self.open(&place, attempt, Wait::Now),
-            Kind::Switch { on, .. } => self.switch(&place, attempt, on),
-            Kind::Fork { branches } => self.fork(&place, attempt, branches),
-            Kind::DynamicFork(from) => self.fork_dynamic(&place, attempt, from),
-            Kind::Loop { .. } => self.open_loop(&place, attempt),
+            Kind::Dynamic(key) => self.open_dynamic(&place, attempt, key, input),
+            Kind::Wait => self.open_wait(&place, attempt, input),
+            Kind::Event(_) => {
+                self.open(&place, attempt, Wait::Now, input);
+                Ok(())
+            }
+            Kind::Switch { on, .. } => self.switch(&place, attempt, on, &input),
+            Kind::Fork { branches } => {
+                self.push(&place, attempt, input);
+                self.fork(&place, branches)
+            }
+            Kind::DynamicFork(from) => self.fork_dynamic(&place, attempt, from, &input),
+            Kind::Loop { .. } => self.open_loop(&place, attempt, input),
             Kind::Join { .. }
             | Kind::ExclusiveJoin { .. }
             | Kind::Inline
@@ -53,7 +65,6 @@ impl Walk<'_> {
             | Kind::SetVariable
             | Kind::Terminate
             | Kind::Noop => {
-                let input = self.input(&place, attempt)?;
                 let entry = self.push(&place, attempt, input);
                 self.work.push_back(Work::Do(Some(entry), place));
                 Ok(())
@@ -61,31 +72,73 @@ impl Walk<'_> {
         }
     }
 
-    /// What a step's input comes to.
-    pub(super) fn input(&self, place: &Place, attempt: i16) -> Result<Arc<Value>, DecideError> {
+    /// What a step's input comes to; the inner error is that of one over its limits.
+    pub(super) fn input(
+        &self,
+        place: &Place,
+        attempt: i16,
+    ) -> Result<Result<Arc<Value>, PayloadFault>, DecideError> {
         if (place.node.fresh || place.node.kind.runs_script()) && !self.state.fresh {
             return Err(DecideError::NeedsFresh);
         }
-        let input = input_of(self.plan, self.state, &place.node, &place.name(), attempt);
-        Ok(Arc::new(input))
+        Ok(self.input_within_limits(place, &place.name(), attempt).map(Arc::new))
     }
 
-    /// Opens a task with its own input.
-    pub(super) fn open(
+    fn input_within_limits(
+        &self,
+        place: &Place,
+        name: &str,
+        attempt: i16,
+    ) -> Result<Value, PayloadFault> {
+        let node = &place.node;
+        let input = new_input(self.plan, self.state, node, (name, attempt))?;
+        // What a worker gets is checked when it is handed out.
+        if !node.kind.is_worker() {
+            let what = format!("input of task {name:?}");
+            check_payload(&what, &input, TASK_PAYLOAD_MAX_BYTES)?;
+        }
+        match &node.kind {
+            Kind::SubWorkflow { .. } => self.sub_workflow_input(place, input),
+            _ => Ok(input),
+        }
+    }
+
+    /// A task that cannot begin, since its input is over the limits.
+    pub(super) fn fail_at_once(
+        &mut self,
+        place: &Place,
+        attempt: i16,
+        reason: String,
+    ) -> Result<(), DecideError> {
+        let input = Arc::new(Value::Object(Map::new()));
+        let entry = self.push(place, attempt, input.clone());
+        let status = TaskStatus::FailedWithTerminalError;
+        let after = After { input: Some(input), ..After::failed(attempt, status, reason) };
+        self.judge(Some(entry), place, &after)
+    }
+
+    /// Another attempt at a task, with its input worked out anew.
+    pub(super) fn open_again(
         &mut self,
         place: &Place,
         attempt: i16,
         wait: Wait,
+        reason: Option<String>,
     ) -> Result<(), DecideError> {
-        let mut input = self.input(place, attempt)?;
-        if matches!(place.node.kind, Kind::SubWorkflow { .. }) {
-            input = Arc::new(self.sub_workflow_input(place, &input));
+        match self.input(place, attempt)? {
+            Ok(input) => {
+                self.open(place, attempt, wait, input);
+                if let Some(opened) = self.out.scheduled.last_mut() {
+                    opened.reason = reason;
+                }
+                Ok(())
+            }
+            Err(fault) => self.fail_at_once(place, attempt, fault.to_string()),
         }
-        self.open_with(place, attempt, wait, input);
-        Ok(())
     }
 
-    pub(super) fn open_with(&mut self, place: &Place, attempt: i16, wait: Wait, input: Arc<Value>) {
+    /// Opens a task.
+    pub(super) fn open(&mut self, place: &Place, attempt: i16, wait: Wait, input: Arc<Value>) {
         let entry = self.push(place, attempt, input);
         if let Some(scheduled) = self.out.scheduled.get_mut(entry) {
             scheduled.fate = Fate::Open(wait);
@@ -119,15 +172,20 @@ impl Walk<'_> {
         }
     }
 
-    fn switch(&mut self, place: &Place, attempt: i16, on: &SwitchOn) -> Result<(), DecideError> {
-        let input = self.input(place, attempt)?;
+    fn switch(
+        &mut self,
+        place: &Place,
+        attempt: i16,
+        on: &SwitchOn,
+        input: &Value,
+    ) -> Result<(), DecideError> {
         let case = match on {
             SwitchOn::Value(key) => Ok(input.get(key).cloned().unwrap_or_default()),
-            SwitchOn::Script(script) => super::system::script(script, &input),
+            SwitchOn::Script(script) => super::system::script(script, input),
         };
         let (input, output, first) = match &case {
-            Ok(value) => self.cases(place, &input, value),
-            Err(_) => (Value::clone(&input), None, None),
+            Ok(value) => self.cases(place, input, value),
+            Err(_) => (input.clone(), None, None),
         };
         let entry = self.push(place, attempt, Arc::new(input));
         let after = After {
@@ -149,9 +207,7 @@ impl Walk<'_> {
         self.schedule(Place { node, ..place.clone() })
     }
 
-    fn fork(&mut self, place: &Place, attempt: i16, firsts: &[usize]) -> Result<(), DecideError> {
-        let input = self.input(place, attempt)?;
-        self.push(place, attempt, input);
+    fn fork(&mut self, place: &Place, firsts: &[usize]) -> Result<(), DecideError> {
         let graph = self.graph(place);
         let firsts: Vec<Arc<Node>> =
             firsts.iter().filter_map(|index| graph.get(*index).cloned()).collect();

@@ -9,7 +9,10 @@ use super::node::Kind;
 use super::scope::RunScope;
 use super::status::{TaskStatus, WorkflowStatus};
 use super::{DecideError, End};
-use crate::definition::{VARIABLES_MAX_BYTES, body_as_expression, check_payload, evaluate_js};
+use crate::definition::{
+    PayloadFault, TASK_PAYLOAD_MAX_BYTES, VARIABLES_MAX_BYTES, body_as_expression, check_payload,
+    evaluate_js,
+};
 
 /// Runs a script over a task's input.
 pub(super) fn script(source: &str, input: &Value) -> Result<Value, String> {
@@ -165,16 +168,21 @@ impl Walk<'_> {
     }
 
     /// What the child of a `SUB_WORKFLOW` is started with.
-    pub(super) fn sub_workflow_input(&self, place: &Place, own: &Value) -> Value {
-        let Kind::SubWorkflow { params, definition } = &place.node.kind else { return own.clone() };
+    pub(super) fn sub_workflow_input(
+        &self,
+        place: &Place,
+        own: Value,
+    ) -> Result<Value, PayloadFault> {
+        let Kind::SubWorkflow { params, definition } = &place.node.kind else { return Ok(own) };
         let scope = RunScope::new(self.plan, self.state);
-        let mut params = params.resolve(&scope);
+        let what = format_args!("subWorkflowParam of task {:?}", place.node.reference_name);
+        let mut params = params.resolve(&scope, what, TASK_PAYLOAD_MAX_BYTES)?;
         let mut take = |key: &str| params.get_mut(key).map(Value::take).unwrap_or_default();
         let given = match definition {
             Some(definition) => Value::clone(definition),
             None => take("workflowDefinition"),
         };
-        json!({
+        Ok(json!({
             "subWorkflowName": take("name"),
             "subWorkflowVersion": take("version"),
             "priority": take("priority"),
@@ -183,7 +191,7 @@ impl Walk<'_> {
             "idempotencyKey": take("idempotencyKey"),
             "idempotencyStrategy": take("idempotencyStrategy"),
             "workflowInput": own,
-        })
+        }))
     }
 
     /// The input and output of a switch, and the first step of the case it takes.

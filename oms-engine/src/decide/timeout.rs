@@ -84,6 +84,6 @@ pub(crate) fn end_now(
     reason: String,
 ) -> End {
     state.turn(status, Some(reason.clone()));
-    let output = plan.output.as_ref().map(|_| output_of(plan, state, None));
-    End { status, output, reason: Some(reason), failed_task: None }
+    let output = plan.output.as_ref().map(|_| output_of(plan, state, None)).transpose();
+    End::with(status, output, Some(reason), None)
 }

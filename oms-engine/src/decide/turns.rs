@@ -11,16 +11,25 @@ use super::scope::RunScope;
 use super::state::OpenLoop;
 use super::status::TaskStatus;
 use super::{DecideError, Gathered, Scope, system};
+use crate::definition::TASK_PAYLOAD_MAX_BYTES;
 
 impl Walk<'_> {
     /// Opens a loop; its first turn comes when what is scheduled with it has its numbers.
-    pub(super) fn open_loop(&mut self, place: &Place, attempt: i16) -> Result<(), DecideError> {
-        let input = self.input(place, attempt)?;
+    pub(super) fn open_loop(
+        &mut self,
+        place: &Place,
+        attempt: i16,
+        input: Arc<Value>,
+    ) -> Result<(), DecideError> {
         let items = match &place.node.kind {
             Kind::Loop { items: Some(items), .. } => {
                 let scope = RunScope::for_task(self.plan, self.state, &place.name(), attempt);
-                let items = items.resolve(&scope);
-                Some(Arc::new(if items.is_array() { items } else { json!([]) }))
+                let what = format_args!("items of task {:?}", place.node.reference_name);
+                match items.resolve(&scope, what, TASK_PAYLOAD_MAX_BYTES) {
+                    Ok(items) if items.is_array() => Some(Arc::new(items)),
+                    Ok(_) => Some(Arc::new(json!([]))),
+                    Err(fault) => return self.fail_at_once(place, attempt, fault.to_string()),
+                }
             }
             _ => None,
         };

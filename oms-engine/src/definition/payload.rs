@@ -46,12 +46,13 @@ pub fn check_payload(what: &str, value: &Value, limit_bytes: usize) -> Result<()
     check_value(value, &mut path, 0).map_err(|reason| fault(&path, reason))?;
     let mut size = Counter { left: limit_bytes };
     if serde_json::to_writer(&mut size, value).is_err() {
-        let reason = format!(
-            "is larger than {limit_bytes} bytes: store the data elsewhere and pass a reference"
-        );
-        return Err(fault("$", reason));
+        return Err(fault("$", too_large(limit_bytes)));
     }
     Ok(())
+}
+
+pub(super) fn too_large(limit_bytes: usize) -> String {
+    format!("is larger than {limit_bytes} bytes: store the data elsewhere and pass a reference")
 }
 
 /// Checks nesting and NUL. On an error `path` is left where the fault is.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::rows::{Open, Tables};
 use crate::advance::load::{Run, as_object};
 use crate::advance::one::{ended_row, time_up};
-use crate::advance::rows::{tell, within_limits};
+use crate::advance::rows::tell;
 use crate::advance::told::{decide_event, ended, gathered_of, parked, wanted_of};
 use crate::decide::{
     DecideError, Decision, End, Event, Fell, Kind, Plan, TaskStatus, WorkflowStatus, counts_as,
@@ -105,7 +105,7 @@ impl World {
         let opened = self.tables.advance(row, &decision.scheduled);
         self.remember(&after, &decision, &opened);
         if let Some(end) = decision.end {
-            self.end(id, within_limits(end));
+            self.end(id, end.within_limits());
         }
     }
 
@@ -339,7 +339,7 @@ impl World {
         let record = &self.tables.runs[&id];
         let history = self.tables.visible(id);
         let mut run = crate::advance::load::run_of(&record.plan, &record.row, &history);
-        let end = within_limits(end(&mut run));
+        let end = end(&mut run).within_limits();
         self.end(id, end);
     }
 }

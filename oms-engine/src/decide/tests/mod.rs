@@ -4,6 +4,7 @@
 
 mod edges;
 mod laws;
+mod limits;
 mod memory;
 mod model;
 mod nonsense;

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
+
+use crate::definition::payload::{PayloadFault, too_large};
 
 /// Values that the expressions of one template may look at.
 const VISITS_MAX: usize = 5_000_000;
@@ -12,6 +14,19 @@ const VISITS_MAX: usize = 5_000_000;
 pub(super) enum TooMuch {
     Bytes,
     Visits,
+}
+
+impl TooMuch {
+    /// As a payload that breaks its limit; `what` is that payload.
+    pub(super) fn fault(self, what: impl Into<String>, limit_bytes: usize) -> PayloadFault {
+        let reason = match self {
+            Self::Bytes => too_large(limit_bytes),
+            Self::Visits => {
+                format!("its expressions look at more than {VISITS_MAX} values: narrow their paths")
+            }
+        };
+        PayloadFault { what: what.into(), path: "$".to_owned(), reason }
+    }
 }
 
 /// Counts down what resolving may still cost.
@@ -57,10 +72,30 @@ impl Meter {
         }
     }
 
+    /// A value that comes out: a copy, or what was made for it.
+    pub(super) fn give(&mut self, value: Cow<'_, Value>) -> Result<Value, TooMuch> {
+        match value {
+            Cow::Borrowed(value) => self.copy(value),
+            Cow::Owned(value) => self.pay(&value).map(|()| value),
+        }
+    }
+
+    /// Does something whose own copies are gone again when what it found comes out.
+    pub(super) fn lend<T>(
+        &mut self,
+        find: impl FnOnce(&mut Self) -> Result<T, TooMuch>,
+    ) -> Result<T, TooMuch> {
+        let before = self.bytes;
+        let found = find(self)?;
+        self.bytes = before;
+        Ok(found)
+    }
+
     /// Never more than the value's JSON text has, and not much less.
     fn pay(&mut self, value: &Value) -> Result<(), TooMuch> {
         match value {
-            Value::Null | Value::Bool(_) | Value::Number(_) => self.spend(1),
+            Value::Null | Value::Bool(_) => self.spend(4),
+            Value::Number(number) => self.spend(digits(number)),
             Value::String(text) => self.spend(text.len() + 2),
             Value::Array(list) => {
                 self.spend(list.len() + 1)?;
@@ -74,5 +109,16 @@ impl Meter {
                 })
             }
         }
+    }
+}
+
+/// No more bytes than a number's text has.
+fn digits(number: &Number) -> usize {
+    match number.as_i64().map(i64::unsigned_abs).or_else(|| number.as_u64()) {
+        Some(whole) => {
+            let digits = whole.checked_ilog10().map_or(1, |digits| digits + 1);
+            usize::try_from(digits).unwrap_or(1)
+        }
+        None => 3,
     }
 }

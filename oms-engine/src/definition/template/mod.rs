@@ -16,11 +16,14 @@ mod resolve;
 mod tests;
 
 use std::convert::Infallible;
+use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
 use self::compile::{Compiler, Node};
 pub(super) use self::compile::{Site, SiteReads};
+use self::meter::Meter;
+use super::payload::PayloadFault;
 use super::scope::{Reads, Scope};
 
 /// A value with `${…}` expressions, parsed once.
@@ -55,10 +58,19 @@ impl Template {
         }
     }
 
-    /// The value with every expression replaced by what it reads.
-    #[must_use]
-    pub fn resolve(&self, scope: &dyn Scope) -> Value {
-        self.node.resolve(scope, &mut meter::Meter::new(usize::MAX)).unwrap_or_default()
+    /// The value with every expression replaced by what it reads; `what` is its name in an error.
+    ///
+    /// # Errors
+    /// Its JSON text would have more than about `limit_bytes`, which is found before much more
+    /// than that is allocated; or the expressions look at too many values.
+    pub fn resolve(
+        &self,
+        scope: &dyn Scope,
+        what: impl Display,
+        limit_bytes: usize,
+    ) -> Result<Value, PayloadFault> {
+        let found = self.node.resolve(scope, &mut Meter::new(limit_bytes));
+        found.map_err(|much| much.fault(what.to_string(), limit_bytes))
     }
 
     /// What the expressions read.
@@ -118,9 +130,16 @@ impl TaskInput {
 
     /// The task's input. A key that comes out as null gets the template's value as it is
     /// written there, with expressions unread, as in Conductor.
-    #[must_use]
-    pub fn resolve(&self, scope: &dyn Scope) -> Map<String, Value> {
-        let mut input = match self.template.resolve(scope) {
+    ///
+    /// # Errors
+    /// As [`Template::resolve`].
+    pub fn resolve(
+        &self,
+        scope: &dyn Scope,
+        what: impl Display,
+        limit_bytes: usize,
+    ) -> Result<Map<String, Value>, PayloadFault> {
+        let mut input = match self.template.resolve(scope, what, limit_bytes)? {
             Value::Object(input) => input,
             _ => Map::new(),
         };
@@ -132,7 +151,7 @@ impl TaskInput {
             }
         }
         input.extend(self.literal.clone());
-        input
+        Ok(input)
     }
 
     /// What the expressions read.

@@ -16,8 +16,8 @@ impl Node {
         match self {
             Self::Literal(value) => meter.copy(value),
             Self::Whole(expression) => {
-                let found = expression.read(scope, meter)?;
-                meter.own(found)
+                let found = meter.lend(|meter| expression.read(scope, meter))?;
+                meter.give(found)
             }
             Self::Text(parts) => {
                 meter.spend(2)?;
@@ -67,7 +67,7 @@ fn join(parts: &[Part], scope: &dyn Scope, meter: &mut Meter) -> Result<String, 
         match part {
             Part::Literal(text) => meter.write(&mut out, text)?,
             Part::Expression(expression) => {
-                let value = expression.read(scope, meter)?;
+                let value = meter.lend(|meter| expression.read(scope, meter))?;
                 java_text::push(&value, &mut |piece| meter.write(&mut out, piece))?;
             }
         }
@@ -81,7 +81,7 @@ fn read_place<'s>(
     meter: &mut Meter,
 ) -> Result<Cow<'s, Value>, TooMuch> {
     let found = match path {
-        [Segment::Key(root)] => whole(root, scope),
+        [Segment::Key(root)] => whole(root, scope, meter)?,
         [Segment::Key(root), Segment::Key(field), rest @ ..] => {
             match read_field(root, field, scope) {
                 Some(Cow::Borrowed(value)) => place::lookup(value, rest).map(Cow::Borrowed),
@@ -102,12 +102,16 @@ fn read_place<'s>(
 struct Roots<'a>(&'a dyn Scope);
 
 impl<'a> path::Sources<'a> for Roots<'a> {
-    fn source(&self, path: &path::Path) -> (Option<Cow<'a, Value>>, usize) {
-        match path.steps.as_slice() {
+    fn source(
+        &self,
+        path: &path::Path,
+        meter: &mut Meter,
+    ) -> Result<(Option<Cow<'a, Value>>, usize), TooMuch> {
+        Ok(match path.steps.as_slice() {
             [Step::Key(root), Step::Key(field), ..] => (read_field(root, field, self.0), 2),
-            [Step::Key(root), ..] => (whole(root, self.0), 1),
+            [Step::Key(root), ..] => (whole(root, self.0, meter)?, 1),
             _ => (None, 0),
-        }
+        })
     }
 }
 
@@ -123,13 +127,17 @@ fn read_field<'a>(root: &str, field: &str, scope: &'a dyn Scope) -> Option<Cow<'
 }
 
 /// `${workflow}` or `${ref}` alone: the object of all fields; none for what does not exist.
-fn whole<'s>(root: &str, scope: &dyn Scope) -> Option<Cow<'s, Value>> {
+fn whole<'s>(
+    root: &str,
+    scope: &dyn Scope,
+    meter: &mut Meter,
+) -> Result<Option<Cow<'s, Value>>, TooMuch> {
     let mut found = false;
     let mut all = Map::new();
     for field in fields_of(root) {
-        let value = read_field(root, field, scope).map(Cow::into_owned);
+        let value = read_field(root, field, scope).map(|value| meter.own(value)).transpose()?;
         found |= value.is_some();
         all.insert((*field).to_owned(), value.unwrap_or_default());
     }
-    found.then_some(Cow::Owned(Value::Object(all)))
+    Ok(found.then_some(Cow::Owned(Value::Object(all))))
 }

@@ -39,7 +39,7 @@ fn document() -> Document {
 }
 
 fn resolve(template: &Value) -> Value {
-    Template::parse(template).unwrap().resolve(&document())
+    Template::parse(template).unwrap().resolve(&document(), "input", 10_000).unwrap()
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn what_data_adds_to_a_path_reads_nothing_else_of_the_run() {
     ] {
         let template = Template::parse(&json!(template)).unwrap();
         assert_eq!(template.reads().dynamic, dynamic);
-        assert_eq!(template.resolve(&document), expected);
+        assert_eq!(template.resolve(&document, "input", 10_000).unwrap(), expected);
     }
 }
 
@@ -234,13 +234,90 @@ fn task_input_follows_the_order_of_conductor() {
     let input =
         TaskInput::parse(parameters.as_object().unwrap(), defaults.as_object().unwrap()).unwrap();
     assert_eq!(
-        Value::Object(input.resolve(&document())),
+        Value::Object(input.resolve(&document(), "input", 10_000).unwrap()),
         json!({
             "given": 1, "null_with_default": "$raw ${workflow.input.n}", "null_without": null,
             "both": 1, "absent": "text", "absent_null": "${workflow.input.none}",
         })
     );
     assert!(input.reads().workflow.contains("input"));
+}
+
+#[test]
+fn a_template_stops_at_the_limit_before_it_copies_more() {
+    let big = "x".repeat(1_000_000);
+    let document = Document(json!({"workflow": {"input": {"big": big, "list": [big]}}}));
+    let limit = 3_500_000;
+    for template in [
+        json!(vec!["${workflow.input.big}"; 1_000]),
+        json!({"a": vec!["${workflow.input}"; 1_000]}),
+        json!("<${workflow.input.big}>".repeat(1_000)),
+        json!("${workflow.input.big}".repeat(1_000)),
+        json!(vec!["${workflow.input.list[*]}"; 1_000]),
+        json!(format!("${{concat({})}}", vec!["$.workflow.input.big"; 100].join(","))),
+        json!(vec!["${workflow}"; 1_000]),
+    ] {
+        let template = Template::parse(&template).unwrap();
+        let fault = template.resolve(&document, "input of task \"a\"", limit).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "input of task \"a\" $: is larger than 3500000 bytes: store the data elsewhere and \
+             pass a reference"
+        );
+    }
+    for fits in [
+        json!(vec!["${workflow.input.big}"; 3]),
+        json!(vec!["${workflow.input.none.${workflow.input.big}}"; 1_000]),
+        json!(vec!["${workflow..nobody}"; 1_000]),
+    ] {
+        assert!(Template::parse(&fits).unwrap().resolve(&document, "input", limit).is_ok());
+    }
+}
+
+#[test]
+fn expressions_that_look_at_too_much_say_so() {
+    let list = vec![1; 3_000];
+    let document = Document(json!({"workflow": {"input": {"list": list}}}));
+    let template = json!("${workflow.input.list[?(@ nin $.workflow.input.list[?(@ > 1)])]}");
+    assert!(Template::parse(&template).unwrap().resolve(&document, "input", 100_000).is_ok());
+    let template = json!("${workflow.input.list[?(@ nin $.workflow.input.list)]}");
+    let ok = Template::parse(&template).unwrap().resolve(&document, "input", 100_000);
+    assert!(ok.unwrap_err().reason.contains("look at more than 5000000 values"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// What fits is never refused, whatever is in it.
+    #[test]
+    fn what_is_paid_is_no_more_than_the_text_has(value in any_value()) {
+        let document = Document(json!({"workflow": {"input": value}}));
+        let value = &document.0["workflow"]["input"];
+        for template in [json!("${workflow.input}"), json!({"k": [value, "${workflow.input}"]})] {
+            let template = Template::parse(&template).unwrap();
+            let found = template.resolve(&document, "input", usize::MAX).unwrap();
+            let exact = found.to_string().len();
+            prop_assert!(template.resolve(&document, "input", exact).is_ok(), "{}", found);
+        }
+    }
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(json!(null)),
+        any::<bool>().prop_map(|value| json!(value)),
+        any::<i64>().prop_map(|value| json!(value)),
+        any::<u64>().prop_map(|value| json!(value)),
+        any::<f64>().prop_map(|value| json!(value)),
+        "[a-z\\n\"é]{0,8}".prop_map(|value| json!(value)),
+    ];
+    leaf.prop_recursive(4, 32, 5, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            proptest::collection::btree_map("[a-z\\n]{0,3}", inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
 }
 
 /// Counts that only what [`Reads`] names is asked for.
@@ -306,7 +383,7 @@ proptest! {
     #[test]
     fn any_text_is_parsed_or_refused_and_reads_no_more_than_it_says(text in any_template()) {
         if let Ok(template) = Template::parse(&json!({"a": [text]})) {
-            let resolved = template.resolve(&Watched(template.reads(), document()));
+            let resolved = template.resolve(&Watched(template.reads(), document()), "input", usize::MAX).unwrap();
             if !text.contains("${") {
                 prop_assert_eq!(resolved, json!({"a": [text]}));
             }

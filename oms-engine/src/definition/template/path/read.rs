@@ -13,7 +13,11 @@ use crate::definition::template::place::element;
 
 /// Where a query finds the value of its first names; how many of its steps these were.
 pub(in super::super) trait Sources<'s> {
-    fn source(&self, path: &Path) -> (Option<Cow<'s, Value>>, usize);
+    fn source(
+        &self,
+        path: &Path,
+        meter: &mut Meter,
+    ) -> Result<(Option<Cow<'s, Value>>, usize), TooMuch>;
 }
 
 /// What a query finds. A path that can find several gives a list, else what is missing is none.
@@ -25,7 +29,7 @@ pub(in super::super) fn read<'s>(
     // Once, however many items a filter looks at.
     let absolutes = query.absolutes.iter().map(|query| read(query, sources, meter));
     let absolutes: Vec<Option<Cow<'_, Value>>> = absolutes.collect::<Result<_, _>>()?;
-    let (source, taken) = sources.source(&query.path);
+    let (source, taken) = sources.source(&query.path, meter)?;
     let path = &query.path;
     let steps = path.steps.get(taken..).unwrap_or_default();
     let mut reader = Reader { absolutes: &absolutes, meter };

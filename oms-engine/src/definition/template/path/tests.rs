@@ -10,11 +10,15 @@ use super::*;
 struct Document(Value);
 
 impl<'s> Sources<'s> for &'s Document {
-    fn source(&self, path: &Path) -> (Option<Cow<'s, Value>>, usize) {
-        match path.steps.as_slice() {
+    fn source(
+        &self,
+        path: &Path,
+        _: &mut Meter,
+    ) -> Result<(Option<Cow<'s, Value>>, usize), TooMuch> {
+        Ok(match path.steps.as_slice() {
             [Step::Key(key), ..] => (self.0.get(key).map(Cow::Borrowed), 1),
             _ => (None, 0),
-        }
+        })
     }
 }
 
