@@ -21,8 +21,8 @@ pub use advance::{Execution, TaskExecution};
 pub use decide::{TaskStatus, WorkflowStatus};
 pub use definition::{TaskDef, WorkflowDef, WorkflowTask};
 pub use engine::{
-    Engine, EngineBuilder, ListRequest, Page, Registered, RestartOptions, Signal, StartRequest,
-    Started, TaskLogLine, WorkflowSummary,
+    Engine, EngineBuilder, ListRequest, Page, Registered, RerunRequest, RestartOptions,
+    RetryOptions, Signal, StartRequest, Started, TaskLogLine, WorkflowSummary,
 };
 #[cfg(feature = "cron")]
 pub use engine::{FireState, ScheduleFire};

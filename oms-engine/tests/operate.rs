@@ -16,8 +16,8 @@ use common::script::{After, Gate, Notes, Work, told, until_task};
 use common::{assert_nothing_stuck, database, until, wait};
 use oms_engine::testkit::TestDatabase;
 use oms_engine::{
-    Engine, Error, Execution, StartRequest, TaskDef, TaskError, TaskStatus, WorkflowDef,
-    WorkflowId, WorkflowStatus, WorkflowTask,
+    Engine, Error, Execution, RetryOptions, StartRequest, TaskDef, TaskError, TaskStatus,
+    WorkflowDef, WorkflowId, WorkflowStatus, WorkflowTask,
 };
 use serde_json::json;
 
@@ -288,7 +288,7 @@ async fn a_paused_run_can_be_terminated_also_where_its_outcome_is_parked() {
     assert_eq!((run.status, statuses(&run)), (WorkflowStatus::Terminated, vec![Completed]));
     nothing_stuck(&database).await;
     // What had completed is not done again.
-    engine.retry(id).await.unwrap();
+    engine.retry(id, RetryOptions::default()).await.unwrap();
     let run = wait(&engine, id).await;
     assert_eq!((run.status, statuses(&run)), (WorkflowStatus::Completed, vec![Completed; 2]));
     nothing_stuck(&database).await;
@@ -301,7 +301,7 @@ async fn retry_gives_the_failed_step_another_attempt_under_the_same_key() {
     let engine = told(&database).task(fails(1, &notes)).task(after()).build().await.unwrap();
     let id = start(&engine, &two("two", policy(5))).await;
     assert_eq!(wait(&engine, id).await.status, WorkflowStatus::Failed);
-    engine.retry(id).await.unwrap();
+    engine.retry(id, RetryOptions::default()).await.unwrap();
     let run = wait(&engine, id).await;
     assert_eq!(run.status, WorkflowStatus::Completed);
     let wanted = [TaskStatus::FailedWithTerminalError, Completed, Completed];
@@ -310,7 +310,7 @@ async fn retry_gives_the_failed_step_another_attempt_under_the_same_key() {
     assert_eq!((run.reason_for_incompletion, run.failed_task_id), (None, None));
     let keys = notes.of("keys");
     assert_eq!((keys.len(), &keys[0]), (2, &keys[1]));
-    refused(engine.retry(id).await, "retry", "it has ended COMPLETED");
+    refused(engine.retry(id, RetryOptions::default()).await, "retry", "it has ended COMPLETED");
 }
 
 #[tokio::test]
@@ -324,7 +324,7 @@ async fn retry_of_a_permissive_failure_repeats_it_and_not_what_went_well() {
     let run = wait(&engine, id).await;
     assert_eq!(run.status, WorkflowStatus::Failed);
     assert_eq!(statuses(&run), [TaskStatus::FailedWithTerminalError, Completed]);
-    engine.retry(id).await.unwrap();
+    engine.retry(id, RetryOptions::default()).await.unwrap();
     let run = wait(&engine, id).await;
     assert_eq!((run.status, run.tasks.len()), (WorkflowStatus::Completed, 3));
     assert_eq!(run.tasks[2].reference_task_name, "w");
@@ -343,13 +343,13 @@ async fn a_terminated_or_timed_out_run_can_be_retried() {
     let timed_out = start(&engine, &timed).await;
     gate.entered().await;
     gate.entered().await;
-    refused(engine.retry(terminated).await, "retry", "is RUNNING");
+    refused(engine.retry(terminated, RetryOptions::default()).await, "retry", "is RUNNING");
     engine.terminate(terminated, "oops").await.unwrap();
     assert_eq!(wait(&engine, timed_out).await.status, WorkflowStatus::TimedOut);
     // Those that were canceled still wait at the gate.
     gate.open(4);
     for id in [terminated, timed_out] {
-        engine.retry(id).await.unwrap();
+        engine.retry(id, RetryOptions::default()).await.unwrap();
         let run = wait(&engine, id).await;
         assert_eq!(run.status, WorkflowStatus::Completed, "{run:#?}");
         assert_eq!(statuses(&run), [Canceled, Completed, Completed]);

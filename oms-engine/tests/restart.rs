@@ -15,8 +15,8 @@ use std::time::Duration;
 use common::script::{After, Gate, Notes, Undo, Work, told, until_task};
 use common::{assert_nothing_stuck, database, wait};
 use oms_engine::{
-    Engine, Error, Execution, RestartOptions, StartRequest, TaskDef, TaskError, TaskStatus,
-    WorkflowDef, WorkflowId, WorkflowStatus, WorkflowTask,
+    Engine, Error, Execution, RestartOptions, RetryOptions, StartRequest, TaskDef, TaskError,
+    TaskStatus, WorkflowDef, WorkflowId, WorkflowStatus, WorkflowTask,
 };
 use serde_json::json;
 
@@ -212,7 +212,7 @@ async fn an_id_that_no_run_has_is_said_to_be_unknown() {
         engine.terminate(id, "x").await,
         engine.pause(id).await,
         engine.resume(id).await,
-        engine.retry(id).await,
+        engine.retry(id, RetryOptions::default()).await,
         engine.restart(id, RestartOptions::default()).await,
         engine.set_priority(id, 1).await,
         engine.get(id).await.map(drop),

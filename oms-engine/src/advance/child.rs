@@ -4,7 +4,6 @@ use deadpool_postgres::Transaction;
 use serde_json::{Map, Value, json};
 
 use super::load::Run;
-use super::operate::Operation;
 use super::start::{NewRun, Resolved, resolve};
 use super::told::{Told, ended};
 use super::{Acted, Core};
@@ -23,31 +22,6 @@ struct Wish {
 }
 
 impl Core {
-    /// Does what a control token says. None: it is no control token.
-    pub(super) async fn control(
-        &self,
-        tx: &Transaction<'_>,
-        token: &Token,
-    ) -> Result<Option<Acted>, Error> {
-        if !token.reference_name.is_empty() {
-            return Ok(None);
-        }
-        let text = |key: &str| token.input.as_ref()?.get(key)?.as_str();
-        if text("control") != Some("terminate") {
-            return Ok(None);
-        }
-        let reason = text("reason").unwrap_or_default().to_owned();
-        let id = token.workflow_id;
-        match Box::pin(self.operate(tx, id, &Operation::Terminate { reason })).await {
-            Ok(acted) if acted.ended.is_some() => return Ok(Some(acted)),
-            // It has ended meanwhile: there is nothing left to do.
-            Ok(_) | Err(Error::Conflict { .. } | Error::WorkflowNotFound(_)) => {}
-            Err(error) => return Err(error),
-        }
-        self.store.close_token(tx, token.id).await?;
-        Ok(Some(Acted::default()))
-    }
-
     /// A `SUB_WORKFLOW` that was claimed: it starts its run, or its run has ended.
     pub(super) async fn sub_workflow(
         &self,
@@ -57,14 +31,12 @@ impl Core {
     ) -> Result<Told, Error> {
         let token = &locked.token;
         if locked.remaining.is_some() {
-            // The token names the run: its own id changes when it is rescued.
-            let named = locked.output.as_ref().and_then(|output| output.get("subWorkflowId"));
-            let id = named.and_then(Value::as_str).and_then(|id| id.parse().ok());
-            let child = match id {
-                Some(id) => self.store.load_child(tx, id, token.workflow_id).await?,
-                None => None,
-            };
-            return Ok(Told::Event(Event::Ended(end_of_child(token, child))));
+            return self.child_ended(tx, locked).await;
+        }
+        if let Some(child) = child_named(token.detail.as_ref(), "child")
+            && let Some(acted) = self.wait_again(tx, token, child, true).await?
+        {
+            return Ok(Told::Done(acted));
         }
         let root = self.store.load_runs(tx, &[token.workflow_id]).await?;
         let root = root.first().and_then(|row| row.root_id).unwrap_or(token.workflow_id);
@@ -81,6 +53,22 @@ impl Core {
                 Ok(Told::Event(Event::Ended(end)))
             }
         }
+    }
+
+    /// A `SUB_WORKFLOW` whose run has ended, if that was not brought back since.
+    async fn child_ended(&self, tx: &Transaction<'_>, locked: &DueToken) -> Result<Told, Error> {
+        let token = &locked.token;
+        // The token names the run: its own id changes when it is rescued.
+        let child = match child_named(locked.output.as_ref(), "subWorkflowId") {
+            Some(id) => self.store.load_child(tx, id, token.workflow_id).await?,
+            None => None,
+        };
+        if let Some(child) = child.as_ref().filter(|child| !child.status.is_terminal())
+            && let Some(acted) = self.wait_again(tx, token, child.id, false).await?
+        {
+            return Ok(Told::Done(acted));
+        }
+        Ok(Told::Event(Event::Ended(end_of_child(token, child))))
     }
 
     /// A `START_WORKFLOW` that was claimed.
@@ -219,6 +207,10 @@ fn wish_of_start(run: &Run, token: &Token, asked: Option<&Value>) -> Result<Wish
             ..NewRun::default()
         },
     })
+}
+
+fn child_named(of: Option<&Value>, key: &str) -> Option<WorkflowId> {
+    of?.get(key)?.as_str()?.parse().ok()
 }
 
 fn number(value: &Value) -> Option<i32> {

@@ -187,12 +187,28 @@ impl Execution {
     }
 }
 
-/// What of a run's tasks is listed: a container that was opened again stands once, where it stood
-/// first, and turns that their loop does not keep are left out.
+/// What of a run's tasks is listed: a container that was opened again, and a sub-workflow that was
+/// gone on with, stand once, where they stood first, and turns that their loop does not keep are left out.
 fn shown(tasks: Vec<(i64, TaskExecution)>, plan: &Plan, rerun: bool) -> Vec<(i64, TaskExecution)> {
     let mut shown: Vec<(i64, TaskExecution)> = Vec::with_capacity(tasks.len());
     let mut containers: BTreeMap<String, usize> = BTreeMap::new();
+    let mut children: BTreeMap<(String, String), usize> = BTreeMap::new();
+    // How often a step went on with the sub-workflow it had, by reference name.
+    let mut resumed: BTreeMap<String, i16> = BTreeMap::new();
     for (seq, mut task) in tasks {
+        let name = &task.reference_task_name;
+        if task.task_type == "SUB_WORKFLOW" {
+            task.retry_count -= resumed.get(name).copied().unwrap_or(0);
+        }
+        if let Some(key) = child_of(&task) {
+            if let Some(first) = children.get(&key).and_then(|at| shown.get_mut(*at)) {
+                *resumed.entry(name.clone()).or_default() += 1;
+                task.retry_count = first.1.retry_count;
+                first.1 = task;
+                continue;
+            }
+            children.insert(key, shown.len());
+        }
         if !matches!(task.task_type.as_str(), "JOIN" | "DO_WHILE") {
             shown.push((seq, task));
             continue;
@@ -223,6 +239,13 @@ fn shown(tasks: Vec<(i64, TaskExecution)>, plan: &Plan, rerun: bool) -> Vec<(i64
         });
     }
     shown
+}
+
+/// Which sub-workflow a task stands for.
+fn child_of(task: &TaskExecution) -> Option<(String, String)> {
+    let child = task.output_data.get("subWorkflowId")?.as_str()?;
+    let is_one = task.task_type == "SUB_WORKFLOW";
+    is_one.then(|| (task.reference_task_name.clone(), child.to_owned()))
 }
 
 /// A loop that a rerun has opened again stands before what stayed of its turns.
@@ -315,6 +338,8 @@ fn open_task(row: OpenTaskRow, plan: &Plan, state: &RunState) -> TaskExecution {
         attempt: token.attempt,
         reference_name: token.reference_name,
     };
+    let going_on = token.detail.as_ref().and_then(|detail| detail.get("child"));
+    let going_on = going_on.map(|child| serde_json::json!({ "subWorkflowId": child }));
     let leased = token.state == TokenState::Leased;
     // What waits for other tasks, a time or a person is at it already.
     let in_progress = match row.task_type.as_deref() {
@@ -332,7 +357,7 @@ fn open_task(row: OpenTaskRow, plan: &Plan, state: &RunState) -> TaskExecution {
         seq: 0,
         poll_count: token.poll_count,
         input_data: input.unwrap_or_else(empty),
-        output_data: row.output.unwrap_or_else(empty),
+        output_data: row.output.or(going_on).unwrap_or_else(empty),
         reason_for_incompletion: row.reason,
         worker_id: row.worker,
         workflow_instance_id: token.workflow_id,

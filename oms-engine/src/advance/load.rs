@@ -1,18 +1,17 @@
 //! Plans and states, from memory or from the tables.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::decide::{Branch, Fact, HistoryFields, OpenLoop, Plan, RunState};
-use crate::definition::{TaskDef, WorkflowDef};
+use super::family::current_task_of;
+use super::plans::Plans;
+use crate::decide::{Branch, Fact, HistoryFields, OpenLoop, Plan, RunState, TaskStatus};
+use crate::definition::TaskDef;
 use crate::error::Error;
 use crate::ids::WorkflowId;
-use crate::store::{DefinitionRow, Executor, HistoryRow, LoopRow, RunRow, Store, Wanted};
-
-/// Plans that are kept; beyond that the cache begins anew.
-const PLANS_MAX: usize = 4_096;
+use crate::store::{Executor, HistoryRow, LoopRow, RunRow, Store, Wanted};
 
 /// A run with its plan.
 #[derive(Clone, Debug)]
@@ -27,68 +26,6 @@ pub(crate) struct LoadedRun {
     pub(crate) run: Run,
     pub(crate) row: RunRow,
     pub(crate) history: Vec<HistoryRow>,
-}
-
-/// Compiled definitions by id. A row is immutable, so a plan never goes stale.
-#[derive(Debug, Default)]
-pub(crate) struct Plans {
-    by_id: Mutex<HashMap<i64, Arc<Plan>>>,
-}
-
-impl Plans {
-    pub(crate) fn get(&self, id: i64) -> Option<Arc<Plan>> {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
-    }
-
-    /// Compiles a row and keeps its plan.
-    pub(crate) fn compile(&self, row: DefinitionRow) -> Result<Arc<Plan>, Error> {
-        let id = row.id;
-        let plan = Arc::new(compile(row)?);
-        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
-        if by_id.len() >= PLANS_MAX {
-            by_id.clear();
-        }
-        by_id.insert(id, plan.clone());
-        Ok(plan)
-    }
-
-    /// The plans of these definitions.
-    async fn load(
-        &self,
-        store: &Store,
-        db: &impl Executor,
-        ids: impl Iterator<Item = i64> + Send,
-    ) -> Result<HashMap<i64, Arc<Plan>>, Error> {
-        let mut plans = HashMap::new();
-        let mut missing = Vec::new();
-        for id in ids {
-            match self.get(id) {
-                Some(plan) => {
-                    plans.insert(id, plan);
-                }
-                None if !missing.contains(&id) => missing.push(id),
-                None => {}
-            }
-        }
-        if !missing.is_empty() {
-            for row in store.load_definitions(db, &missing).await? {
-                let id = row.id;
-                plans.insert(id, self.compile(row)?);
-            }
-        }
-        Ok(plans)
-    }
-}
-
-fn compile(row: DefinitionRow) -> Result<Plan, Error> {
-    let unreadable = |error: serde_json::Error| Error::Invariant {
-        workflow_id: None,
-        what: format!("workflow definition {} in the tables cannot be read: {error}", row.id),
-    };
-    let def: WorkflowDef = serde_json::from_value(row.definition).map_err(unreadable)?;
-    let task_defs: BTreeMap<String, TaskDef> =
-        serde_json::from_value(row.task_definitions).map_err(unreadable)?;
-    Plan::compile(row.id, def, &task_defs).map_err(|faults| Error::InvalidDefinition { faults })
 }
 
 /// What is decided of a run: by which of its tokens, and what beside the plan's own reads.
@@ -167,13 +104,13 @@ async fn facts_of(
             facts.entry(row.workflow_id).or_default().push(row);
         }
     }
-    let mut done: HashMap<WorkflowId, BTreeMap<String, Fact>> = HashMap::new();
+    let mut done: HashMap<WorkflowId, Vec<HistoryRow>> = HashMap::new();
     if !whole.is_empty() {
         for row in store.load_history(db, &whole, true).await? {
-            let fact = fact_of(&row, Vec::new());
-            done.entry(row.workflow_id).or_default().insert(row.reference_name, fact);
+            done.entry(row.workflow_id).or_default().push(row);
         }
     }
+    let detached = detached_of(store, db, &rows).await?;
     let mut set_aside = set_aside_of(store, db, &rows).await?;
     let mut runs = HashMap::new();
     for row in rows {
@@ -182,11 +119,9 @@ async fn facts_of(
         let mut state =
             state_of(&plan, &row, &facts, set_aside.remove(&row.id).unwrap_or_default());
         if row.replays {
-            let mut done = done.remove(&row.id).unwrap_or_default();
-            for (name, fact) in &mut done {
-                fact.turns = plan.graph.find(name).map(|(_, turns)| turns).unwrap_or_default();
-            }
-            state.done = Some(Arc::new(done));
+            let done = done.remove(&row.id).unwrap_or_default();
+            let detached = detached.get(&row.id).map_or(&[][..], Vec::as_slice);
+            state.done = Some(Arc::new(done_of(&plan, &done, detached)));
         }
         runs.insert(row.id, Run { plan, state });
     }
@@ -277,19 +212,50 @@ async fn set_aside_of(
 
 /// A run as its visible history makes it.
 #[cfg(test)]
-pub(super) fn run_of(plan: &Arc<Plan>, row: &RunRow, history: &[HistoryRow]) -> Run {
+pub(super) fn run_of(
+    plan: &Arc<Plan>,
+    row: &RunRow,
+    history: &[HistoryRow],
+    detached: &[WorkflowId],
+) -> Run {
     let mut state = state_of(plan, row, history, BTreeMap::new());
     if row.replays {
-        state.done = Some(Arc::new(done_of(plan, history)));
+        state.done = Some(Arc::new(done_of(plan, history, detached)));
     }
     Run { plan: plan.clone(), state }
 }
 
-fn done_of(plan: &Plan, history: &[HistoryRow]) -> BTreeMap<String, Fact> {
+/// How each step ended last. One whose sub-workflow was brought back since has not ended well,
+/// whatever that had come to.
+fn done_of(plan: &Plan, history: &[HistoryRow], detached: &[WorkflowId]) -> BTreeMap<String, Fact> {
     let turns = |name: &str| plan.graph.find(name).map(|(_, turns)| turns).unwrap_or_default();
     let facts =
         history.iter().map(|h| (h.reference_name.clone(), fact_of(h, turns(&h.reference_name))));
-    facts.collect()
+    let mut done: BTreeMap<String, Fact> = facts.collect();
+    for child in detached {
+        let row = current_task_of(plan, history, *child);
+        if let Some(fact) = row.and_then(|row| done.get_mut(&row.reference_name)) {
+            fact.status = TaskStatus::Canceled;
+        }
+    }
+    done
+}
+
+/// Sub-workflows that were brought back by themselves, of runs that go on with such.
+async fn detached_of(
+    store: &Store,
+    db: &impl Executor,
+    rows: &[RunRow],
+) -> Result<HashMap<WorkflowId, Vec<WorkflowId>>, Error> {
+    let resuming: Vec<WorkflowId> =
+        rows.iter().filter(|row| row.replays && row.resumes).map(|row| row.id).collect();
+    let mut detached: HashMap<WorkflowId, Vec<WorkflowId>> = HashMap::new();
+    if !resuming.is_empty() {
+        for (parent, child) in store.load_detached(db, &resuming).await? {
+            detached.entry(parent).or_default().push(child);
+        }
+    }
+    Ok(detached)
 }
 
 /// Loads a run with its whole visible history, and what its tasks got.
@@ -304,7 +270,7 @@ pub(crate) async fn load_whole(
     let history = store.load_history(db, &[row.id], true).await?;
     let mut set_aside = set_aside_of(store, db, std::slice::from_ref(&row)).await?;
     let mut state = state_of(&plan, &row, &history, set_aside.remove(&row.id).unwrap_or_default());
-    state.done = Some(Arc::new(done_of(&plan, &history)));
+    state.done = Some(Arc::new(done_of(&plan, &history, &[])));
     Ok(LoadedRun { run: Run { plan, state }, row, history })
 }
 
@@ -345,6 +311,8 @@ fn state_of(
     RunState {
         epoch: row.epoch,
         status: row.status,
+        resumes: row.resumes,
+        given: row.given.as_ref().map(|(name, input)| (name.clone(), Arc::new(input.clone()))),
         parent_id: row.parent_id,
         reason: row.reason.clone(),
         facts,

@@ -8,12 +8,14 @@
 mod child;
 mod execution;
 mod failure;
+mod family;
 #[cfg(feature = "cron")]
 mod fire;
 mod load;
 mod memory;
 mod one;
 mod operate;
+mod plans;
 mod rerun;
 mod rows;
 mod start;
@@ -27,10 +29,12 @@ use std::time::Duration;
 use deadpool_postgres::ClientWrapper;
 
 pub use execution::{Execution, TaskExecution};
-pub(crate) use load::{Plans, Run, as_object, load_runs};
+pub(crate) use load::{Run, as_object, load_runs};
 pub(crate) use memory::{PlannedTask, plan_step};
 pub(crate) use one::{Happened, OneStep, asked};
 pub(crate) use operate::Operation;
+pub(crate) use plans::Plans;
+pub(crate) use rerun::{Rerun, RerunFrom};
 pub(crate) use start::{Begun, NewRun, Resolved, resolve};
 
 use crate::error::{Error, Remedy, remedy};

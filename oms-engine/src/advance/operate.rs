@@ -1,17 +1,21 @@
 //! Operators' actions, and the end of a run whose own time is up. Each takes all tokens first.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use deadpool_postgres::Transaction;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::family::cannot_retry;
 use super::load::{Run, load_runs, load_whole};
 use super::one::asked;
+use super::rerun::Rerun;
 use super::rows::run_end;
 use super::start::resolve;
 use super::take::{Taken, take_all};
 use super::{Acted, Core};
-use crate::decide::{End, SYSTEM_QUEUE, WorkflowStatus, end_now, input_of, workflow_timeout};
+use crate::decide::{End, SYSTEM_QUEUE, WorkflowStatus, input_of, workflow_timeout};
+use crate::definition::{VARIABLES_MAX_BYTES, check_payload};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::store::{DueToken, RestartRow, RunRow, Token};
@@ -24,16 +28,19 @@ pub(crate) enum Operation {
     },
     Pause,
     Resume,
-    Retry,
+    Retry {
+        /// With the sub-workflows that ended badly, in place of new ones.
+        resumes: bool,
+    },
     Restart {
         use_latest_definitions: bool,
     },
     SetPriority(i16),
-    Rerun {
-        /// From this step on; none for all of it.
-        from: Option<String>,
-        input: Option<Value>,
-    },
+    Rerun(Rerun),
+    /// Merged into those it has.
+    SetVariables(Map<String, Value>),
+    /// Tasks that wait for a delay before a worker gets them are ready.
+    ResetCallbacks,
     Skip {
         reference_name: String,
         input: Value,
@@ -49,14 +56,57 @@ impl Operation {
             Self::Terminate { .. } => "terminate",
             Self::Pause => "pause",
             Self::Resume => "resume",
-            Self::Retry => "retry",
+            Self::Retry { .. } => "retry",
             Self::Restart { .. } => "restart",
             Self::SetPriority(_) => "set the priority of",
-            Self::Rerun { .. } => "rerun",
+            Self::Rerun(_) => "rerun",
+            Self::SetVariables(_) => "set variables of",
+            Self::ResetCallbacks => "reset callbacks of",
             Self::Skip { .. } => "skip a task of",
             Self::TimeUp => "time out",
         }
     }
+}
+
+impl Operation {
+    /// Whether there is nothing left to do.
+    fn is_done(&self, row: &RunRow) -> bool {
+        match self {
+            Self::Terminate { .. } => row.status == WorkflowStatus::Terminated,
+            Self::Pause => row.status == WorkflowStatus::Paused,
+            Self::TimeUp => row.status != WorkflowStatus::Running || !row.overdue,
+            _ => false,
+        }
+    }
+
+    /// Why a run in this status cannot have it.
+    fn refusal(&self, status: WorkflowStatus) -> Option<String> {
+        let ended = status.is_terminal();
+        match self {
+            Self::Terminate { .. } if status == WorkflowStatus::Completed => {
+                Some(format!("it has ended {status}"))
+            }
+            Self::Pause | Self::SetPriority(_) | Self::SetVariables(_) | Self::ResetCallbacks
+                if ended =>
+            {
+                Some(format!("it has ended {status}"))
+            }
+            Self::Resume if status != WorkflowStatus::Paused => {
+                Some(format!("it is {status}, not PAUSED"))
+            }
+            Self::Skip { .. } if status != WorkflowStatus::Running => {
+                Some(format!("it is {status}, not RUNNING"))
+            }
+            Self::Retry { .. } | Self::Restart { .. } | Self::Rerun(_) if !ended => {
+                Some(format!("it is {status} and has not ended"))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn refused(workflow_id: WorkflowId, operation: &Operation, reason: String) -> Error {
+    Error::Conflict { workflow_id, action: operation.verb(), reason }
 }
 
 impl Core {
@@ -70,45 +120,17 @@ impl Core {
             return Err(Error::WorkflowNotFound(id));
         };
         let status = taken.row.status;
-        let refuse = |reason: &str| {
-            let reason = reason.to_owned();
-            Err(Error::Conflict { workflow_id: id, action: operation.verb(), reason })
-        };
+        if operation.is_done(&taken.row) {
+            return Ok(Acted::default());
+        }
+        if let Some(reason) = operation.refusal(status) {
+            return Err(refused(id, operation, reason));
+        }
         match operation {
-            Operation::Terminate { .. } if status == WorkflowStatus::Terminated => {
-                Ok(Acted::default())
+            Operation::Terminate { reason } if status.is_terminal() => {
+                self.terminate_ended(tx, id, reason).await
             }
-            Operation::Pause if status == WorkflowStatus::Paused => Ok(Acted::default()),
-            Operation::TimeUp if status != WorkflowStatus::Running || !taken.row.overdue => {
-                Ok(Acted::default())
-            }
-            Operation::Terminate { .. } | Operation::Pause | Operation::SetPriority(_)
-                if status.is_terminal() =>
-            {
-                refuse(&format!("it has ended {status}"))
-            }
-            Operation::Resume if status != WorkflowStatus::Paused => {
-                refuse(&format!("it is {status}, not PAUSED"))
-            }
-            Operation::Skip { .. } if status != WorkflowStatus::Running => {
-                refuse(&format!("it is {status}, not RUNNING"))
-            }
-            Operation::Retry | Operation::Restart { .. } | Operation::Rerun { .. }
-                if !status.is_terminal() =>
-            {
-                refuse(&format!("it is {status} and has not ended"))
-            }
-            Operation::Retry if status == WorkflowStatus::Completed => {
-                refuse("it has ended COMPLETED")
-            }
-            Operation::Terminate { reason } => {
-                let reason = reason.clone();
-                self.end(tx, taken, |run| {
-                    end_now(&run.plan, &mut run.state, WorkflowStatus::Terminated, reason)
-                })
-                .await
-                .map(|(acted, _, _)| acted)
-            }
+            Operation::Terminate { reason } => self.terminate(tx, taken, reason.clone()).await,
             Operation::TimeUp => self.time_up(tx, taken).await,
             Operation::Pause => {
                 self.store.pause_tokens(tx, id).await?;
@@ -120,10 +142,13 @@ impl Core {
                 let ready = self.store.set_priority(tx, id, *priority).await?;
                 Ok(Acted { ready, ..Acted::default() })
             }
-            Operation::Retry => self.retry(tx, taken.row).await,
-            Operation::Rerun { from, input } => {
-                self.rerun(tx, taken.row, from.as_deref(), input.as_ref()).await
+            Operation::SetVariables(given) => self.set_variables(tx, &taken.row, given).await,
+            Operation::ResetCallbacks => {
+                let ready = self.store.reset_callbacks(tx, id).await?;
+                Ok(Acted { ready, timed: true, ..Acted::default() })
             }
+            Operation::Retry { resumes } => self.retry(tx, taken.row, *resumes).await,
+            Operation::Rerun(rerun) => self.rerun(tx, taken.row, rerun).await,
             Operation::Skip { reference_name, input, output } => {
                 self.skip(tx, taken.row, reference_name, (input, output)).await
             }
@@ -133,12 +158,30 @@ impl Core {
         }
     }
 
+    async fn retry(
+        &self,
+        tx: &Transaction<'_>,
+        row: RunRow,
+        resumes: bool,
+    ) -> Result<Acted, Error> {
+        let loaded = load_whole(&self.store, tx, &self.plans, row).await?;
+        let none = BTreeMap::new();
+        let done = loaded.run.state.done.as_deref().unwrap_or(&none);
+        match cannot_retry(loaded.row.status, done) {
+            Some(reason) => {
+                let operation = Operation::Retry { resumes };
+                Err(refused(loaded.row.id, &operation, reason.to_owned()))
+            }
+            None => self.reopen(tx, loaded, resumes, None).await,
+        }
+    }
+
     async fn load(&self, tx: &Transaction<'_>, row: RunRow) -> Result<Run, Error> {
         Ok(load_whole(&self.store, tx, &self.plans, row).await?.run)
     }
 
     /// Ends a run with its open tasks.
-    async fn end(
+    pub(super) async fn end(
         &self,
         tx: &Transaction<'_>,
         taken: Taken,
@@ -154,7 +197,7 @@ impl Core {
         let inputs = self.inputs_of(tx, &taken.leaves).await?;
         let end = end(&mut run).within_limits();
         let (end, ready) = self.end_run(tx, id, end, &inputs).await?;
-        let leased = taken.leaves.iter().filter(|leaf| leaf.holder != 0);
+        let leased = taken.leaves.iter().filter(|l| l.holder != 0 && !l.token.is_control());
         let taken = leased.map(|leaf| leaf.token.id).collect();
         Ok((Acted { ended: Some(id), taken, ready, ..Acted::default() }, run, end))
     }
@@ -192,8 +235,7 @@ impl Core {
         mut end: End,
         inputs: &[(String, Arc<Value>)],
     ) -> Result<(End, Vec<String>), Error> {
-        let reason = end.reason.as_deref().unwrap_or_default();
-        let of_children = format!("Parent workflow has been terminated with reason: {reason}");
+        let of_children = reason_of_children(&end);
         let mut ready = Vec::new();
         if self.store.cancel_tokens(tx, id, inputs, &of_children).await? {
             ready.push(SYSTEM_QUEUE.to_owned());
@@ -231,16 +273,20 @@ impl Core {
         Ok(Acted { ready, timed: true, ..Acted::default() })
     }
 
-    async fn retry(&self, tx: &Transaction<'_>, row: RunRow) -> Result<Acted, Error> {
-        let id = row.id;
-        let place = (id, row.epoch, row.priority);
-        let run = self.load(tx, row).await?;
-        if run.state.done.as_ref().is_none_or(|done| done.is_empty()) {
-            let reason = "it has no task that could be retried".to_owned();
-            return Err(Error::Conflict { workflow_id: id, action: "retry", reason });
-        }
-        self.store.reopen_workflow(tx, id, run.plan.timeout_ms).await?;
-        self.go_on(tx, place, &json!({ "retry": true })).await
+    async fn set_variables(
+        &self,
+        tx: &Transaction<'_>,
+        row: &RunRow,
+        given: &Map<String, Value>,
+    ) -> Result<Acted, Error> {
+        let mut variables = row.variables.as_object().cloned().unwrap_or_default();
+        variables.extend(given.clone());
+        let variables = Value::Object(variables);
+        check_payload("variables of the workflow", &variables, VARIABLES_MAX_BYTES).map_err(
+            |fault| Error::invalid(format!("{} {}", fault.what, fault.path), fault.reason),
+        )?;
+        self.store.set_variables(tx, row.id, &variables).await?;
+        Ok(Acted::default())
     }
 
     async fn restart(
@@ -249,7 +295,7 @@ impl Core {
         row: RunRow,
         use_latest_definitions: bool,
     ) -> Result<Acted, Error> {
-        let id = row.id;
+        let (id, told) = (row.id, row.clone());
         let (priority, completed) = (row.priority, row.status == WorkflowStatus::Completed);
         let mut run = self.load(tx, row).await?;
         if completed && !run.plan.def.restartable {
@@ -266,6 +312,7 @@ impl Core {
             timeout_ms: run.plan.timeout_ms,
         };
         let epoch = self.store.restart_workflow(tx, id, &restart).await?;
+        self.tell_parent(tx, &told, None).await?;
         self.go_on(tx, (id, epoch, priority), &json!({ "start": true })).await
     }
 
@@ -278,5 +325,13 @@ impl Core {
     ) -> Result<Acted, Error> {
         self.store.open_decide(tx, place, then).await?;
         Ok(Acted { ready: vec![SYSTEM_QUEUE.to_owned()], timed: true, ..Acted::default() })
+    }
+}
+
+/// Why the runs end that the tasks of an ended run wait for.
+pub(super) fn reason_of_children(end: &End) -> String {
+    match end.reason.as_deref().unwrap_or_default() {
+        "" => format!("Parent workflow has been terminated with status {}", end.status),
+        reason => format!("Parent workflow has been terminated with reason: {reason}"),
     }
 }

@@ -97,6 +97,9 @@ fn detail_of(scheduled: &Scheduled) -> Option<Value> {
     if let Some(items) = &scheduled.items {
         detail.insert("items".to_owned(), Value::clone(items));
     }
+    if let Some(child) = &scheduled.child {
+        detail.insert("child".to_owned(), json!(child));
+    }
     (!detail.is_empty()).then_some(Value::Object(detail))
 }
 

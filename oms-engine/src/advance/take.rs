@@ -36,9 +36,10 @@ pub(crate) async fn take_all(
         return Err(moved(id));
     }
     let Some(row) = store.lock_workflow(tx, id).await? else { return Ok(None) };
-    // A run that lives has a token. One without had ended when its tokens were looked for, and
-    // a retry or a restart has brought it back since.
-    if again.is_empty() && containers == 0 && !row.status.is_terminal() {
+    // A run that lives has a token of its own. One without had ended when its tokens were looked
+    // for, and a retry or a restart has brought it back since.
+    let of_others = again.iter().all(|leaf| leaf.token.is_control());
+    if of_others && containers == 0 && !row.status.is_terminal() {
         return Err(moved(id));
     }
     Ok(Some(Taken { row, leaves: again }))

@@ -4,6 +4,7 @@
 //! whether the run ends. Everything that happens to a run goes through it. The rules are
 //! Conductor's `DeciderService`, without its flaw of looking things up while it decides.
 
+mod beside;
 mod branches;
 mod dynamic;
 mod ends;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+pub(crate) use beside::Branches;
 pub(crate) use ends::{counts_as, output_of};
 pub(crate) use graph::{Branch, instance};
 pub(crate) use node::{Kind, Node, SYSTEM_QUEUE};
@@ -144,6 +146,8 @@ pub(crate) struct Scheduled {
     pub(crate) task_def: Option<Arc<TaskDef>>,
     /// Of a loop: what it goes through.
     pub(crate) items: Option<Arc<Value>>,
+    /// Of a sub-workflow: the run that is gone on with, in place of a new one.
+    pub(crate) child: Option<String>,
     pub(crate) fate: Fate,
 }
 
@@ -245,7 +249,11 @@ fn new_input(
 ) -> Result<Value, PayloadFault> {
     let scope = RunScope::for_task(plan, state, reference_name, attempt);
     let what = format_args!("input of task {reference_name:?}");
-    node.input.resolve(&scope, what, TASK_PAYLOAD_MAX_BYTES).map(Value::Object)
+    let own = node.input.resolve(&scope, what, TASK_PAYLOAD_MAX_BYTES)?;
+    Ok(Value::Object(match &state.given {
+        Some((name, given)) if name == reference_name => given_input(given, own, attempt),
+        _ => own,
+    }))
 }
 
 /// The input of a task that was scheduled, worked out again: it was within its limit then.
@@ -258,6 +266,15 @@ pub(crate) fn input_of(
 ) -> Value {
     let found = new_input(plan, state, node, (reference_name, attempt));
     found.unwrap_or_else(|_| Value::Object(Map::new()))
+}
+
+/// What an operator gave a step; an attempt that is made again adds what its own input comes to.
+fn given_input(given: &Value, own: Map<String, Value>, attempt: i16) -> Map<String, Value> {
+    let mut input = given.as_object().cloned().unwrap_or_default();
+    if attempt > 0 {
+        input.extend(own);
+    }
+    input
 }
 
 fn next_attempt(reference_name: &str, attempt: i16) -> Result<i16, DecideError> {

@@ -7,6 +7,7 @@ use super::flow::{Place, Walk, Work};
 use super::graph::instance;
 use super::node::Kind;
 use super::state::Fact;
+use super::status::TaskStatus;
 use super::{DecideError, Scope};
 
 impl Walk<'_> {
@@ -22,7 +23,7 @@ impl Walk<'_> {
             self.state.facts.insert(name, fact.clone());
         }
         match &place.node.kind {
-            Kind::Switch { .. } => {
+            Kind::Switch { .. } if fact.status != TaskStatus::Skipped => {
                 let value = fact.output.as_ref().and_then(|output| {
                     output.get("selectedCase").or_else(|| output.get("caseOutput")?.get(0)).cloned()
                 });
@@ -39,6 +40,13 @@ impl Walk<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// The run of a sub-workflow that ended badly, where such are gone on with.
+    pub(super) fn child_of(&self, place: &Place, fact: &Fact) -> Option<String> {
+        let resumed = self.state.resumes && matches!(place.node.kind, Kind::SubWorkflow { .. });
+        let output = fact.output.as_ref().filter(|_| resumed)?;
+        output.get("subWorkflowId")?.as_str().map(ToOwned::to_owned)
     }
 
     /// Whether a task of a loop ended badly that the loop went on after: it is to be done again.

@@ -17,14 +17,20 @@ impl Walk<'_> {
         if self.state.open.contains_key(&place.name()) {
             return Ok(());
         }
-        let attempt = match self.ended_before(&place) {
+        let (attempt, child) = match self.ended_before(&place) {
             Some(fact) if fact.status.is_successful() && !self.failed_in(&place) => {
                 return self.pass(&place, &fact);
             }
-            Some(fact) => next_attempt(&place.name(), fact.attempt)?,
-            None => 0,
+            Some(fact) => {
+                (next_attempt(&place.name(), fact.attempt)?, self.child_of(&place, &fact))
+            }
+            None => (0, None),
         };
-        self.schedule_attempt(place, attempt)
+        self.schedule_attempt(place, attempt)?;
+        if let (Some(_), Some(scheduled)) = (&child, self.out.scheduled.last_mut()) {
+            scheduled.child = child;
+        }
+        Ok(())
     }
 
     fn schedule_attempt(&mut self, place: Place, attempt: i16) -> Result<(), DecideError> {
@@ -168,6 +174,7 @@ impl Walk<'_> {
             branch: place.branch.clone(),
             task_def: None,
             items: None,
+            child: None,
             fate: Fate::Ended { status: TaskStatus::Completed, output: None },
         }
     }

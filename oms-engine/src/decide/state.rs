@@ -63,6 +63,11 @@ pub(crate) struct RunState {
     /// All that ended, by reference name with turns: for runs whose history may hold what lies
     /// ahead, since an operator retried, reran or skipped.
     pub(crate) done: Option<Arc<BTreeMap<String, Fact>>>,
+    /// The step that the run was rerun from, with turns, and what that is given in place of its own
+    /// input.
+    pub(crate) given: Option<(String, Arc<Value>)>,
+    /// Whether sub-workflows that ended badly are gone on with when their steps are reached.
+    pub(crate) resumes: bool,
     /// Task definitions that the definition does not name, and were looked up for it: none for
     /// a name that has none.
     pub(crate) task_defs: BTreeMap<String, Option<TaskDef>>,
@@ -127,6 +132,8 @@ impl RunState {
             branch: None,
             dynamic: None,
             done: None,
+            given: None,
+            resumes: false,
             task_defs: BTreeMap::new(),
             fresh: false,
         }

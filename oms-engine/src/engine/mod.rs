@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 pub use builder::EngineBuilder;
 pub use definitions::Registered;
-pub use operate::RestartOptions;
+pub use operate::{RerunRequest, RestartOptions, RetryOptions};
 pub use query::{ListRequest, Page, TaskLogLine, WorkflowSummary};
 #[cfg(feature = "cron")]
 pub use schedules::{FireState, ScheduleFire};

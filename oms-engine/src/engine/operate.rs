@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
+use super::start::check_key;
 use super::{Engine, connection};
-use crate::advance::{Acted, Action, Operation};
+use crate::advance::{Acted, Action, Operation, Rerun, RerunFrom};
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, WORKFLOW_PAYLOAD_MAX_BYTES, check_payload};
 use crate::error::Error;
-use crate::ids::WorkflowId;
+use crate::ids::{TaskId, WorkflowId};
 use crate::queue::{PumpMessage, REASON_MAX_BYTES};
 
 /// How to restart a run.
@@ -25,12 +26,76 @@ impl RestartOptions {
     }
 }
 
+/// How to retry a run.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct RetryOptions {
+    /// Sub-workflows that ended badly go on where they ended, in place of new ones that begin
+    /// anew: those of the run, those of these, and so on.
+    pub resume_sub_workflows: bool,
+}
+
+impl RetryOptions {
+    /// With the sub-workflows that ended badly.
+    #[must_use]
+    pub const fn resuming_sub_workflows() -> Self {
+        Self { resume_sub_workflows: true }
+    }
+}
+
+/// How to rerun a run. Names and meanings are those of Conductor's `RerunWorkflowRequest`.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct RerunRequest {
+    from: Option<RerunFrom>,
+    task_input: Option<Value>,
+    workflow_input: Option<Value>,
+    correlation_id: Option<String>,
+}
+
+impl RerunRequest {
+    /// All of it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From a step on, by its reference name; in a loop with the turn (`pay__2`), or without for
+    /// the last.
+    pub fn from_step(reference_name: impl Into<String>) -> Self {
+        Self { from: Some(RerunFrom::Step(reference_name.into())), ..Self::default() }
+    }
+
+    /// From a task on, which may be one of a sub-workflow at any depth: that is rerun then.
+    pub fn from_task(task: TaskId) -> Self {
+        Self { from: Some(RerunFrom::Task(task)), ..Self::default() }
+    }
+
+    /// What the task gets in place of its own input.
+    pub fn task_input(mut self, input: Value) -> Self {
+        self.task_input = Some(input);
+        self
+    }
+
+    /// What takes the place of the run's input.
+    pub fn workflow_input(mut self, input: Value) -> Self {
+        self.workflow_input = Some(input);
+        self
+    }
+
+    /// What takes the place of the run's correlation id.
+    pub fn correlation_id(mut self, id: impl Into<String>) -> Self {
+        self.correlation_id = Some(id.into());
+        self
+    }
+}
+
 impl Engine {
-    /// Ends a run TERMINATED. Its open tasks are CANCELED; no failure workflow is started. A run
-    /// that was terminated already stays as it is.
+    /// Ends a run TERMINATED. Its open tasks are CANCELED, and the runs that its `SUB_WORKFLOW` tasks
+    /// wait for end TERMINATED too; no failure workflow is started. A run that had ended FAILED or
+    /// `TIMED_OUT` counts as terminated from then on; one that was terminated already stays as it is.
     ///
     /// # Errors
-    /// [`Error::WorkflowNotFound`]; [`Error::Conflict`] when it has ended otherwise.
+    /// [`Error::WorkflowNotFound`]; [`Error::Conflict`] when it has COMPLETED.
     pub async fn terminate(&self, id: WorkflowId, reason: &str) -> Result<(), Error> {
         if reason.contains('\0') {
             return Err(Error::invalid("reason", "has a NUL character"));
@@ -60,15 +125,21 @@ impl Engine {
         self.operate(id, Operation::Resume).await
     }
 
-    /// Goes on with a run that ended unsuccessfully: the step that failed gets another attempt.
+    /// Goes on with a run that ended unsuccessfully: each step that failed or was canceled gets
+    /// another attempt.
+    ///
+    /// Where it is itself a sub-workflow, its parents go on too, up to the first that has not
+    /// ended or whose step has started another run since.
     ///
     /// # Errors
-    /// [`Error::WorkflowNotFound`]; [`Error::Conflict`] when nothing of it can be retried.
-    pub async fn retry(&self, id: WorkflowId) -> Result<(), Error> {
-        self.operate(id, Operation::Retry).await
+    /// [`Error::WorkflowNotFound`]; [`Error::Conflict`] when it has not ended, or nothing of it
+    /// can be retried.
+    pub async fn retry(&self, id: WorkflowId, options: RetryOptions) -> Result<(), Error> {
+        self.operate(id, Operation::Retry { resumes: options.resume_sub_workflows }).await
     }
 
     /// Runs an ended run again from its first step, under the same id and with the same input.
+    /// Its parents go on, as with [`retry`](Self::retry).
     ///
     /// # Errors
     /// [`Error::WorkflowNotFound`]; [`Error::Conflict`] when it has not ended, or has COMPLETED
@@ -78,23 +149,57 @@ impl Engine {
         self.operate(id, Operation::Restart { use_latest_definitions }).await
     }
 
-    /// Runs an ended run again from a step on, under the same id: what was scheduled before it
-    /// stays and is not run again. Without a step all of it runs again on the same definition.
-    /// `input` takes the place of the run's input.
+    /// Runs an ended run again, under the same id: all of it, or from a task on. What was scheduled
+    /// before that task, and beside it in other branches of forks, stays and is not run again,
+    /// unless it had failed. Its parents go on, as with [`retry`](Self::retry).
     ///
     /// # Errors
     /// [`Error::WorkflowNotFound`]; [`Error::Conflict`] when it has not ended, or has no such
     /// task; [`Error::InvalidInput`] for an input that is no object or too large.
-    pub async fn rerun(
-        &self,
-        id: WorkflowId,
-        from: Option<&str>,
-        input: Option<Value>,
-    ) -> Result<(), Error> {
-        if let Some(input) = &input {
-            check_input("input", input, WORKFLOW_PAYLOAD_MAX_BYTES)?;
+    pub async fn rerun(&self, id: WorkflowId, request: RerunRequest) -> Result<(), Error> {
+        if let Some(input) = &request.workflow_input {
+            check_input("workflow input", input, WORKFLOW_PAYLOAD_MAX_BYTES)?;
         }
-        self.operate(id, Operation::Rerun { from: from.map(str::to_owned), input }).await
+        if let Some(input) = &request.task_input {
+            check_input("task input", input, TASK_PAYLOAD_MAX_BYTES)?;
+            if request.from.is_none() {
+                return Err(Error::invalid("task input", "is given without a task"));
+            }
+        }
+        check_key("correlation id", request.correlation_id.as_deref())?;
+        let own = match &request.from {
+            Some(RerunFrom::Task(task)) => task.workflow_id,
+            _ => id,
+        };
+        let rerun = Rerun {
+            from: request.from,
+            task_input: request.task_input,
+            input: request.workflow_input,
+            correlation_id: request.correlation_id,
+            top: (own != id).then_some(id),
+        };
+        self.operate(own, Operation::Rerun(rerun)).await
+    }
+
+    /// Sets variables of a run that has not ended; others stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::WorkflowNotFound`]; [`Error::Conflict`] when it has ended;
+    /// [`Error::InvalidInput`] for what is no object, or variables too large.
+    pub async fn set_variables(&self, id: WorkflowId, variables: Value) -> Result<(), Error> {
+        match variables {
+            Value::Object(variables) => self.operate(id, Operation::SetVariables(variables)).await,
+            _ => Err(Error::invalid("variables", "is no JSON object")),
+        }
+    }
+
+    /// Makes tasks of a run ready that wait for a delay before a worker gets them: a retry's, a
+    /// `startDelay`, or what a worker asked for.
+    ///
+    /// # Errors
+    /// [`Error::WorkflowNotFound`]; [`Error::Conflict`] when it has ended.
+    pub async fn reset_callbacks(&self, id: WorkflowId) -> Result<(), Error> {
+        self.operate(id, Operation::ResetCallbacks).await
     }
 
     /// Has a running run pass a step that was not scheduled yet: it is listed as SKIPPED with

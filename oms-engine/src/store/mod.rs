@@ -8,6 +8,7 @@ mod advance;
 mod connect;
 mod container;
 mod definitions;
+mod family;
 mod lease;
 mod migrate;
 mod operate;
@@ -32,7 +33,7 @@ pub(crate) use container::{ChildRow, LoopRow, Wanted};
 pub(crate) use definitions::DefinitionRow;
 pub(crate) use lease::ReturnedRow;
 pub use migrate::migration_sql;
-pub(crate) use operate::{ParkedRow, RestartRow};
+pub(crate) use operate::{Cut, ParkedRow, RestartRow};
 pub(crate) use read::{ListFilter, ListedRow, OpenTaskRow};
 pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
 #[cfg(feature = "cron")]
@@ -128,9 +129,10 @@ statements!(
     adopt_tasks,
     advance,
     append_logs,
+    attach_child,
     bury_session,
-    check_lease,
     cancel_tokens,
+    check_lease,
     close_session,
     close_token,
     count_down,
@@ -139,6 +141,7 @@ statements!(
     draw_holder,
     #[cfg(feature = "cron")]
     due_schedules,
+    end_waiting,
     end_workflow,
     ended_workflows,
     find_definition,
@@ -159,6 +162,7 @@ statements!(
     list_workflows,
     load_child,
     load_definitions,
+    load_detached,
     load_facts,
     load_history,
     load_logs,
@@ -174,6 +178,7 @@ statements!(
     lock_schedule,
     lock_session,
     lock_token,
+    lock_waiting,
     lock_workflow,
     look_at_sessions,
     mark_latest,
@@ -183,6 +188,7 @@ statements!(
     #[cfg(feature = "cron")]
     next_fire,
     notify,
+    open_control,
     open_decide,
     open_session,
     overdue_workflows,
@@ -205,16 +211,20 @@ statements!(
     remove_schedule,
     reopen_workflow,
     rerun_workflow,
+    reset_callbacks,
     restart_workflow,
     resume_tokens,
     retire_definition,
     return_tasks,
     set_failure_workflow,
+    set_input,
     set_output,
     set_priority,
     set_status,
+    set_variables,
     skip_task,
     start_workflows,
+    terminate_ended,
     timed_out,
     unmark_latest,
     wait_for_child,

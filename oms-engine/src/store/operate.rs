@@ -30,6 +30,17 @@ pub(crate) struct RestartRow {
     pub(crate) timeout_ms: Option<i64>,
 }
 
+/// From where on a rerun hides history.
+#[derive(Debug)]
+pub(crate) struct Cut<'a> {
+    pub(crate) seq: i64,
+    pub(crate) at: DateTime<Utc>,
+    /// Numbers of later tasks that stay.
+    pub(crate) kept: Vec<i64>,
+    /// The step that begins, and what it is given.
+    pub(crate) given: Option<(&'a str, &'a Value)>,
+}
+
 impl Store {
     pub(crate) async fn lock_workflow(
         &self,
@@ -201,14 +212,19 @@ impl Store {
         Ok(())
     }
 
+    /// An ended run goes on where it ended. `token` is that of the parent's task that waits for it
+    /// from now on.
     pub(crate) async fn reopen_workflow(
         &self,
         db: &impl Executor,
         id: WorkflowId,
         timeout_ms: Option<i64>,
+        (resumes, token): (bool, Option<i64>),
     ) -> Result<(), Error> {
         let sql = &self.sql.reopen_workflow;
-        self.rows(db, sql, &[&id.as_uuid(), &timeout_ms], "reopening a workflow").await?;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&id.as_uuid(), &timeout_ms, &resumes, &token];
+        self.rows(db, sql, &params, "reopening a workflow").await?;
         Ok(())
     }
 
@@ -241,13 +257,51 @@ impl Store {
         &self,
         db: &impl Executor,
         id: WorkflowId,
-        from: (i64, DateTime<Utc>),
-        (input, timeout_ms): (Option<&Value>, Option<i64>),
+        cut: &Cut<'_>,
+        timeout_ms: Option<i64>,
     ) -> Result<i16, Error> {
         let sql = &self.sql.rerun_workflow;
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-            [&id.as_uuid(), &from.0, &from.1, &input.map(Json), &timeout_ms];
+        let (from, given) = (cut.given.map(|given| given.0), cut.given.map(|given| Json(given.1)));
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+            [&id.as_uuid(), &cut.seq, &cut.at, &given, &from, &timeout_ms, &cut.kept];
         get(&self.one(db, sql, &params, "rerunning a workflow").await?, 0)
+    }
+
+    /// What an ended run gets as it goes on.
+    pub(crate) async fn set_input(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        (input, correlation_id): (Option<&Value>, Option<&str>),
+    ) -> Result<(), Error> {
+        let sql = &self.sql.set_input;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+            [&id.as_uuid(), &input.map(Json), &correlation_id];
+        self.rows(db, sql, &params, "setting a workflow's input").await?;
+        Ok(())
+    }
+
+    /// All tokens and the run must be locked.
+    pub(crate) async fn set_variables(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        variables: &Value,
+    ) -> Result<(), Error> {
+        let sql = &self.sql.set_variables;
+        self.rows(db, sql, &[&id.as_uuid(), &Json(variables)], "setting variables").await?;
+        Ok(())
+    }
+
+    /// All tokens of the run must be locked. Out: queues with ready tokens.
+    pub(crate) async fn reset_callbacks(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+    ) -> Result<Vec<String>, Error> {
+        let sql = &self.sql.reset_callbacks;
+        let rows = self.rows(db, sql, &[&id.as_uuid()], "resetting callbacks").await?;
+        ready_queues(&rows)
     }
 
     /// A step that was not scheduled yet is passed when it is reached.

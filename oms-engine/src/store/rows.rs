@@ -65,6 +65,13 @@ pub(crate) struct Token {
 }
 
 impl Token {
+    /// Whether it tells its run what became of a relative. Such a one can be there whatever has
+    /// become of the run itself.
+    pub(crate) fn is_control(&self) -> bool {
+        let told = self.input.as_ref().is_some_and(|input| input.get("control").is_some());
+        self.reference_name.is_empty() && told
+    }
+
     /// From columns in the order id, `workflow_id` … scope, the first at `at`.
     pub(crate) fn read(row: &Row, at: usize) -> Result<Self, Error> {
         Ok(Self {
@@ -119,6 +126,7 @@ impl DueToken {
 
 /// A run's row.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "columns of the table")]
 pub(crate) struct RunRow {
     pub(crate) id: WorkflowId,
     pub(crate) definition_id: i64,
@@ -145,6 +153,13 @@ pub(crate) struct RunRow {
     /// Whether history may hold what lies ahead.
     pub(crate) replays: bool,
     pub(crate) root_id: Option<WorkflowId>,
+    /// The task that it was started for, or that waits for it since; none once it was brought
+    /// back after that had ended.
+    pub(crate) parent_token: Option<i64>,
+    /// Whether it goes on with sub-workflows that ended badly.
+    pub(crate) resumes: bool,
+    /// The step that it was rerun from, and what it is given, where that was said.
+    pub(crate) given: Option<(String, Value)>,
 }
 
 impl RunRow {
@@ -173,6 +188,9 @@ impl RunRow {
             overdue: get(row, 20)?,
             replays: get(row, 21)?,
             root_id: get::<Option<Uuid>>(row, 22)?.map(WorkflowId::from_uuid),
+            parent_token: get(row, 23)?,
+            resumes: get(row, 24)?,
+            given: get::<Option<String>>(row, 25)?.zip(json(row, 26)?),
         })
     }
 }

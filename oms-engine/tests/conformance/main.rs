@@ -13,6 +13,7 @@ mod case;
 mod common;
 mod compare;
 mod play;
+mod steps;
 
 use std::collections::BTreeSet;
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use oms_engine::testkit::TestDatabase;
 use oms_engine::tokio_postgres::Client;
 use oms_engine::{
-    Engine, Error, Execution, RestartOptions, Signal, StartRequest, Task, TaskContext, TaskDef,
-    TaskError, WorkflowDef, WorkflowId,
+    Engine, Error, Execution, StartRequest, Task, TaskContext, TaskDef, TaskError, WorkflowDef,
+    WorkflowId,
 };
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
@@ -72,15 +72,15 @@ fn end(outcome: &Value) -> Result<Value, TaskError> {
 }
 
 /// A worker task that is leased: its id and the run it is of.
-struct Leased {
-    task_id: String,
-    reference_name: String,
+pub(crate) struct Leased {
+    pub(crate) task_id: String,
+    pub(crate) reference_name: String,
     attempt: i16,
 }
 
-struct Player {
+pub(crate) struct Player {
     case: Case,
-    engine: Engine,
+    pub(crate) engine: Engine,
     client: Client,
     stage: Arc<Stage>,
     id: WorkflowId,
@@ -203,7 +203,7 @@ impl Player {
         })
     }
 
-    fn release(&self, task_id: &str, outcome: Value) {
+    pub(crate) fn release(&self, task_id: &str, outcome: Value) {
         let told = self.stage.entered.lock().unwrap().remove(task_id);
         told.expect("a task that waits").send(outcome).expect("it listens");
     }
@@ -223,73 +223,8 @@ impl Player {
         }
     }
 
-    async fn act(
-        &self,
-        id: WorkflowId,
-        step: &Map<String, Value>,
-        leased: &[Leased],
-    ) -> Result<(), Error> {
-        let text = |key: &str| step.get(key).and_then(Value::as_str);
-        let engine = &self.engine;
-        if let Some(seconds) = step.get("advance").and_then(Value::as_f64) {
-            self.pass(seconds).await;
-            return Ok(());
-        }
-        if let Some(name) = text("complete").or_else(|| text("fail")) {
-            let output = step.get("output").cloned();
-            let terminal = step.get("terminal") == Some(&json!(true));
-            let task_of =
-                |t: &&Leased| t.reference_name == name && t.task_id.starts_with(&id.to_string());
-            if let Some(task) = leased.iter().find(task_of) {
-                let status = match (text("complete"), terminal) {
-                    (Some(_), _) => "COMPLETED",
-                    (None, true) => "FAILED_WITH_TERMINAL_ERROR",
-                    (None, false) => "FAILED",
-                };
-                let mut outcome = json!({ "status": status, "reason": text("reason") });
-                if let Some(output) = output {
-                    outcome["output"] = output;
-                }
-                self.release(&task.task_id, outcome);
-                return Ok(());
-            }
-            let output = output.unwrap_or_else(|| json!({}));
-            let signal = match text("complete") {
-                Some(_) => Signal::completed(output),
-                None => {
-                    let failed = Signal::failed(text("reason").unwrap_or_default());
-                    let failed = failed.with_output(output);
-                    if terminal { failed.terminal() } else { failed }
-                }
-            };
-            return engine.signal(id, name, signal).await;
-        }
-        if let Some(reason) = text("terminate") {
-            return engine.terminate(id, reason).await;
-        }
-        if let Some(from) = step.get("rerun") {
-            let input = step.get("workflowInput").cloned();
-            return engine.rerun(id, from.as_str(), input).await;
-        }
-        if let Some(name) = text("skip") {
-            let object = |key: &str| step.get(key).cloned().unwrap_or_else(|| json!({}));
-            return engine.skip(id, name, object("input"), object("output")).await;
-        }
-        for (key, _) in step {
-            match key.as_str() {
-                "pause" => return engine.pause(id).await,
-                "resume" => return engine.resume(id).await,
-                "retry" => return engine.retry(id).await,
-                "restart" => return engine.restart(id, RestartOptions::default()).await,
-                "in" | "refused" => {}
-                other => panic!("{other:?} is no step yet"),
-            }
-        }
-        panic!("{step:?} is no step")
-    }
-
     /// Lets so many seconds pass: everything is due so much sooner.
-    async fn pass(&self, seconds: f64) {
+    pub(crate) async fn pass(&self, seconds: f64) {
         let sql = "WITH t AS (
                 UPDATE oms_engine.open_tasks
                 SET due_at = due_at - $1::float8 * interval '1 second',
@@ -319,7 +254,10 @@ impl Player {
 
     /// The run that a `SUB_WORKFLOW` step started; `a/b` goes down two.
     async fn child(&self, path: &str) -> Result<WorkflowId, String> {
-        let mut id = self.id;
+        self.below(self.id, path).await
+    }
+
+    pub(crate) async fn below(&self, mut id: WorkflowId, path: &str) -> Result<WorkflowId, String> {
         for name in path.split('/') {
             let sql = "SELECT w.id::text FROM oms_engine.workflows w
                 LEFT JOIN oms_engine.open_tasks t ON t.id = w.parent_token

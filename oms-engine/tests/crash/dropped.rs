@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use oms_engine::tokio_postgres::Client;
-use oms_engine::{Engine, RestartOptions, StartRequest, WorkflowId, WorkflowStatus};
+use oms_engine::{Engine, RestartOptions, RetryOptions, StartRequest, WorkflowId, WorkflowStatus};
 
 use crate::common::{assert_nothing_stuck, database, engine, line, until, wait};
 use crate::witness::Witness;
@@ -118,8 +118,8 @@ async fn a_dropped_action_of_an_operator_happens_whole_or_not_at_all() {
         polled(engine.terminate(id, "enough"), k).await;
         engine.terminate(id, "enough").await.unwrap();
         ends_as(&engine, id, WorkflowStatus::Terminated).await;
-        polled(engine.retry(id), k).await;
-        let again = engine.retry(id).await;
+        polled(engine.retry(id, RetryOptions::default()), k).await;
+        let again = engine.retry(id, RetryOptions::default()).await;
         assert!(again.is_ok() || matches!(again, Err(oms_engine::Error::Conflict { .. })));
         ends_as(&engine, id, WorkflowStatus::Running).await;
         engine.terminate(id, "enough").await.unwrap();

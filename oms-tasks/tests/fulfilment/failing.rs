@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use oms_engine::{
-    Execution, StartRequest, TaskContext, TaskError, TransactionalTask, WorkflowStatus,
+    Execution, RetryOptions, StartRequest, TaskContext, TaskError, TransactionalTask,
+    WorkflowStatus,
 };
 use oms_tasks::notification::{self, Notification};
 use serde_json::{Value, json};
@@ -48,7 +49,7 @@ async fn unwound(shop: &Shop, run: &Execution) -> Execution {
 /// An operator's retry of an undone run fails, is undone once more, and has changed nothing.
 async fn assert_retry_changes_nothing(shop: &Shop, run: &Execution, step: &str) {
     let (before, ledger) = (shop.summary("o").await, shop.totals("o"));
-    shop.engine.retry(run.workflow_id).await.unwrap();
+    shop.engine.retry(run.workflow_id, RetryOptions::default()).await.unwrap();
     let again = wait(&shop.engine, run.workflow_id).await;
     let attempt = again.task(step).unwrap();
     let reason = attempt.reason_for_incompletion.as_deref().unwrap();
@@ -175,7 +176,7 @@ async fn a_retry_while_the_order_is_being_undone_undoes_it_once() {
     let shop = Shop::open().await;
     let input = with(order("o", "tea", 2), "/ship_to/postal_code", "test_refused");
     let first = shop.run(&input).await;
-    shop.engine.retry(first.workflow_id).await.unwrap();
+    shop.engine.retry(first.workflow_id, RetryOptions::default()).await.unwrap();
     let second = wait(&shop.engine, first.workflow_id).await;
     assert_ne!(second.failure_workflow_id, first.failure_workflow_id);
     for run in [&first, &second] {

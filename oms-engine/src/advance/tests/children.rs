@@ -4,9 +4,11 @@ use serde_json::{Map, Value, json};
 
 use super::rows::Open;
 use super::world::World;
+use crate::advance::family::Control;
 use crate::advance::load::Run;
 use crate::advance::told::ended;
 use crate::decide::{Event, TaskEnd, TaskStatus};
+use crate::ids::WorkflowId;
 use crate::store::TokenState;
 
 impl World {
@@ -15,6 +17,10 @@ impl World {
         if open.row.remaining.is_some() {
             let child = open.row.output.as_ref()?.get("subWorkflowId")?.as_str()?.parse().ok()?;
             let child = &self.tables.runs[&child].row;
+            if !child.status.is_terminal() {
+                self.wait_again(open, child.id, false);
+                return None;
+            }
             let child = crate::store::ChildRow {
                 id: child.id,
                 name: child.name.clone(),
@@ -24,6 +30,11 @@ impl World {
                 reason: child.reason.clone(),
             };
             return Some(Event::Ended(crate::advance::child::end_of_child(token, Some(child))));
+        }
+        if let Some(child) = token.detail.as_ref().and_then(|detail| detail.get("child")?.as_str())
+        {
+            self.wait_again(open, child.parse().unwrap(), true);
+            return None;
         }
         let get = |key: &str| token.input.as_ref()?.get(key).filter(|value| !value.is_null());
         let name = get("subWorkflowName").and_then(Value::as_str).unwrap_or_default();
@@ -43,11 +54,21 @@ impl World {
         let correlation_id = run.state.correlation_id.as_deref().map(str::to_owned);
         let parent = Some((token.workflow_id, token.id));
         let child = self.tables.add_run(&plan, input, correlation_id, parent);
-        let open = self.tables.open.get_mut(&token.id).unwrap();
+        self.wait_for(token.id, child);
+        None
+    }
+
+    fn wait_again(&mut self, open: &Open, child: WorkflowId, retry: bool) {
+        let token = open.row.token.id;
+        self.tables.open_decide(child, Control::Resume { token, retry }.told());
+        self.wait_for(token, child);
+    }
+
+    fn wait_for(&mut self, token: i64, child: WorkflowId) {
+        let open = self.tables.open.get_mut(&token).unwrap();
         open.row.token.state = TokenState::Container;
         open.row.remaining = Some(1);
         open.row.output = Some(json!({ "subWorkflowId": child.to_string() }));
-        None
     }
 
     pub(super) fn start_workflow(&mut self, run: &Run, open: &Open) -> TaskEnd {

@@ -7,6 +7,7 @@ mod children;
 #[path = "../../../tests/conformance/compare.rs"]
 mod compare;
 mod laws;
+mod operators;
 mod play;
 mod rows;
 mod world;

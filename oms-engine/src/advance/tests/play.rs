@@ -7,7 +7,7 @@ use super::case::Case;
 use super::compare::{Seen, SeenTask, differences};
 use super::rows::Open;
 use super::world::{What, World};
-use crate::advance::Execution;
+use crate::advance::{Execution, Rerun, RerunFrom};
 use crate::decide::{SYSTEM_QUEUE, TaskStatus, WorkflowStatus};
 use crate::ids::WorkflowId;
 use crate::store::TokenState;
@@ -110,110 +110,49 @@ impl Player<'_> {
         if let Some(name) = text("complete").or_else(|| text("fail")) {
             return self.signal(id, name, step);
         }
-        let status = self.world.tables.runs[&id].row.status;
         if let Some(reason) = text("terminate") {
-            self.world.terminate(id, reason.to_owned());
-            return Ok(());
+            return self.world.terminate(id, reason.to_owned());
         }
         if let Some(from) = step.get("rerun") {
-            if !status.is_terminal() {
-                return Err("it has not ended".to_owned());
-            }
-            return self.rerun(id, from.as_str(), step.get("workflowInput"));
+            return self.rerun(id, from.as_str(), step);
         }
         if let Some(name) = text("skip") {
-            return self.skip(id, name, step);
+            return self.world.skip(id, name, step);
         }
         let key = step.keys().find(|key| !["in", "refused"].contains(&key.as_str()));
         match key.map(String::as_str) {
             Some("pause") => self.world.pause(id),
             Some("resume") => self.world.resume(id),
+            Some("setVariables") => self.world.set_variables(id, &step["setVariables"]),
+            Some("resetCallbacks") => self.world.reset_callbacks(id),
             Some("retry") => {
-                self.reopen(id);
-                self.world.tables.open_decide(id, json!({ "retry": true }));
+                let resumes = step["retry"]["resumeSubworkflowTasks"] == true;
+                self.world.retry(id, resumes)
             }
-            Some("restart") => {
-                self.world.tables.runs.get_mut(&id).unwrap().row.variables =
-                    Value::clone(&self.world.tables.runs[&id].plan.variables);
-                self.cut(id, 0, DateTime::UNIX_EPOCH);
-                self.world.tables.open_decide(id, json!({ "start": true }));
-            }
+            Some("restart") => self.world.restart(id),
             other => panic!("{other:?} is no step"),
         }
-        Ok(())
-    }
-
-    fn reopen(&mut self, id: WorkflowId) {
-        let row = &mut self.world.tables.runs.get_mut(&id).unwrap().row;
-        (row.status, row.output, row.reason, row.ended_at) =
-            (WorkflowStatus::Running, None, None, None);
-        row.replays = true;
-    }
-
-    fn cut(&mut self, id: WorkflowId, seq: i64, at: DateTime<Utc>) {
-        self.reopen(id);
-        let record = self.world.tables.runs.get_mut(&id).unwrap();
-        record.row.epoch += 1;
-        record.row.has_cuts = true;
-        record.cuts.push((record.row.epoch, seq, at));
     }
 
     fn rerun(
         &mut self,
         id: WorkflowId,
         from: Option<&str>,
-        input: Option<&Value>,
-    ) -> Result<(), String> {
-        let visible = self.world.tables.visible(id);
-        let cut = match from {
-            None => (0, DateTime::UNIX_EPOCH),
-            Some(name) => {
-                let first = visible.iter().find(|row| row.reference_name == name);
-                first.map(|row| (row.seq, row.scheduled_at)).ok_or("no ended task")?
-            }
-        };
-        self.cut(id, cut.0, cut.1);
-        if let Some(input) = input {
-            self.world.tables.runs.get_mut(&id).unwrap().row.input = input.clone();
-        }
-        self.world.tables.open_decide(id, json!({ "retry": true }));
-        Ok(())
-    }
-
-    fn skip(
-        &mut self,
-        id: WorkflowId,
-        name: &str,
         step: &Map<String, Value>,
     ) -> Result<(), String> {
-        let record = self.world.tables.runs.get_mut(&id).unwrap();
-        let node = record.plan.node(name).cloned().ok_or("its definition has no such task")?;
-        let (epoch, now) = (record.row.epoch, self.world.tables.now);
-        let reached = self.world.tables.visible(id).iter().any(|row| row.reference_name == name)
-            || !self.open(|open| open.row.token.reference_name == name).is_empty();
-        if reached {
-            return Err("was scheduled already".to_owned());
-        }
-        self.world.tables.runs.get_mut(&id).unwrap().row.replays = true;
-        self.world.forget(id);
-        self.world.tables.history.push(crate::store::HistoryRow {
-            workflow_id: id,
-            reference_name: name.to_owned(),
-            epoch,
-            attempt: 0,
-            status: TaskStatus::Skipped,
-            seq: 0,
-            queue: node.task_name.to_string(),
-            poll_count: 0,
-            input: step.get("input").cloned(),
-            output: step.get("output").cloned(),
-            worker: None,
-            reason: None,
-            scheduled_at: now,
-            started_at: None,
-            ended_at: now,
-        });
-        Ok(())
+        let own = match step.get("of").and_then(Value::as_str) {
+            Some(path) => self.below(id, path)?,
+            None => id,
+        };
+        let text = |key: &str| step.get(key).and_then(Value::as_str).map(str::to_owned);
+        let rerun = Rerun {
+            from: from.map(|name| RerunFrom::Step(name.to_owned())),
+            task_input: step.get("input").cloned(),
+            input: step.get("workflowInput").cloned(),
+            correlation_id: text("correlationId"),
+            top: (own != id).then_some(id),
+        };
+        self.world.rerun(own, &rerun)
     }
 
     fn signal(
@@ -287,10 +226,14 @@ impl Player<'_> {
     }
 
     fn child(&self, path: &str) -> Result<WorkflowId, String> {
-        let mut id = self.id;
+        self.below(self.id, path)
+    }
+
+    fn below(&self, mut id: WorkflowId, path: &str) -> Result<WorkflowId, String> {
         for name in path.split('/') {
             let of_token = |run: &super::rows::Record| {
-                let token = run.parent_token.and_then(|token| self.world.tables.open.get(&token));
+                let token =
+                    run.row.parent_token.and_then(|token| self.world.tables.open.get(&token));
                 let ended = self.world.tables.history.iter().find(|row| {
                     let child = row.output.as_ref().and_then(|o| o.get("subWorkflowId")?.as_str());
                     row.workflow_id == id && child == Some(&run.row.id.to_string())
@@ -332,7 +275,7 @@ impl Player<'_> {
     fn seen(&self, id: WorkflowId) -> Seen {
         let record = &self.world.tables.runs[&id];
         let history = self.world.tables.visible(id);
-        let run = crate::advance::load::run_of(&record.plan, &record.row, &history);
+        let run = self.world.tables.run(record);
         let open = self.open(|open| open.row.token.workflow_id == id);
         let open = open.into_iter().map(|open| open.row.clone()).collect();
         let seen = Execution::assemble(record.row.clone(), &record.plan, &run.state, history, open);

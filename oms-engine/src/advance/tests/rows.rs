@@ -27,9 +27,17 @@ pub(super) struct Open {
 pub(super) struct Record {
     pub(super) row: RunRow,
     pub(super) plan: Arc<Plan>,
-    pub(super) parent_token: Option<i64>,
     pub(super) deadline: Option<DateTime<Utc>>,
-    pub(super) cuts: Vec<(i16, i64, DateTime<Utc>)>,
+    pub(super) cuts: Vec<Cut>,
+}
+
+/// From where on an epoch hides history, and what of that stays.
+#[derive(Clone, Debug)]
+pub(super) struct Cut {
+    pub(super) epoch: i16,
+    pub(super) seq: i64,
+    pub(super) at: DateTime<Utc>,
+    pub(super) kept: Vec<i64>,
 }
 
 #[derive(Debug)]
@@ -91,10 +99,12 @@ impl Tables {
             overdue: false,
             replays: false,
             root_id: None,
+            parent_token: parent.map(|parent| parent.1),
+            resumes: false,
+            given: None,
         };
         let deadline = self.after(plan.timeout_ms);
-        let parent_token = parent.map(|parent| parent.1);
-        let record = Record { row, plan: plan.clone(), parent_token, deadline, cuts: Vec::new() };
+        let record = Record { row, plan: plan.clone(), deadline, cuts: Vec::new() };
         self.runs.insert(id, record);
         self.open_decide(id, json!({ "start": true }));
         id
@@ -296,8 +306,10 @@ impl Tables {
         let cuts = &self.runs[&id].cuts;
         let hidden = |row: &HistoryRow| {
             let container = matches!(row.queue.as_str(), "JOIN" | "DO_WHILE");
-            cuts.iter().any(|(epoch, cut, at)| {
-                *epoch > row.epoch && (row.seq >= *cut || (container && row.ended_at > *at))
+            cuts.iter().any(|cut| {
+                cut.epoch > row.epoch
+                    && (row.seq >= cut.seq || (container && row.ended_at > cut.at))
+                    && !cut.kept.contains(&row.seq)
             })
         };
         let mut rows: Vec<HistoryRow> = self
@@ -329,11 +341,26 @@ impl Tables {
         around
     }
 
+    /// A run with its visible history.
+    pub(super) fn run(&self, record: &Record) -> Run {
+        let history = self.visible(record.row.id);
+        let detached = self.detached(record);
+        crate::advance::load::run_of(&record.plan, &record.row, &history, &detached)
+    }
+
+    /// Children that were brought back by themselves, of a run that goes on with such.
+    fn detached(&self, parent: &Record) -> Vec<WorkflowId> {
+        let of = |child: &&Record| {
+            child.row.parent_id == Some(parent.row.id) && child.row.parent_token.is_none()
+        };
+        let resumes = parent.row.resumes;
+        self.runs.values().filter(|_| resumes).filter(of).map(|child| child.row.id).collect()
+    }
+
     /// A run as whoever decides for this token reads it.
     pub(super) fn load(&self, token: &Token) -> Run {
         let record = &self.runs[&token.workflow_id];
-        let history = self.visible(token.workflow_id);
-        let mut run = crate::advance::load::run_of(&record.plan, &record.row, &history);
+        let mut run = self.run(record);
         let asked = crate::advance::asked(token);
         crate::advance::load::enter(&mut run, &asked, &self.loops(token.scope)).unwrap();
         run.state.fresh = true;

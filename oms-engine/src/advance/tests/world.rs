@@ -6,13 +6,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::rows::{Open, Tables};
+use crate::advance::family::Control;
 use crate::advance::load::{Run, as_object};
 use crate::advance::one::{ended_row, time_up};
+use crate::advance::operate::reason_of_children;
 use crate::advance::rows::tell;
 use crate::advance::told::{decide_event, ended, gathered_of, parked, wanted_of};
 use crate::decide::{
     DecideError, Decision, End, Event, Fell, Kind, Plan, TaskStatus, WorkflowStatus, counts_as,
-    decide, end_now, workflow_timeout,
+    decide,
 };
 use crate::definition::{TaskDef, WorkflowDef, validate};
 use crate::ids::WorkflowId;
@@ -256,24 +258,28 @@ impl World {
 
     /// Ends a run: its tokens are canceled, its children terminated, its parent told.
     pub(super) fn end(&mut self, id: WorkflowId, mut end: End) {
-        let tokens: Vec<Open> =
-            self.tables.open.values().filter(|o| o.row.token.workflow_id == id).cloned().collect();
-        let reason = end.reason.clone().unwrap_or_default();
+        let own = |open: &&Open| {
+            open.row.token.workflow_id == id && Control::read(&open.row.token).is_none()
+        };
+        let tokens: Vec<Open> = self.tables.open.values().filter(own).cloned().collect();
+        let reason = reason_of_children(&end);
         for open in tokens {
             let token = &open.row.token;
             let run = self.tables.load(token);
             let event = Event::Ended(ended(token, TaskStatus::Canceled, None, None));
             let mut row = self.ended_row(&run, &open, &event);
-            row.output = open.row.output.clone().map(Arc::new);
+            let going_on = token.detail.as_ref().and_then(|detail| detail.get("child").cloned());
+            let going_on = going_on.map(|child| json!({ "subWorkflowId": child }));
+            let gave = open.row.output.clone().or(going_on);
+            row.output = gave.clone().map(Arc::new);
             row.reason.clone_from(&open.row.reason);
             self.tables.advance(row, &[]);
-            let child = self.tables.runs.values().find(|child| {
-                child.parent_token == Some(token.id) && !child.row.status.is_terminal()
-            });
-            if let Some(child) = child.map(|child| child.row.id) {
-                let reason = format!("Parent workflow has been terminated with reason: {reason}");
-                let then = json!({ "control": "terminate", "reason": reason });
-                self.tables.open_decide(child, then);
+            let child = gave.as_ref().and_then(|gave| gave.get("subWorkflowId")?.as_str());
+            let child = child.filter(|_| open.row.task_type.as_deref() == Some("SUB_WORKFLOW"));
+            let child = child.map(|child| self.tables.runs[&child.parse().unwrap()].row.clone());
+            if let Some(child) = child.filter(|child| !child.status.is_terminal()) {
+                let (reason, token) = (reason.clone(), child.parent_token);
+                self.tables.open_decide(child.id, Control::Terminate { reason, token }.told());
             }
         }
         let last = self.tables.visible(id).into_iter().rfind(|row| row.seq > 0);
@@ -286,61 +292,9 @@ impl World {
         record.row.reason.clone_from(&end.reason);
         record.row.ended_at = Some(now);
         record.deadline = None;
-        if let Some(parent) = record.parent_token {
+        if let Some(parent) = record.row.parent_token {
             self.tables.count_down(parent, None);
         }
-    }
-
-    fn control(&mut self, open: &Open) -> bool {
-        let token = &open.row.token;
-        let text = |key: &str| token.input.as_ref()?.get(key)?.as_str();
-        if !token.reference_name.is_empty() || text("control").is_none() {
-            return false;
-        }
-        let reason = text("reason").unwrap_or_default().to_owned();
-        let id = token.workflow_id;
-        self.tables.open.remove(&token.id);
-        if !self.tables.runs[&id].row.status.is_terminal() {
-            self.terminate(id, reason);
-        }
-        true
-    }
-
-    pub(super) fn pause(&mut self, id: WorkflowId) {
-        self.forget(id);
-        self.tables.runs.get_mut(&id).unwrap().row.status = WorkflowStatus::Paused;
-    }
-
-    pub(super) fn resume(&mut self, id: WorkflowId) {
-        self.forget(id);
-        self.tables.runs.get_mut(&id).unwrap().row.status = WorkflowStatus::Running;
-        for open in self.tables.open.values_mut().filter(|open| is_parked(open)) {
-            if open.row.token.workflow_id == id {
-                open.row.token.state = TokenState::Ready;
-            }
-        }
-    }
-
-    pub(super) fn terminate(&mut self, id: WorkflowId, reason: String) {
-        self.end_by(id, |run| {
-            end_now(&run.plan, &mut run.state, WorkflowStatus::Terminated, reason)
-        });
-    }
-
-    pub(super) fn workflow_time_up(&mut self, id: WorkflowId) {
-        if self.tables.runs[&id].plan.times_out() {
-            self.end_by(id, |run| workflow_timeout(&run.plan, &mut run.state));
-        } else {
-            self.tables.runs.get_mut(&id).unwrap().deadline = None;
-        }
-    }
-
-    fn end_by(&mut self, id: WorkflowId, end: impl FnOnce(&mut Run) -> End) {
-        let record = &self.tables.runs[&id];
-        let history = self.tables.visible(id);
-        let mut run = crate::advance::load::run_of(&record.plan, &record.row, &history);
-        let end = end(&mut run).within_limits();
-        self.end(id, end);
     }
 }
 

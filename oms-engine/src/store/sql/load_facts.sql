@@ -10,11 +10,7 @@ CROSS JOIN LATERAL (
     (SELECT t.*
     FROM {schema}.task_history t
     WHERE NOT q.in_loop AND t.workflow_id = q.workflow_id AND t.reference_name = q.reference_name
-        AND (w.cuts IS NULL OR NOT EXISTS (
-            SELECT FROM jsonb_to_recordset(w.cuts) AS c(epoch smallint, cut bigint, at timestamptz)
-            WHERE c.epoch > t.epoch AND (t.seq >= c.cut
-                OR (t.ended_at > c.at AND t.queue IN ('JOIN', 'DO_WHILE')))
-        ))
+        AND (w.cuts IS NULL OR NOT {schema}.is_cut_off(w.cuts, t.workflow_id, t.epoch, t.seq, t.queue, t.ended_at))
     ORDER BY t.epoch DESC, t.attempt DESC
     LIMIT 1)
     UNION ALL
@@ -23,11 +19,7 @@ CROSS JOIN LATERAL (
     WHERE q.in_loop AND t.workflow_id = q.workflow_id
         AND split_part(t.reference_name, '__', 1) = q.reference_name
         AND strpos(t.reference_name, '__') > 0
-        AND (w.cuts IS NULL OR NOT EXISTS (
-            SELECT FROM jsonb_to_recordset(w.cuts) AS c(epoch smallint, cut bigint, at timestamptz)
-            WHERE c.epoch > t.epoch AND (t.seq >= c.cut
-                OR (t.ended_at > c.at AND t.queue IN ('JOIN', 'DO_WHILE')))
-        ))
+        AND (w.cuts IS NULL OR NOT {schema}.is_cut_off(w.cuts, t.workflow_id, t.epoch, t.seq, t.queue, t.ended_at))
     ORDER BY t.seq DESC
     LIMIT 1)
 ) h

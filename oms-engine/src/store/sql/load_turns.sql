@@ -6,9 +6,5 @@ JOIN {schema}.workflows w ON w.id = h.workflow_id
 WHERE h.workflow_id = $1::uuid
     AND split_part(h.reference_name, '__', 1) = ANY ($2::text[])
     AND strpos(h.reference_name, '__') > 0
-    AND (w.cuts IS NULL OR NOT EXISTS (
-        SELECT FROM jsonb_to_recordset(w.cuts) AS c(epoch smallint, cut bigint, at timestamptz)
-        WHERE c.epoch > h.epoch AND (h.seq >= c.cut
-                OR (h.ended_at > c.at AND h.queue IN ('JOIN', 'DO_WHILE')))
-    ))
+    AND (w.cuts IS NULL OR NOT {schema}.is_cut_off(w.cuts, h.workflow_id, h.epoch, h.seq, h.queue, h.ended_at))
 ORDER BY h.seq, h.attempt
