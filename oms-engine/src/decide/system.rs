@@ -11,17 +11,15 @@ use super::status::{TaskStatus, WorkflowStatus};
 use super::{DecideError, End};
 use crate::definition::{
     PayloadFault, TASK_PAYLOAD_MAX_BYTES, VARIABLES_MAX_BYTES, body_as_expression, check_payload,
-    evaluate_js,
+    clean_reason, evaluate_jq, evaluate_js,
 };
 
-/// Runs a script over a task's input.
+/// What a script gives for a task's input, if it can be stored.
 pub(super) fn script(source: &str, input: &Value) -> Result<Value, String> {
-    evaluate_js(source, input).map_err(|error| error.to_string())
-}
-
-fn jq(query: &str, input: &Value) -> Result<Vec<Value>, String> {
-    let _ = input;
-    Err(format!("jq is switched off, so that {query:?} cannot be evaluated"))
+    let value = evaluate_js(source, input).map_err(|error| clean_reason(error.to_string()))?;
+    check_payload("what the script gives", &value, TASK_PAYLOAD_MAX_BYTES)
+        .map_err(|fault| fault.to_string())?;
+    Ok(value)
 }
 
 fn function(body: &str, input: &Value) -> Result<Value, String> {
@@ -241,8 +239,16 @@ fn inline(attempt: i16, input: &Value) -> After {
     if expression.is_empty() {
         return terminal("Empty 'expression' in INLINE task's input parameters".to_owned());
     }
-    let result = match text("evaluatorType") {
-        "" | "javascript" | "graaljs" => script(expression, input),
+    let evaluator = match input.get("evaluatorType") {
+        None => "javascript",
+        Some(_) if text("evaluatorType").trim().is_empty() => {
+            let why = "Empty 'evaluatorType' in INLINE task's input parameters";
+            return terminal(why.to_owned());
+        }
+        Some(_) => text("evaluatorType"),
+    };
+    let result = match evaluator {
+        "javascript" | "graaljs" => script(expression, input),
         "value-param" => Ok(input.get(expression).cloned().unwrap_or_default()),
         other => Err(format!("Unknown evaluator {other:?}")),
     };
@@ -276,10 +282,14 @@ fn transform(attempt: i16, input: &Value) -> After {
     if query.is_empty() {
         return failed("Missing 'queryExpression' in input parameters".to_owned());
     }
-    match jq(query, input) {
+    match evaluate_jq(query, input).map_err(|error| clean_reason(error.to_string())) {
         Ok(results) => {
             let first = results.first().cloned().unwrap_or_default();
-            After::completed(attempt, json!({ "result": first, "resultList": results }))
+            let output = json!({ "result": first, "resultList": results });
+            match check_payload("output of the query", &output, TASK_PAYLOAD_MAX_BYTES) {
+                Ok(()) => After::completed(attempt, output),
+                Err(fault) => failed(fault.to_string()),
+            }
         }
         Err(reason) => failed(reason),
     }

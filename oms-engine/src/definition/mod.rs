@@ -29,6 +29,7 @@ pub use payload::{
     DEPTH_MAX, KEY_MAX_BYTES, PayloadFault, TASK_PAYLOAD_MAX_BYTES, VARIABLES_MAX_BYTES,
     WORKFLOW_PAYLOAD_MAX_BYTES, check_payload,
 };
+pub(crate) use payload::{REASON_MAX_BYTES, clean_reason};
 #[cfg(feature = "cron")]
 pub use schedule::{
     CronSchedule, OverlapPolicy, StartWorkflowRequest, WorkflowSchedule, next_fires,
@@ -37,7 +38,7 @@ pub use schedule::{
 #[cfg(feature = "cron")]
 pub(crate) use schedule::{Crons, Due};
 pub use scope::{Fields, Reads, Scope, TASK_FIELDS, WORKFLOW_FIELDS};
-pub(crate) use script::{body_as_expression, evaluate_js};
+pub(crate) use script::{body_as_expression, evaluate_jq, evaluate_js};
 pub use settings::{
     CacheConfig, IdempotencyStrategy, JoinMode, RateLimitConfig, RateLimitPolicy, RetryLogic,
     SchemaDef, SchemaType, StateChangeEvent, TimeoutPolicy, WorkflowTimeoutPolicy,

@@ -17,6 +17,9 @@ pub const VARIABLES_MAX_BYTES: usize = 256 * 1024;
 /// do not fit into an index.
 pub const KEY_MAX_BYTES: usize = 255;
 
+/// The longest reason that is stored, in bytes.
+pub(crate) const REASON_MAX_BYTES: usize = 10_000;
+
 /// Why a payload was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {path}: {reason}")]
@@ -53,6 +56,19 @@ pub fn check_payload(what: &str, value: &Value, limit_bytes: usize) -> Result<()
 
 pub(super) fn too_large(limit_bytes: usize) -> String {
     format!("is larger than {limit_bytes} bytes: store the data elsewhere and pass a reference")
+}
+
+/// A reason, or a line of a log, that PostgreSQL takes: no NUL, not too long.
+pub(crate) fn clean_reason(mut reason: String) -> String {
+    if reason.contains('\0') {
+        reason = reason.replace('\0', "\u{fffd}");
+    }
+    if reason.len() > REASON_MAX_BYTES {
+        let end = (0..=REASON_MAX_BYTES).rev().find(|at| reason.is_char_boundary(*at));
+        reason.truncate(end.unwrap_or(0));
+        reason.push('…');
+    }
+    reason
 }
 
 /// Checks nesting and NUL. On an error `path` is left where the fault is.

@@ -5,10 +5,12 @@ use serde_json::Value;
 use super::start::check_key;
 use super::{Engine, connection};
 use crate::advance::{Acted, Action, Operation, Rerun, RerunFrom};
-use crate::definition::{TASK_PAYLOAD_MAX_BYTES, WORKFLOW_PAYLOAD_MAX_BYTES, check_payload};
+use crate::definition::{
+    REASON_MAX_BYTES, TASK_PAYLOAD_MAX_BYTES, WORKFLOW_PAYLOAD_MAX_BYTES, check_payload,
+};
 use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
-use crate::queue::{PumpMessage, REASON_MAX_BYTES};
+use crate::queue::PumpMessage;
 
 /// How to restart a run.
 #[derive(Clone, Copy, Debug, Default)]

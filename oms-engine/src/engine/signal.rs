@@ -5,10 +5,9 @@ use serde_json::Value;
 use super::{Engine, connection};
 use crate::advance::{Action, Happened, OneStep, as_object};
 use crate::decide::TaskStatus;
-use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
+use crate::definition::{REASON_MAX_BYTES, TASK_PAYLOAD_MAX_BYTES, check_payload};
 use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
-use crate::queue::REASON_MAX_BYTES;
 
 /// How a task ends that waits for a time or a person.
 #[derive(Clone, Debug)]

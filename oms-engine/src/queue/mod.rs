@@ -16,7 +16,6 @@ pub(crate) use handed::{
     Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartReply,
     StartRequestItem, Workers,
 };
-pub(crate) use outcome::REASON_MAX_BYTES;
 pub(crate) use pump::{Pump, PumpSettings, SessionId};
 pub(crate) use slots::{Slot, Slots};
 pub(crate) use wake::Wakes;

@@ -9,11 +9,9 @@ use super::handed::Outcome;
 use super::pump::Held;
 use crate::advance::as_object;
 use crate::decide::{TaskEnd, TaskStatus};
-use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
+use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload, clean_reason};
 use crate::ids::draw_jitter;
 
-/// The longest reason that is stored, in bytes.
-pub(crate) const REASON_MAX_BYTES: usize = 10_000;
 /// The longest time before a task in progress is handed out again: ten years.
 const CALLBACK_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
@@ -30,7 +28,7 @@ pub(super) fn task_end(held: &Held, outcome: Outcome) -> Option<Ended> {
         status,
         input: Some(held.input.clone()),
         output: output.map(Arc::new),
-        reason: reason.map(clean),
+        reason: reason.map(clean_reason),
         retry_after,
         timeout: None,
         jitter: draw_jitter(),
@@ -75,17 +73,4 @@ pub(super) fn task_end(held: &Held, outcome: Outcome) -> Option<Ended> {
         },
         Outcome::Abandoned => None,
     }
-}
-
-/// A reason, or a line of a log, that PostgreSQL takes: no NUL, not too long.
-pub(super) fn clean(mut reason: String) -> String {
-    if reason.contains('\0') {
-        reason = reason.replace('\0', "\u{fffd}");
-    }
-    if reason.len() > REASON_MAX_BYTES {
-        let end = (0..=REASON_MAX_BYTES).rev().find(|at| reason.is_char_boundary(*at));
-        reason.truncate(end.unwrap_or(0));
-        reason.push('…');
-    }
-    reason
 }

@@ -18,12 +18,11 @@ use super::compare::Suspects;
 use super::handed::{
     Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartRequestItem, Workers,
 };
-use super::outcome::clean;
 use super::turn::Pending;
 use super::{SYSTEM_QUEUE, Slot, Slots, Wakes};
 use crate::advance::{Core, OneStep, Run};
 use crate::clock::Clock;
-use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
+use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload, clean_reason};
 use crate::ids::{TaskId, WorkflowId};
 use crate::store::{Connector, Token};
 
@@ -225,7 +224,7 @@ impl Pump {
     }
 
     pub(super) fn keep_log(&mut self, task_id: &TaskId, lines: Vec<String>) {
-        self.logs.extend(lines.into_iter().map(|line| (task_id.clone(), clean(line))));
+        self.logs.extend(lines.into_iter().map(|line| (task_id.clone(), clean_reason(line))));
     }
 
     pub(super) fn tell_ended(&self, id: WorkflowId) {

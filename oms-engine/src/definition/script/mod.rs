@@ -2,6 +2,8 @@
 //!
 //! What is switched off is refused when a definition is registered, and is an error here.
 
+#[cfg(feature = "jq")]
+mod jq;
 #[cfg(feature = "js")]
 mod js;
 
@@ -11,19 +13,31 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ScriptError {
     /// The language is not compiled in.
-    #[cfg_attr(feature = "js", expect(dead_code, reason = "of builds without it"))]
+    #[cfg_attr(
+        all(feature = "jq", feature = "js"),
+        expect(dead_code, reason = "of builds without it")
+    )]
     #[error("{language} is switched off: build oms-engine with the cargo feature `{feature}`")]
     Off { language: &'static str, feature: &'static str },
     /// It cannot be read.
-    #[cfg_attr(not(feature = "js"), expect(dead_code, reason = "of builds with a language"))]
+    #[cfg_attr(
+        not(any(feature = "jq", feature = "js")),
+        expect(dead_code, reason = "of builds with a language")
+    )]
     #[error("{0}")]
     Syntax(String),
     /// It threw, or what it gave is no JSON.
-    #[cfg_attr(not(feature = "js"), expect(dead_code, reason = "of builds with a language"))]
+    #[cfg_attr(
+        not(any(feature = "jq", feature = "js")),
+        expect(dead_code, reason = "of builds with a language")
+    )]
     #[error("{0}")]
     Failed(String),
     /// It used up its steps, or its memory.
-    #[cfg_attr(not(feature = "js"), expect(dead_code, reason = "of builds with a language"))]
+    #[cfg_attr(
+        not(any(feature = "jq", feature = "js")),
+        expect(dead_code, reason = "of builds with a language")
+    )]
     #[error("{0}")]
     Limit(String),
 }
@@ -47,6 +61,28 @@ pub(crate) fn check_js(source: &str) -> Result<(), ScriptError> {
     {
         let _ = source;
         Err(ScriptError::Off { language: "JavaScript", feature: "js" })
+    }
+}
+
+/// All values that a jq query gives for an input.
+pub(crate) fn evaluate_jq(query: &str, input: &Value) -> Result<Vec<Value>, ScriptError> {
+    #[cfg(feature = "jq")]
+    return jq::evaluate(query, input);
+    #[cfg(not(feature = "jq"))]
+    {
+        let _ = (query, input);
+        Err(ScriptError::Off { language: "jq", feature: "jq" })
+    }
+}
+
+/// Whether a jq query can be read; it is not run.
+pub(crate) fn check_jq(query: &str) -> Result<(), ScriptError> {
+    #[cfg(feature = "jq")]
+    return jq::check(query);
+    #[cfg(not(feature = "jq"))]
+    {
+        let _ = query;
+        Err(ScriptError::Off { language: "jq", feature: "jq" })
     }
 }
 

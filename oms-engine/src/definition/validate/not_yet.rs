@@ -13,8 +13,7 @@ use crate::definition::task_type::TaskType;
 use crate::definition::workflow_def::WorkflowDef;
 use crate::definition::workflow_task::{SubWorkflowParams, WorkflowTask};
 
-const TYPES: &[TaskType] =
-    &[TaskType::JsonJqTransform, TaskType::Event, TaskType::Http, TaskType::PullWorkflowMessages];
+const TYPES: &[TaskType] = &[TaskType::Event, TaskType::Http, TaskType::PullWorkflowMessages];
 
 /// A field and whether its value would have an effect.
 pub(super) type Field<T> = (&'static str, fn(&T) -> bool);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Found;
-use crate::definition::script::{body_as_expression, check_js};
+use crate::definition::script::{ScriptError, body_as_expression, check_jq, check_js};
 use crate::definition::task_type::TaskType;
 use crate::definition::workflow_task::WorkflowTask;
 
@@ -37,6 +37,10 @@ pub(super) fn check(found: &mut Found, task: &WorkflowTask, path: &str) {
             let path = format!("{path}.inputParameters.scriptExpression");
             check_script(found, script.as_deref(), &path);
         }
+        TaskType::JsonJqTransform => {
+            let path = format!("{path}.inputParameters.queryExpression");
+            check_with(found, input("queryExpression"), &path, check_jq);
+        }
         _ => {}
     }
 }
@@ -55,8 +59,17 @@ fn is_script(found: &mut Found, language: &str, path: &str) -> bool {
 }
 
 fn check_script(found: &mut Found, script: Option<&str>, path: &str) {
+    check_with(found, script, path, check_js);
+}
+
+fn check_with(
+    found: &mut Found,
+    script: Option<&str>,
+    path: &str,
+    check: fn(&str) -> Result<(), ScriptError>,
+) {
     let Some(script) = script.filter(|script| !script.contains("${")) else { return };
-    if let Err(error) = check_js(script) {
+    if let Err(error) = check(script) {
         found.add(path, format!("the script cannot be used: {error}"));
     }
 }
