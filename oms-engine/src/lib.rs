@@ -29,6 +29,8 @@ pub use engine::{FireState, ScheduleFire};
 pub use error::Error;
 pub use ids::{InvalidId, TaskId, WorkflowId, idempotency_key};
 pub use store::migration_sql;
+#[cfg(feature = "http")]
+pub use worker::HttpSettings;
 pub use worker::{LOG_LINES_MAX, Task, TaskContext, TaskError, TransactionalTask};
 
 // Named in this crate's API.

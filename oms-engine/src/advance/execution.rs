@@ -344,6 +344,8 @@ fn open_task(row: OpenTaskRow, plan: &Plan, state: &RunState) -> TaskExecution {
     // What waits for other tasks, a time or a person is at it already.
     let in_progress = match row.task_type.as_deref() {
         Some("WAIT" | "HUMAN" | "JOIN" | "DO_WHILE") => true,
+        // A worker's task that waits to be ended from outside.
+        Some(kind) if kind == token.queue => true,
         Some(_) => row.remaining.is_some(),
         None => false,
     };

@@ -6,6 +6,7 @@
 
 mod builder;
 mod faults;
+mod http;
 mod json;
 mod payload;
 #[cfg(feature = "cron")]
@@ -25,6 +26,8 @@ mod workflow_task;
 
 pub use builder::WorkflowDefBuilder;
 pub use faults::{Fault, Faults, Notice};
+#[cfg(feature = "http")]
+pub(crate) use http::{HttpAnswer, HttpEnd, HttpRequest, call_failed, end_of};
 pub use payload::{
     DEPTH_MAX, KEY_MAX_BYTES, PayloadFault, TASK_PAYLOAD_MAX_BYTES, VARIABLES_MAX_BYTES,
     WORKFLOW_PAYLOAD_MAX_BYTES, check_payload,
@@ -47,7 +50,7 @@ pub use task_def::TaskDef;
 pub use task_type::TaskType;
 pub(crate) use template::java_text;
 pub use template::{TaskInput, Template, TemplateFault};
-pub(crate) use validate::validate_branch;
+pub(crate) use validate::{steps_of, validate_branch};
 pub use validate::{validate, validate_task_def};
 pub(crate) use wait::{parse_duration, parse_until};
 pub use workflow_def::WorkflowDef;

@@ -30,6 +30,8 @@ pub struct EngineBuilder {
     config: Config,
     registry: Registry,
     limits: BTreeMap<String, usize>,
+    #[cfg(feature = "http")]
+    http: Option<crate::worker::HttpSettings>,
 }
 
 impl EngineBuilder {
@@ -39,6 +41,8 @@ impl EngineBuilder {
             config: Config::default(),
             registry: Registry::default(),
             limits: BTreeMap::new(),
+            #[cfg(feature = "http")]
+            http: None,
         }
     }
 
@@ -51,6 +55,14 @@ impl EngineBuilder {
     /// Runs this transactional task here.
     pub fn transactional_task<T: TransactionalTask>(mut self, task: T) -> Self {
         self.registry.add_transactional(task);
+        self
+    }
+
+    /// Runs HTTP tasks of definitions here, to these hosts. Without it definitions with HTTP tasks
+    /// are refused.
+    #[cfg(feature = "http")]
+    pub fn http(mut self, settings: crate::worker::HttpSettings) -> Self {
+        self.http = Some(settings);
         self
     }
 
@@ -134,6 +146,16 @@ impl EngineBuilder {
     /// Dropping it leaves nothing running.
     pub async fn build(mut self) -> Result<Engine, Error> {
         self.config.check()?;
+        #[cfg(feature = "http")]
+        if let Some(settings) = &self.http {
+            let task = crate::worker::HttpTask::new(settings)
+                .map_err(|why| Error::Config(format!("http: {why}")))?;
+            if self.registry.has("HTTP") {
+                let why = "http and a task of the name HTTP: one of the two";
+                return Err(Error::Config(why.to_owned()));
+            }
+            self.registry.add(task);
+        }
         self.registry.check()?;
         for (name, limit) in &self.limits {
             if *limit == 0 || !self.registry.limit(name, *limit) {
@@ -159,6 +181,7 @@ impl EngineBuilder {
             store: Store::new(&config.schema, config.deadline)?,
             plans: Plans::default(),
         });
+        let calls_http = self.registry.has("HTTP");
         let (task_core, task_connector, mode) = (core.clone(), connector.clone(), config.start);
         run_on(&handle, async move { prepare(&task_core, &task_connector, mode).await }).await?;
         let (shared, waiters) = assemble(Parts {
@@ -170,7 +193,14 @@ impl EngineBuilder {
             runtime: &handle,
         })?;
         let pool = connector.pool(config.pool_size, Statements::Ours)?;
-        let inner = Inner { shared, pool, waiters, runtime, resolved: std::sync::Mutex::default() };
+        let inner = Inner {
+            calls_http,
+            shared,
+            pool,
+            waiters,
+            runtime,
+            resolved: std::sync::Mutex::default(),
+        };
         Ok(Engine { inner: Arc::new(inner) })
     }
 }

@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::{Engine, connection};
 use crate::advance::Core;
 use crate::decide::Plan;
-use crate::definition::{Notice, TaskDef, WorkflowDef, validate, validate_task_def};
+use crate::definition::{
+    Fault, Faults, Notice, TaskDef, TaskType, WorkflowDef, steps_of, validate, validate_task_def,
+};
 use crate::error::Error;
 
 /// What was registered.
@@ -38,6 +40,9 @@ impl Engine {
             let noticed = validate_task_def(task);
             notices.extend(noticed.map_err(|faults| Error::InvalidDefinition { faults })?);
         }
+        for workflow in workflows {
+            self.check_http(workflow)?;
+        }
         let core = self.inner.shared.core.clone();
         let pool = self.inner.pool.clone();
         let (tasks, workflows) = (tasks.to_vec(), workflows.to_vec());
@@ -54,6 +59,16 @@ impl Engine {
             tracing::info!(%notice, "a definition says what has no effect");
         }
         Ok(Registered { notices })
+    }
+
+    fn check_http(&self, def: &WorkflowDef) -> Result<(), Error> {
+        if self.inner.calls_http || cfg!(not(feature = "http")) {
+            return Ok(());
+        }
+        let off = "HTTP is switched off: name the hosts it may call with EngineBuilder::http";
+        let steps = steps_of(def, &TaskType::Http).into_iter();
+        let faults = steps.map(|path| Fault::new(format!("{path}.type"), off)).collect();
+        Faults::check(def.subject(), faults).map_err(|faults| Error::InvalidDefinition { faults })
     }
 
     /// Registers one workflow definition; see [`register`](Self::register).

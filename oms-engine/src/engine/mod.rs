@@ -49,6 +49,8 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Inner {
+    /// Whether HTTP tasks run here: by the engine's own worker, or by one of the user's.
+    calls_http: bool,
     shared: Shared,
     pool: Pool,
     waiters: waiters::Waiters,

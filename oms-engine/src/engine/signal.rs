@@ -63,7 +63,8 @@ impl Signal {
 }
 
 impl Engine {
-    /// Ends the WAIT or HUMAN task of this reference name. In a loop, the name without its turns
+    /// Ends the task of this reference name that waits for it: a WAIT, a HUMAN, or one with
+    /// `asyncComplete` whose part here is done. In a loop, the name without its turns
     /// means the one that was scheduled last.
     ///
     /// # Errors
@@ -78,7 +79,7 @@ impl Engine {
         self.signal_waiting(id, reference_name.to_owned(), None, signal).await
     }
 
-    /// Ends a WAIT or HUMAN task by its id.
+    /// Ends such a task by its id.
     ///
     /// # Errors
     /// As [`signal`](Self::signal).

@@ -69,7 +69,8 @@ pub(crate) enum Outcome {
         terminal: bool,
     },
     InProgress {
-        callback_after: Duration,
+        /// None: it is ended from outside.
+        callback_after: Option<Duration>,
         output: Option<Value>,
     },
     /// It was canceled, or could not begin: it is to run again elsewhere.

@@ -17,7 +17,11 @@ const CALLBACK_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 pub(super) enum Ended {
     End(TaskEnd),
-    InProgress { delay_ms: i64, output: Option<Arc<Value>> },
+    /// Without a delay it waits to be ended from outside.
+    InProgress {
+        delay_ms: Option<i64>,
+        output: Option<Arc<Value>>,
+    },
 }
 
 /// What a worker's outcome means, or none for a task that is to run again elsewhere.
@@ -65,8 +69,9 @@ pub(super) fn task_end(held: &Held, outcome: Outcome) -> Option<Ended> {
         },
         Outcome::InProgress { callback_after, output } => match checked(output) {
             Ok(output) => Some(Ended::InProgress {
-                delay_ms: i64::try_from(callback_after.min(CALLBACK_MAX).as_millis())
-                    .unwrap_or(i64::MAX),
+                delay_ms: callback_after.map(|after| {
+                    i64::try_from(after.min(CALLBACK_MAX).as_millis()).unwrap_or(i64::MAX)
+                }),
                 output: output.map(Arc::new),
             }),
             Err(reason) => refused(reason),

@@ -19,7 +19,9 @@ impl Pump {
                         self.ready(&queue);
                     }
                 }
-                if let Some(ms) = returned.iter().map(|r| r.delay_ms).filter(|ms| *ms > 0).min() {
+                if let Some(ms) =
+                    returned.iter().filter_map(|r| r.delay_ms).filter(|ms| *ms > 0).min()
+                {
                     self.settings
                         .wakes
                         .due_in(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));

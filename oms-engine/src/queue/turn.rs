@@ -99,7 +99,7 @@ impl Pump {
             returned.push(ReturnedRow {
                 token_id: held.token.id,
                 holder: self.holder,
-                delay_ms: 0,
+                delay_ms: Some(0),
                 output: None,
                 worker,
             });

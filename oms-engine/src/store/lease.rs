@@ -16,7 +16,8 @@ use crate::ids::TaskId;
 pub(crate) struct ReturnedRow {
     pub(crate) token_id: i64,
     pub(crate) holder: i64,
-    pub(crate) delay_ms: i64,
+    /// None: until it is ended from outside.
+    pub(crate) delay_ms: Option<i64>,
     pub(crate) output: Option<Arc<Value>>,
     pub(crate) worker: Arc<str>,
 }
@@ -40,7 +41,7 @@ impl Store {
     ) -> Result<Vec<(i64, Option<String>)>, Error> {
         let ids: Vec<i64> = returned.iter().map(|r| r.token_id).collect();
         let holders: Vec<i64> = returned.iter().map(|r| r.holder).collect();
-        let delays: Vec<i64> = returned.iter().map(|r| r.delay_ms).collect();
+        let delays: Vec<Option<i64>> = returned.iter().map(|r| r.delay_ms).collect();
         let outputs: Vec<_> = returned.iter().map(|r| r.output.as_deref().map(Json)).collect();
         let workers: Vec<&str> = returned.iter().map(|r| &*r.worker).collect();
         let rows = self

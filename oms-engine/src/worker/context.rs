@@ -27,6 +27,8 @@ struct Inner {
     cancellation: CancellationToken,
     log: Mutex<Vec<String>>,
     lease: Option<Lease>,
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "HTTP tasks ask for it"))]
+    async_complete: bool,
 }
 
 impl TaskContext {
@@ -47,6 +49,7 @@ impl TaskContext {
                 cancellation,
                 log,
                 lease: None,
+                async_complete: false,
             }),
         }
     }
@@ -57,6 +60,20 @@ impl TaskContext {
             Ok(inner) => Self { inner: Arc::new(Inner { lease: Some(lease), ..inner }) },
             Err(inner) => Self { inner },
         }
+    }
+
+    /// For a task whose context is not shared yet.
+    pub(crate) fn with_async_complete(self, async_complete: bool) -> Self {
+        match Arc::try_unwrap(self.inner) {
+            Ok(inner) => Self { inner: Arc::new(Inner { async_complete, ..inner }) },
+            Err(inner) => Self { inner },
+        }
+    }
+
+    /// Whether the step is to stay open until it is ended from outside.
+    #[cfg(feature = "http")]
+    pub(crate) fn async_complete(&self) -> bool {
+        self.inner.async_complete
     }
 
     /// The run that this task belongs to.

@@ -61,6 +61,15 @@ fn context(workers: &LocalWorkers, task: &HandedOut) -> TaskContext {
     };
     TaskContext::new(task.task_id(), key, task.token.due_at, task.cancellation.clone())
         .with_lease(lease)
+        .with_async_complete(asks_to_wait(task))
+}
+
+/// Whether the step says `asyncComplete`.
+fn asks_to_wait(task: &HandedOut) -> bool {
+    let (run, name) = (&task.run, &task.token.reference_name);
+    let own = run.state.branch.as_ref().and_then(|branch| branch.graph.find(name));
+    let node = own.or_else(|| run.plan.graph.find(name)).map(|(node, _)| node);
+    node.is_some_and(|node| node.async_complete)
 }
 
 async fn run_plain(body: Arc<dyn ErasedTask>, cx: TaskContext, task: HandedOut) {

@@ -2,6 +2,8 @@
 
 mod context;
 mod execute;
+#[cfg(feature = "http")]
+mod http;
 mod lease;
 mod registry;
 mod task;
@@ -9,6 +11,10 @@ mod transactional;
 
 pub use context::{LOG_LINES_MAX, TaskContext};
 pub(crate) use execute::LocalWorkers;
+#[cfg(feature = "http")]
+pub use http::HttpSettings;
+#[cfg(feature = "http")]
+pub(crate) use http::HttpTask;
 pub(crate) use registry::Registry;
 pub use task::{Task, TaskError, TransactionalTask};
 pub(crate) use transactional::Transactions;

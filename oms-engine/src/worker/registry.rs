@@ -114,6 +114,11 @@ impl Registry {
         Ok(())
     }
 
+    /// Whether there is such a task.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tasks.contains_key(name)
+    }
+
     /// False: there is no such task.
     pub(crate) fn limit(&mut self, name: &str, concurrency: usize) -> bool {
         match self.tasks.get_mut(name) {

@@ -91,7 +91,7 @@ pub(crate) enum TaskErrorKind {
     Retry,
     RetryAfter(Duration),
     Terminal,
-    InProgress(Duration),
+    InProgress(Option<Duration>),
 }
 
 impl TaskError {
@@ -117,7 +117,13 @@ impl TaskError {
     /// (Conductor's `IN_PROGRESS` with `callbackAfterSeconds`).
     #[must_use]
     pub fn in_progress(callback_after: Duration) -> Self {
-        Self::new(TaskErrorKind::InProgress(callback_after), String::new())
+        Self::new(TaskErrorKind::InProgress(Some(callback_after)), String::new())
+    }
+
+    /// Done as far as it goes: the attempt stays open until it is ended from outside.
+    #[cfg(feature = "http")]
+    pub(crate) fn waits() -> Self {
+        Self::new(TaskErrorKind::InProgress(None), String::new())
     }
 
     /// Adds an output that is kept with the attempt.

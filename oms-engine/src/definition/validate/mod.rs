@@ -3,6 +3,7 @@
 //! The rules are those of Conductor's registration, and bounds that keep arithmetic and the
 //! database safe. What is not supported yet stands in one table, [`not_yet`].
 
+mod http;
 mod inert;
 mod not_yet;
 mod numbers;
@@ -59,6 +60,7 @@ pub(crate) fn validate_branch(task: &WorkflowTask) -> Result<(), Faults> {
             if not_yet::check_step(&mut found, task, &step) && known {
                 types::check_required(&mut found, task, &step, None);
                 scripts::check(&mut found, task, &step);
+                http::check(&mut found, task, &step);
             }
             if task.task_type == TaskType::ForkJoin {
                 match tasks.get(index + 1).filter(|next| next.task_type == TaskType::Join) {
@@ -72,6 +74,22 @@ pub(crate) fn validate_branch(task: &WorkflowTask) -> Result<(), Faults> {
         }
     }
     Faults::check(format!("task {:?}", task.task_reference_name), found.faults)
+}
+
+/// The JSON paths of the steps of a type.
+pub(crate) fn steps_of(def: &WorkflowDef, of: &TaskType) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest: Vec<(String, &[WorkflowTask])> = vec![("$.tasks".to_owned(), &def.tasks)];
+    while let Some((path, tasks)) = rest.pop() {
+        for (index, task) in tasks.iter().enumerate() {
+            let step = format!("{path}[{index}]");
+            rest.extend(branches(task, &step));
+            if task.task_type == *of {
+                found.push(step);
+            }
+        }
+    }
+    found
 }
 
 /// Checks a task definition. Out: what it says without an effect.

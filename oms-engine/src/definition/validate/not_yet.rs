@@ -13,7 +13,7 @@ use crate::definition::task_type::TaskType;
 use crate::definition::workflow_def::WorkflowDef;
 use crate::definition::workflow_task::{SubWorkflowParams, WorkflowTask};
 
-const TYPES: &[TaskType] = &[TaskType::Event, TaskType::Http, TaskType::PullWorkflowMessages];
+const TYPES: &[TaskType] = &[TaskType::Event, TaskType::PullWorkflowMessages];
 
 /// A field and whether its value would have an effect.
 pub(super) type Field<T> = (&'static str, fn(&T) -> bool);
@@ -26,7 +26,7 @@ const OF_WORKFLOWS: &[Field<WorkflowDef>] = &[
 ];
 
 const OF_STEPS: &[Field<WorkflowTask>] = &[
-    ("asyncComplete", |task| task.async_complete),
+    ("asyncComplete", |task| task.async_complete && task.task_type != TaskType::Http),
     ("subWorkflowParam.taskToDomain", |task| {
         of_child(task, |params| params.task_to_domain.as_ref().is_some_and(|map| !map.is_empty()))
     }),

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{Found, TaskDefs, branches, check_task_def, inert, not_yet, numbers, scripts, types};
+use super::{
+    Found, TaskDefs, branches, check_task_def, http, inert, not_yet, numbers, scripts, types,
+};
 use crate::definition::scope::{TASK_FIELDS, WORKFLOW_FIELDS};
 use crate::definition::task_type::TaskType;
 use crate::definition::template::{Site, SiteReads, survey};
@@ -160,6 +162,7 @@ impl<'a> Walk<'a> {
         if not_yet::check_step(self.found, task, step) && known {
             types::check_required(self.found, task, step, input_template);
             scripts::check(self.found, task, step);
+            http::check(self.found, task, step);
         }
         if let Some(inline) = task.task_definition.as_deref() {
             let response_timeout_min = i64::from(task.task_type == TaskType::Simple);

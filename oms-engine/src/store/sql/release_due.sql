@@ -1,4 +1,5 @@
--- release_due: delayed tasks whose time has come go back to their queue. $1 how many at most.
+-- release_due: delayed tasks whose time has come go back to their queue; not those that wait to be
+-- ended from outside (return_tasks). $1 how many at most.
 -- Out: queues.
 UPDATE {schema}.open_tasks t
 SET id = nextval('{schema}.token_ids'),
@@ -8,7 +9,7 @@ SET id = nextval('{schema}.token_ids'),
     )
 WHERE t.id = ANY (ARRAY(
     SELECT id FROM {schema}.open_tasks
-    WHERE due_at <= statement_timestamp() AND state = 2
+    WHERE due_at <= statement_timestamp() AND state = 2 AND task_type IS DISTINCT FROM queue
         AND (expires_at IS NULL OR expires_at > statement_timestamp())
     ORDER BY due_at
     LIMIT $1::bigint
