@@ -1,6 +1,8 @@
 //! A stand-in for somebody's HTTP server, over a real socket: it keeps what it was asked, and
 //! answers, or does not, as it is told.
 
+#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses some of it")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 

@@ -21,6 +21,8 @@ pub(crate) struct Case {
     #[serde(default)]
     pub(crate) workers: BTreeMap<String, Vec<Value>>,
     #[serde(default)]
+    pub(crate) http: BTreeMap<String, Vec<Value>>,
+    #[serde(default)]
     pub(crate) steps: Vec<Map<String, Value>>,
     pub(crate) expect: Option<Expect>,
     #[serde(default)]
@@ -70,6 +72,19 @@ pub(crate) struct Task {
 pub(crate) struct Started {
     pub(crate) name: String,
     pub(crate) expect: Expect,
+}
+
+impl Case {
+    /// With the URL of the stand-in for a server where the case says `<standIn>`.
+    pub(crate) fn calling(mut self, url: &str) -> Self {
+        let put = |value: &mut Value| {
+            *value = serde_json::from_str(&value.to_string().replace("<standIn>", url)).unwrap();
+        };
+        put(&mut self.definition);
+        self.workflows.iter_mut().for_each(put);
+        self.start.input.values_mut().for_each(put);
+        self
+    }
 }
 
 /// All cases of all files.

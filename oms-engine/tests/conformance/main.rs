@@ -13,6 +13,8 @@ mod case;
 mod common;
 mod compare;
 mod play;
+#[path = "../common/stand_in.rs"]
+mod stand_in;
 mod steps;
 
 use std::collections::BTreeSet;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use oms_engine::testkit::TestDatabase;
 use oms_engine::tokio_postgres::Client;
 use oms_engine::{
-    Engine, Error, Execution, StartRequest, Task, TaskContext, TaskDef, TaskError, WorkflowDef,
-    WorkflowId,
+    Engine, Error, Execution, HttpSettings, StartRequest, Task, TaskContext, TaskDef, TaskError,
+    WorkflowDef, WorkflowId,
 };
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::case::Case;
 use crate::common::assert_nothing_stuck;
 use crate::compare::{Seen, SeenTask, differences};
+use crate::stand_in::StandIn;
 
 /// How long anything may take that needs no time of its own.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,6 +89,11 @@ pub(crate) struct Player {
 
 /// Plays a case; what differs is the error.
 pub(crate) async fn play(case: Case) -> Result<(), String> {
+    let server = StandIn::new().await;
+    for (path, acts) in &case.http {
+        server.on(path, acts.clone());
+    }
+    let case = case.calling(&server.url(""));
     let database = TestDatabase::migrated().await.unwrap();
     let client = database.connect().await.unwrap();
     let stage = Arc::new(Stage::default());
@@ -98,6 +104,7 @@ pub(crate) async fn play(case: Case) -> Result<(), String> {
         .task(T(stage.clone()))
         .task(U(stage.clone()))
         .task(V(stage.clone()))
+        .http(HttpSettings::allow([format!("127.0.0.1:{}", server.port)]))
         .build()
         .await
         .unwrap();

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::case::Case;
 use super::compare::{Seen, SeenTask, differences};
+use super::http::Asked;
 use super::rows::Open;
 use super::world::{What, World};
 use crate::advance::{Execution, Rerun, RerunFrom};
@@ -14,13 +15,18 @@ use crate::store::TokenState;
 
 const MOVES_MAX: usize = 1_000;
 
-struct Player<'a> {
-    case: &'a Case,
-    world: World,
+/// Where HTTP tasks of cases call to.
+pub(super) const STAND_IN: &str = "http://stand-in.test";
+
+pub(super) struct Player<'a> {
+    pub(super) case: &'a Case,
+    pub(super) world: World,
+    pub(super) asked: Asked,
     id: WorkflowId,
 }
 
 pub(super) fn play(case: &Case) -> Result<(), String> {
+    let case = &case.clone().calling(STAND_IN);
     let mut world = World::new();
     for def in &case.task_definitions {
         let def: crate::TaskDef = serde_json::from_value(def.clone()).unwrap();
@@ -37,7 +43,7 @@ pub(super) fn play(case: &Case) -> Result<(), String> {
     let plan = world.compile(&case.definition)?;
     let input = Value::Object(plan.def.with_input_template(case.start.input.clone()));
     let id = world.tables.add_run(&plan, input, case.start.correlation_id.clone(), None);
-    Player { case, world, id }.run()
+    Player { case, world, asked: Asked::new(), id }.run()
 }
 
 impl Player<'_> {
@@ -46,6 +52,8 @@ impl Player<'_> {
         for _ in 0..MOVES_MAX {
             if let Some(token) = self.system() {
                 self.world.step(token, What::System);
+            } else if self.http() {
+                continue;
             } else if let Some((token, what)) = self.next() {
                 self.world.step(token, what);
             } else if let Some(step) = steps.next() {
@@ -70,7 +78,7 @@ impl Player<'_> {
         self.open(ready).first().map(|open| open.row.token.id)
     }
 
-    fn workers(&self) -> Vec<&Open> {
+    pub(super) fn workers(&self) -> Vec<&Open> {
         self.open(|open| {
             open.row.token.state == TokenState::Leased && open.row.token.queue != SYSTEM_QUEUE
         })
@@ -166,7 +174,8 @@ impl Player<'_> {
             let kind = open.row.task_type.as_deref();
             let here = token.workflow_id == id && token.reference_name == name;
             let worker = token.state == TokenState::Leased;
-            let told = token.state == TokenState::Delayed && matches!(kind, Some("WAIT" | "HUMAN"));
+            let told = token.state == TokenState::Delayed
+                && (matches!(kind, Some("WAIT" | "HUMAN")) || kind == Some(token.queue.as_str()));
             here && (worker || told)
         };
         let found = self.open(waits).last().map(|open| open.row.token.id);
@@ -214,7 +223,8 @@ impl Player<'_> {
         for id in ids {
             let Some(open) = self.world.tables.open.get_mut(&id) else { continue };
             let expired = open.expires.is_some_and(|at| at <= now);
-            if open.row.token.state == TokenState::Delayed && !expired {
+            let told = open.row.task_type.as_ref() == Some(&open.row.token.queue);
+            if open.row.token.state == TokenState::Delayed && !expired && !told {
                 let system = open.row.token.queue == SYSTEM_QUEUE;
                 // A worker of the case takes its task at once.
                 open.row.token.state = if system { TokenState::Ready } else { TokenState::Leased };

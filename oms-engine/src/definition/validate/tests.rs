@@ -103,7 +103,7 @@ fn all_faults_are_reported_at_once_each_with_its_path() {
             "$.tasks[0].retryCount: is 1001",
             "$.tasks[1].taskReferenceName: \"a\" is used already at $.tasks[0]",
             "$.tasks[1].name: is empty",
-            "$.tasks[1].type: HTTP: not supported yet",
+            "$.tasks[1].inputParameters.http_request: is missing",
             "$.tasks[2].inputParameters.x: no task has the reference name \"nobody\"",
             "$.tasks[3].taskReferenceName: is empty",
             "$.tasks[4].taskReferenceName: \"c__1\": `__`",
