@@ -317,6 +317,7 @@ fn state_of(
         reason: row.reason.clone(),
         facts,
         set_aside,
+        retried_at: row.last_retried_at,
         ..RunState::new(
             row.id,
             Arc::new(row.input.clone()),

@@ -11,6 +11,7 @@ mod failure;
 mod family;
 #[cfg(feature = "cron")]
 mod fire;
+mod lists;
 mod load;
 mod memory;
 mod one;

@@ -66,9 +66,10 @@ impl Core {
         // A new statement: it sees what was committed before the lock was had.
         let asked = [asked(&locked.token)];
         let mut loaded = load_runs(&self.store, tx, &self.plans, &asked).await?;
-        let Some(mut run) = loaded.pop().flatten() else {
+        let Some(run) = loaded.pop().flatten() else {
             return Err(Error::invariant(id, "it has an open task and no row"));
         };
+        let mut run = self.look_beside(tx, run, &locked.token).await?;
         run.state.fresh = true;
         // A `decide` token is of no task.
         if !locked.token.reference_name.is_empty() {
@@ -131,6 +132,11 @@ impl Core {
             .decide_fresh(tx, run, event)
             .await?
             .map_err(|error| Error::invariant(id, error.to_string()))?;
+        if decision.waits {
+            self.store.wait_again(tx, locked.token.id).await?;
+            return Ok(Acted { taken: vec![step.token_id], ..Acted::default() });
+        }
+        self.grow(tx, &run, &decision).await?;
         tell(&mut ended, &decision);
         let mut batch = AdvanceBatch::default();
         let mut done = Acted {
@@ -138,14 +144,18 @@ impl Core {
             taken: vec![step.token_id],
             ..Acted::default()
         };
-        batch.opened = opened_rows(&decision.scheduled, locked.token.id);
+        batch.opened = opened_rows(
+            &decision.scheduled,
+            locked.token.id,
+            run.state.beside.as_ref().and_then(|beside| beside.around),
+        );
         for row in &batch.opened {
             done.timed |= row.is_timed();
             if row.status.is_none() && row.state == TokenState::Ready {
                 done.ready.push(row.queue.clone());
             }
         }
-        let end = decision.end.map(End::within_limits);
+        let end = decision.end.clone().map(End::within_limits);
         let alone = !run.plan.forks && !run.plan.has_loops && locked.token.scope.is_none();
         if alone && end.as_ref().is_none_or(|end| end.output.is_some()) {
             ended.run_end = end.clone().map(run_end);
@@ -158,6 +168,7 @@ impl Core {
         }
         // A container, or the task of a parent, has nothing left to wait for.
         done.ready.extend(advanced.fallen.into_iter().map(|token| token.queue));
+        self.wake(tx, &run, &decision, &mut done).await?;
         if let Some(end) = end {
             let end =
                 if written { end } else { self.end_with_tokens(tx, id, end, &mut done).await? };

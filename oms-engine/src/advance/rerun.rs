@@ -1,5 +1,7 @@
 //! Rerun from a step, and skip of one that was not reached yet.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
 use serde_json::{Value, json};
@@ -185,7 +187,13 @@ impl Core {
         let task_name = skipped(&run.plan, reference_name, reached)
             .map_err(|reason| refused(id, "skip a task of", reason))?;
         self.store.skip_task(tx, id, (reference_name, task_name), (input, output)).await?;
-        Ok(Acted::default())
+        let mut acted = Acted::default();
+        if run.plan.graph.by_list {
+            let base = reference_name.split("__").next().unwrap_or_default();
+            let skipped = BTreeSet::from([base.to_owned()]);
+            acted.ready = self.store.wake_joins(tx, id, &skipped).await?;
+        }
+        Ok(acted)
     }
 }
 

@@ -15,21 +15,36 @@ pub(super) fn millis(time: Duration) -> i64 {
 
 /// What a decision schedules, as rows. Without a delay a task is ready; the pump may make it
 /// leased.
-pub(crate) fn opened_rows(scheduled: &[Scheduled], source: i64) -> Vec<OpenedRow> {
+///
+/// `around` is the loop's token that what floats stands in; none where it belongs to the run.
+pub(crate) fn opened_rows(
+    scheduled: &[Scheduled],
+    source: i64,
+    around: Option<i64>,
+) -> Vec<OpenedRow> {
     let mut containers: BTreeMap<usize, i64> = BTreeMap::new();
     for (number, scheduled) in (1..).zip(scheduled) {
         if let Some(key) = scheduled.key {
             containers.insert(key, number);
         }
     }
-    scheduled.iter().map(|scheduled| opened_row(scheduled, source, &containers)).collect()
+    let container = |scope: Scope| match scope {
+        Scope::Source => None,
+        Scope::Opened(key) => containers.get(&key).copied(),
+        Scope::Around => Some(-around.unwrap_or(0)),
+    };
+    let rows = scheduled.iter().map(|task| opened_row(task, source, container(task.scope)));
+    rows.collect()
 }
 
-fn opened_row(scheduled: &Scheduled, source: i64, containers: &BTreeMap<usize, i64>) -> OpenedRow {
+fn opened_row(scheduled: &Scheduled, source: i64, container: Option<i64>) -> OpenedRow {
     let node = &scheduled.node;
     let (mut delay_ms, mut due, mut remaining, mut status, mut output) =
         (None, None, None, None, None);
     let mut state = TokenState::Ready;
+    if node.kind.is_by_list() {
+        remaining = Some(0);
+    }
     match &scheduled.fate {
         Fate::Open(Wait::Now) | Fate::GoOn => {}
         Fate::Open(Wait::For(delay)) => {
@@ -75,10 +90,7 @@ fn opened_row(scheduled: &Scheduled, source: i64, containers: &BTreeMap<usize, i
         output,
         detail: detail_of(scheduled),
         remaining,
-        container: match scheduled.scope {
-            Scope::Source => None,
-            Scope::Opened(key) => containers.get(&key).copied(),
-        },
+        container,
     }
 }
 

@@ -121,7 +121,7 @@ fn first_task(
     }
     check_payload(&what, &first.input, TASK_PAYLOAD_MAX_BYTES).map_err(refused)?;
     let input = first.input.clone();
-    Ok(opened_rows(&decision.scheduled, 0).pop().map(|row| (row, input)))
+    Ok(opened_rows(&decision.scheduled, 0, None).pop().map(|row| (row, input)))
 }
 
 /// The token of a run whose beginning is left to a step.

@@ -101,7 +101,7 @@ impl Core {
         let (node, input) = (node.clone(), Arc::new(token.input.clone().unwrap_or_default()));
         let (reference_name, attempt) = (token.reference_name.clone(), token.attempt);
         Ok(match &node.kind {
-            Kind::Join { .. } | Kind::Loop { .. } => {
+            kind if kind.is_container() || kind.is_by_list() => {
                 let gathered = self.gather(tx, run, (&node, &turns), &input).await?;
                 let note = locked.output.clone();
                 let items = token.detail.as_ref().and_then(|detail| detail.get("items"));
@@ -130,7 +130,13 @@ impl Core {
         input: &Value,
     ) -> Result<Vec<Gathered>, Error> {
         let id = run.state.id;
-        let names = wanted_of(run, node, turns, input);
+        let keep = input.get("keepLastN").and_then(Value::as_u64);
+        let names = match keep.and_then(|keep| u32::try_from(keep).ok()) {
+            Some(keep) if matches!(node.kind, Kind::Loop { .. }) => {
+                return self.gather_last(tx, run, (node, turns), keep).await;
+            }
+            _ => wanted_of(run, node, turns, input),
+        };
         let rows = if matches!(node.kind, Kind::Loop { .. }) {
             let body: Vec<&str> = names.iter().map(String::as_str).collect();
             self.store.load_turns(tx, id, &body).await?
@@ -142,7 +148,38 @@ impl Core {
             });
             self.store.load_facts(tx, &wanted.collect::<Vec<_>>(), false).await?
         };
-        Ok(gathered_of(run, rows))
+        Ok(gathered_of(run, node, rows))
+    }
+}
+
+impl Core {
+    /// The last turns of a loop that does not keep all: what came before is not read.
+    async fn gather_last(
+        &self,
+        tx: &Transaction<'_>,
+        run: &Run,
+        (node, turns): (&Node, &[u32]),
+        keep: u32,
+    ) -> Result<Vec<Gathered>, Error> {
+        let id = run.state.id;
+        let graph = run.state.branch.as_ref().map_or(&run.plan.graph, |branch| &branch.graph);
+        let body = (node.index + 1..=node.end).filter_map(|index| graph.get(index));
+        let body: Vec<_> = body.filter(|inside| inside.loops == turns.len() + 1).collect();
+        let Some(first) = body.first() else { return Ok(Vec::new()) };
+        let wanted = |reference_name, in_loop| Wanted { workflow_id: id, reference_name, in_loop };
+        let latest = [wanted(first.reference_name.to_string(), true)];
+        let latest = self.store.load_facts(tx, &latest, false).await?;
+        let last = latest.first().and_then(|row| graph.find(&row.reference_name));
+        let last = last.and_then(|(_, at)| at.last().copied()).unwrap_or(0);
+        // The last turn itself, where none is kept, says how far the loop came.
+        let from = last.saturating_sub(keep.max(1));
+        let of_turn = |turn: u32| {
+            let at = [turns, &[turn]].concat();
+            body.iter().map(move |node| wanted(instance(&node.reference_name, &at), false))
+        };
+        let wanted: Vec<Wanted> = (from + 1..=last).flat_map(of_turn).collect();
+        let rows = self.store.load_facts(tx, &wanted, false).await?;
+        Ok(gathered_of(run, node, rows))
     }
 }
 
@@ -154,13 +191,18 @@ pub(super) fn wanted_of(run: &Run, node: &Node, turns: &[u32], input: &Value) ->
         let body = (node.index + 1..=node.end).filter_map(|index| graph.get(index));
         return body.map(|node| node.reference_name.to_string()).collect();
     }
-    let listed = input.get("joinOn").and_then(Value::as_array);
-    let names = listed.into_iter().flatten().filter_map(Value::as_str);
+    let lists = ["joinOn", "defaultExclusiveJoinTask"].map(|key| input.get(key));
+    let listed = lists.into_iter().flatten().filter_map(Value::as_array).flatten();
+    let names = listed.filter_map(Value::as_str);
     names.map(|name| instance(name, turns)).collect()
 }
 
 /// The last attempts among these rows, in order.
-pub(super) fn gathered_of(run: &Run, rows: Vec<HistoryRow>) -> Vec<Gathered> {
+pub(super) fn gathered_of(run: &Run, node: &Node, mut rows: Vec<HistoryRow>) -> Vec<Gathered> {
+    if let (true, Some(at)) = (node.kind.is_by_list(), run.state.retried_at) {
+        // What failed before an operator's retry is done again.
+        rows.retain(|row| row.status.is_successful() || row.ended_at > at);
+    }
     let mut last: BTreeMap<String, (usize, Gathered)> = BTreeMap::new();
     for (number, row) in rows.into_iter().enumerate() {
         let node = run.plan.node(&row.reference_name);

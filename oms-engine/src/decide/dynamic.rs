@@ -143,7 +143,7 @@ impl Walk<'_> {
         for branch in branches {
             let Some(node) = branch.graph.get(0).cloned() else { continue };
             let (scope, branch) = (Scope::Opened(key), Some(branch));
-            self.schedule(Place { node, turns: place.turns.clone(), scope, branch })?;
+            self.schedule(Place { node, scope, branch, ..place.clone() })?;
             if self.out.end.is_some() {
                 return Ok(());
             }

@@ -6,71 +6,20 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::ends::{Verdict, complete, fail, verdict};
-use super::graph::{Branch, Graph, Next, instance};
-use super::node::Node;
+use super::graph::{Graph, Next};
 use super::plan::Plan;
 use super::state::{Fact, RunState};
 use super::status::{TaskStatus, WorkflowStatus};
-use super::timeout::TimeoutKind;
+pub(super) use super::work::{After, Opened, Place, Work};
 use super::{DecideError, Decision, End, Event, Fate, Scope, TaskEnd, Wait, next_attempt, retry};
 
 /// Tasks that are done in one decision; what follows more of them is left for another, so that
 /// an endless loop of such tasks does not hold up all else.
 const TASKS_MAX: usize = 1_000;
-
-/// A step in certain turns of its loops.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) node: Arc<Node>,
-    pub(super) turns: Vec<u32>,
-    pub(super) scope: Scope,
-    pub(super) branch: Option<Arc<Branch>>,
-}
-
-impl Place {
-    pub(super) fn name(&self) -> String {
-        instance(&self.node.reference_name, &self.turns)
-    }
-}
-
-/// What is still to be done in this decision.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// A task that needs no worker; the number of its entry, none for the event's own.
-    Do(Option<usize>, Place),
-    /// What comes after a task that is through.
-    Follow(Place),
-}
-
-/// An attempt that ended, as far as what follows depends on it.
-#[derive(Clone, Debug)]
-pub(super) struct After {
-    pub(super) attempt: i16,
-    pub(super) status: TaskStatus,
-    pub(super) input: Option<Arc<Value>>,
-    pub(super) output: Option<Arc<Value>>,
-    pub(super) reason: Option<String>,
-    pub(super) retry_after: Option<Duration>,
-    pub(super) timeout: Option<TimeoutKind>,
-    pub(super) jitter: f64,
-}
-
-/// A container that the decision opens. What all arrives at in the same decision is never
-/// written as open.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) place: Place,
-    pub(super) attempt: i16,
-    /// Its number among what is scheduled.
-    pub(super) entry: Option<usize>,
-    pub(super) expected: usize,
-    pub(super) arrived: usize,
-}
 
 /// A decision in the making.
 pub(super) struct Walk<'a> {
@@ -81,6 +30,8 @@ pub(super) struct Walk<'a> {
     /// Containers that this decision opens, by key.
     pub(super) opened: BTreeMap<usize, Opened>,
     pub(super) done: usize,
+    /// By how many the lineages of the source's region have grown.
+    pub(super) left: i64,
     /// What had ended before it is reached, and not well.
     pub(super) failed: Option<Vec<String>>,
     /// What the source gave, where nothing was scheduled after it.
@@ -96,6 +47,7 @@ impl<'a> Walk<'a> {
             work: VecDeque::new(),
             opened: BTreeMap::new(),
             done: 0,
+            left: 0,
             failed: None,
             last: None,
         }
@@ -128,6 +80,7 @@ impl<'a> Walk<'a> {
                     jitter: *jitter,
                 };
                 self.last = Some(after.output.clone().unwrap_or_else(|| Arc::new(json!({}))));
+                self.note_listed(&place.node.reference_name)?;
                 let verdict = verdict(&place.node, after.attempt, after.status, after.timeout);
                 self.then(&place, &after, &verdict)
             }
@@ -157,8 +110,13 @@ impl<'a> Walk<'a> {
     fn begin(&mut self) -> Result<(), DecideError> {
         let plan = self.plan;
         let Some(node) = plan.graph.get(0) else { return Ok(()) };
-        let place =
-            Place { node: node.clone(), turns: Vec::new(), scope: Scope::Source, branch: None };
+        let place = Place {
+            node: node.clone(),
+            turns: Vec::new(),
+            scope: Scope::Source,
+            region: Scope::Around,
+            branch: None,
+        };
         self.schedule(place)
     }
 
@@ -212,7 +170,7 @@ impl<'a> Walk<'a> {
         if let Some(own) = own.filter(|own| own.reference_name == node.reference_name) {
             node = own.clone();
         }
-        Ok(Place { node, turns, scope: Scope::Source, branch })
+        Ok(Place { node, turns, scope: Scope::Source, region: Scope::Around, branch })
     }
 
     fn fact_of(&self, place: &Place, name: &str) -> Result<Fact, DecideError> {
@@ -230,7 +188,13 @@ impl<'a> Walk<'a> {
     }
 
     /// Keeps what an attempt gave, for whoever reads it.
-    pub(super) fn keep(&mut self, place: &Place, after: &After, status: TaskStatus) {
+    pub(super) fn keep(
+        &mut self,
+        place: &Place,
+        after: &After,
+        status: TaskStatus,
+    ) -> Result<(), DecideError> {
+        self.note_listed(&place.node.reference_name)?;
         self.state.open.remove(&place.name());
         let (input_read, output_read) = match place.branch {
             Some(_) => (false, false),
@@ -247,6 +211,7 @@ impl<'a> Walk<'a> {
             history: None,
         };
         self.state.facts.insert(place.node.reference_name.to_string(), fact);
+        Ok(())
     }
 
     /// What follows an attempt that has ended; `entry` is none for the event's own.
@@ -262,7 +227,7 @@ impl<'a> Walk<'a> {
             Verdict::GoOn(status) => status,
             Verdict::Retry | Verdict::Fail => after.status,
         };
-        self.keep(place, after, status);
+        self.keep(place, after, status)?;
         match entry.and_then(|entry| self.out.scheduled.get_mut(entry)) {
             Some(scheduled) => {
                 scheduled.fate = Fate::Ended { status, output: after.output.clone() };
@@ -325,12 +290,20 @@ impl<'a> Walk<'a> {
             }
             Next::Turn(of) => {
                 let Some(node) = graph.get(of).cloned() else { return Ok(()) };
+                if !self.is_last(place)? {
+                    return Ok(());
+                }
                 self.turn(&Place { node, turns: outer(&place.turns), ..place.clone() })
             }
             Next::Arrive => self.arrive(place.scope, None),
             Next::Done => {
                 self.check_end(place)?;
+                if !self.is_last(place)? {
+                    return Ok(());
+                }
                 let last = match self.out.scheduled.last().map(|last| &last.fate) {
+                    // Another lineage may have scheduled later.
+                    _ if self.plan.graph.floats => None,
                     Some(Fate::Ended { output, .. }) => {
                         Some(output.clone().unwrap_or_else(|| Arc::new(json!({}))))
                     }

@@ -1,6 +1,6 @@
 //! The steps of a definition as a graph: what follows what, and what stands in what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -40,6 +40,11 @@ pub(crate) struct Graph {
     by_reference: BTreeMap<Arc<str>, usize>,
     /// A branch of a dynamic fork ends where its fork's JOIN waits.
     is_branch: bool,
+    /// Whether a JOIN in it may leave branches behind.
+    pub(crate) floats: bool,
+    /// Whether a JOIN in it goes by its list, and what such list.
+    pub(crate) by_list: bool,
+    pub(crate) listed: BTreeSet<String>,
 }
 
 /// A branch of a dynamic fork: its text is not in the definition, so its tasks carry it.
@@ -64,7 +69,10 @@ impl Graph {
         let nodes: Vec<Arc<Node>> = builder.nodes.into_iter().map(Arc::new).collect();
         let by_reference =
             nodes.iter().map(|node| (node.reference_name.clone(), node.index)).collect();
-        (Self { nodes, by_reference, is_branch }, builder.faults)
+        let (floats, by_list, listed) = (false, false, BTreeSet::new());
+        let mut graph = Self { nodes, by_reference, is_branch, floats, by_list, listed };
+        graph.mark_lists();
+        (graph, builder.faults)
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Arc<Node>> {
@@ -115,11 +123,34 @@ impl Graph {
                     Some(switch) => node = switch,
                     None => return Next::Done,
                 },
-                Parent::Loop(of) => return Next::Turn(of),
-                Parent::Branch(_) => return Next::Arrive,
-                Parent::Root if self.is_branch => return Next::Arrive,
-                Parent::Root => return Next::Done,
+                Parent::Branch(fork) if !self.floats_at(fork) => return Next::Arrive,
+                _ => return self.end_of_region(node),
             }
+        }
+    }
+
+    fn floats_at(&self, fork: usize) -> bool {
+        self.get(fork).is_some_and(|fork| matches!(fork.kind, Kind::Fork { floats: true, .. }))
+    }
+
+    /// The loop that a step stands in, as far as this graph has it. What its JOINs leave behind
+    /// belongs to that; to the graph where there is none.
+    pub(crate) fn region(&self, node: &Node) -> Option<usize> {
+        let mut parent = node.parent;
+        while let Parent::Case(at) | Parent::Branch(at) = parent {
+            parent = self.get(at)?.parent;
+        }
+        match parent {
+            Parent::Loop(of) => Some(of),
+            _ => None,
+        }
+    }
+
+    fn end_of_region(&self, node: &Node) -> Next {
+        match self.region(node) {
+            Some(of) => Next::Turn(of),
+            None if self.is_branch => Next::Arrive,
+            None => Next::Done,
         }
     }
 }
@@ -158,7 +189,9 @@ impl Builder<'_> {
             let index = self.nodes.len();
             let path = format!("{path}[{n}]");
             let fork = last.filter(|last| {
-                self.nodes.get(*last).is_some_and(|node| matches!(node.kind, Kind::Fork { .. }))
+                self.nodes.get(*last).is_some_and(|node| {
+                    matches!(node.kind, Kind::Fork { .. } | Kind::DynamicFork(_))
+                })
             });
             let def = task.effective_task_def(self.task_defs);
             match Node::compile(task, &def, &path) {
@@ -212,7 +245,7 @@ impl Builder<'_> {
                 let branches = task.fork_tasks.iter().enumerate().map(|(n, tasks)| {
                     self.sequence(tasks, &format!("{path}.forkTasks[{n}]"), place)
                 });
-                Kind::Fork { branches: branches.flatten().collect() }
+                Kind::Fork { branches: branches.flatten().collect(), floats: false }
             }
             Some(Kind::Loop { condition, items, .. }) => {
                 let place = inside(Parent::Loop(index), 1, place.sole);

@@ -6,10 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::flow::{After, Opened, Place, Walk};
 use super::graph::instance;
+use super::lists::join_input;
 use super::node::Kind;
 use super::state::OpenLoop;
 use super::status::TaskStatus;
 use super::{DecideError, Fate, Fell, Gathered, Scope};
+use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
 
 impl After {
     pub(super) fn completed(attempt: i16, output: Value) -> Self {
@@ -69,13 +71,7 @@ impl Walk<'_> {
             Some(fact) => super::next_attempt(&place.name(), fact.attempt)?,
             None => 0,
         };
-        let mut input = match self.input(place, attempt)? {
-            Ok(input) => input,
-            Err(fault) => return self.refuse(place, fault.to_string()),
-        };
-        if let Some(input) = Arc::make_mut(&mut input).as_object_mut() {
-            input.insert("joinOn".to_owned(), json!(on));
-        }
+        let input = Arc::new(join_input(&place.node.kind, Some(on)));
         let entry = self.push_container(key, place, attempt, input);
         if self.opened.get(&key).is_some_and(|opened| opened.expected == opened.arrived) {
             self.work.push_back(super::flow::Work::Do(Some(entry), place.clone()));
@@ -85,10 +81,17 @@ impl Walk<'_> {
 
     /// A branch, or the body of a loop, is through.
     pub(super) fn arrive(&mut self, scope: Scope, note: Option<Value>) -> Result<(), DecideError> {
-        let Scope::Opened(key) = scope else {
-            self.out.arrives = true;
-            self.out.note = note;
-            return Ok(());
+        // Whoever writes it asks then whether a JOIN that goes by its list waits in vain.
+        if self.plan.graph.by_list {
+            self.under_lock()?;
+        }
+        let key = match scope {
+            Scope::Opened(key) => key,
+            Scope::Source | Scope::Around => {
+                self.out.arrives = true;
+                self.out.note = note;
+                return Ok(());
+            }
         };
         let Some(opened) = self.opened.get_mut(&key) else { return Ok(()) };
         opened.arrived += 1;
@@ -114,6 +117,10 @@ impl Walk<'_> {
     /// A container that was open has nothing left to wait for.
     pub(super) fn fell(&mut self, fell: &Fell) -> Result<(), DecideError> {
         let place = self.source(&fell.reference_name)?;
+        if place.node.kind.is_by_list() && !self.is_settled(&place, &fell.gathered) {
+            self.out.waits = true;
+            return Ok(());
+        }
         self.state.open.insert(fell.reference_name.clone(), fell.attempt);
         if matches!(place.node.kind, Kind::Loop { .. }) {
             let open = OpenLoop {
@@ -144,10 +151,11 @@ impl Walk<'_> {
     ) -> After {
         let mut after = match place.node.kind {
             Kind::Loop { .. } => self.loop_end(place, attempt, note, gathered),
+            _ if place.node.kind.is_by_list() => self.end_by_list(place, attempt, gathered),
             _ => join_end(place, attempt, input, gathered),
         };
         after.input = Some(input.clone());
-        after
+        within_limits(place, after)
     }
 
     /// What has ended in this decision, and before it where that is known.
@@ -187,31 +195,31 @@ impl Walk<'_> {
     pub(super) fn exclusive_join(
         &self,
         attempt: i16,
-        place: &Place,
-        on: &[String],
-        default: &[String],
+        (on, default): (&[String], &[String]),
+        find: impl Fn(&String) -> Option<Gathered>,
     ) -> After {
         let ran = |task: &Gathered| task.status != TaskStatus::Skipped;
-        let found = on.iter().filter_map(|name| self.known(place, name)).find(ran);
-        let found = found.or_else(|| default.iter().find_map(|name| self.known(place, name)));
+        let found = on.iter().filter_map(&find).find(ran);
+        let listed = found.is_some();
+        let found = found.or_else(|| default.iter().filter_map(&find).find(ran));
         let Some(task) = found else {
             let reason = format!("none of {on:?} and {default:?} has run");
             return After::failed(attempt, TaskStatus::Failed, reason);
         };
-        let output = task.output.as_deref().cloned().unwrap_or_else(|| json!({}));
-        if task.status.is_successful() {
-            After::completed(attempt, output)
-        } else {
-            let reason = task.reason.unwrap_or_default();
-            After {
-                output: Some(Arc::new(output)),
-                ..After::failed(attempt, TaskStatus::Failed, reason)
-            }
+        let base = task.reference_name.split("__").next().unwrap_or_default();
+        let permissive = self.plan.node(base).is_some_and(|node| node.permissive);
+        let fails = !task.status.is_successful()
+            && !(listed && permissive && on.iter().any(|name| find(name).is_none()));
+        if !fails {
+            let output = task.output.as_deref().cloned().unwrap_or_else(|| json!({}));
+            return After::completed(attempt, output);
         }
+        let reason = task.reason.unwrap_or_default();
+        After::failed(attempt, TaskStatus::Failed, reason)
     }
 
     /// A task of the same turns that has ended.
-    fn known(&self, place: &Place, name: &str) -> Option<Gathered> {
+    pub(super) fn known(&self, place: &Place, name: &str) -> Option<Gathered> {
         let fact = self.state.facts.get(name).filter(|fact| fact.turns == place.turns)?;
         let reference_name = instance(name, &fact.turns);
         Some(Gathered {
@@ -225,8 +233,27 @@ impl Walk<'_> {
     }
 }
 
+/// What a container gives is put together from what was small enough: all of it may not be.
+fn within_limits(place: &Place, after: After) -> After {
+    let Some(output) = after.output.as_deref() else { return after };
+    let what = format!("output of {} {:?}", place.node.task_type, place.name());
+    let Err(fault) = check_payload(&what, output, TASK_PAYLOAD_MAX_BYTES) else { return after };
+    let (kept, hint) = match place.node.kind {
+        Kind::Loop { .. } => {
+            (json!({ "iteration": output.get("iteration") }), "keep fewer turns with keepLastN")
+        }
+        _ => (json!({}), "list fewer tasks, or give less"),
+    };
+    let status = TaskStatus::FailedWithTerminalError;
+    After {
+        output: Some(Arc::new(kept)),
+        input: after.input,
+        ..After::failed(after.attempt, status, format!("{fault}: {hint}"))
+    }
+}
+
 /// What a JOIN comes to when all that it waits for has ended.
-fn join_end(place: &Place, attempt: i16, input: &Value, gathered: &[Gathered]) -> After {
+pub(super) fn join_end(place: &Place, attempt: i16, input: &Value, gathered: &[Gathered]) -> After {
     let by_name: std::collections::BTreeMap<&str, &Gathered> =
         gathered.iter().map(|task| (task.reference_name.as_str(), task)).collect();
     let listed = input.get("joinOn").and_then(Value::as_array);

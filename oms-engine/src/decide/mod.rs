@@ -11,6 +11,7 @@ mod ends;
 mod flow;
 mod graph;
 mod join;
+mod lists;
 mod node;
 mod plan;
 mod reads;
@@ -25,6 +26,7 @@ mod system;
 mod tests;
 mod timeout;
 mod turns;
+mod work;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use serde_json::{Map, Value};
 pub(crate) use beside::Branches;
 pub(crate) use ends::{counts_as, output_of};
 pub(crate) use graph::{Branch, instance};
+pub(crate) use lists::Beside;
 pub(crate) use node::{Kind, Node, SYSTEM_QUEUE};
 pub(crate) use plan::Plan;
 pub(crate) use scope::RunScope;
@@ -124,6 +127,8 @@ pub(crate) enum Scope {
     Source,
     /// In one that this decision opens: the key of its entry.
     Opened(usize),
+    /// In the loop around the task whose end led to it; in none where no loop is.
+    Around,
 }
 
 /// A task that a decision schedules, in the order of their sequence numbers.
@@ -197,6 +202,12 @@ pub(crate) struct Decision {
     pub(crate) arrives: bool,
     /// What it tells the container.
     pub(crate) note: Option<Value>,
+    /// By how many lineages the loop around the source has more to wait for.
+    pub(crate) lineages: i64,
+    /// What ended and JOINs may wait for, without turns.
+    pub(crate) listed: BTreeSet<String>,
+    /// The source is a JOIN that has not got what it waits for: it stays open.
+    pub(crate) waits: bool,
     /// Variables that were set.
     pub(crate) variables: Map<String, Value>,
     pub(crate) end: Option<End>,

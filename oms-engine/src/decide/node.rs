@@ -50,16 +50,22 @@ pub(crate) enum Kind {
     /// The first steps of its branches. A JOIN follows.
     Fork {
         branches: Vec<usize>,
+        /// Whether its JOIN may leave branches behind: these go on beside what follows.
+        floats: bool,
     },
     DynamicFork(BranchesFrom),
     Join {
         on: Vec<String>,
         /// The fork before it, whose branches it waits for.
         fork: Option<usize>,
+        /// Whether it waits for what it lists, and not for branches.
+        by_list: bool,
     },
     ExclusiveJoin {
         on: Vec<String>,
         default: Vec<String>,
+        /// Whether what it lists may be open when it is reached.
+        by_list: bool,
     },
     Loop {
         condition: Option<String>,
@@ -87,6 +93,11 @@ impl Kind {
     /// Whether it waits for tasks inside it.
     pub(crate) const fn is_container(&self) -> bool {
         matches!(self, Self::Join { .. } | Self::Loop { .. })
+    }
+
+    /// Whether it waits for the tasks that it lists, wherever they are.
+    pub(crate) const fn is_by_list(&self) -> bool {
+        matches!(self, Self::Join { by_list: true, .. } | Self::ExclusiveJoin { by_list: true, .. })
     }
 
     /// Whether its attempts are made again by the retry policy.
@@ -228,8 +239,8 @@ impl Node {
     /// References that it reads beside what its expressions name.
     pub(super) fn waits_for(&self) -> impl Iterator<Item = &String> {
         let (a, b): (&[String], &[String]) = match &self.kind {
-            Kind::Join { on, fork: None } => (on, &[]),
-            Kind::ExclusiveJoin { on, default } => (on, default),
+            Kind::Join { on, fork: None, .. } => (on, &[]),
+            Kind::ExclusiveJoin { on, default, .. } => (on, default),
             _ => (&[], &[]),
         };
         a.iter().chain(b)
@@ -255,17 +266,22 @@ fn kind_of(task: &WorkflowTask) -> Result<Kind, (&'static str, TemplateFault)> {
             };
             Kind::Switch { on, cases: BTreeMap::new(), default: None }
         }
-        TaskType::ForkJoin => Kind::Fork { branches: Vec::new() },
+        TaskType::ForkJoin => Kind::Fork { branches: Vec::new(), floats: false },
         TaskType::ForkJoinDynamic => Kind::DynamicFork(branches_from(task)),
-        TaskType::Join => Kind::Join { on: task.join_on.clone(), fork: None },
+        TaskType::Join => Kind::Join { on: task.join_on.clone(), fork: None, by_list: false },
         TaskType::ExclusiveJoin => Kind::ExclusiveJoin {
             on: task.join_on.clone(),
             default: task.default_exclusive_join_task.clone(),
+            by_list: false,
         },
         TaskType::DoWhile => {
             let given = |text: &&String| !text.trim().is_empty();
             let items = task.items.as_ref().filter(given).map(|items| json!(items));
-            let items = items.or_else(|| task.input_parameters.get("_items").cloned());
+            let older = task.input_parameters.get("_items").filter(|items| match items {
+                Value::String(text) => !text.trim().is_empty(),
+                items => items.is_array(),
+            });
+            let items = items.or_else(|| older.cloned());
             let items = items.map(|items| Template::parse(&items)).transpose();
             Kind::Loop {
                 condition: task.loop_condition.clone().filter(|text| !text.trim().is_empty()),

@@ -23,7 +23,7 @@ const FIXED_FIELDS: [&str; 8] = [
 ];
 
 /// The branches a step stands in: the index of each fork and the first step of the branch.
-type Branches = Arc<Vec<(usize, usize)>>;
+pub(super) type Branches = Arc<Vec<(usize, usize)>>;
 
 /// Marks the steps that decide on a fresh load, and those whose input is stored.
 pub(super) fn mark(graph: &mut Graph) {
@@ -53,25 +53,33 @@ fn reads_beside(graph: &Graph, branches: &[Branches], node: &Node, sets_variable
     if node.reads.dynamic || (sets_variables && node.reads.variables()) {
         return true;
     }
+    // What floats may be open wherever something reads it.
+    if graph.floats && !node.reads.tasks.is_empty() {
+        return true;
+    }
     if graph.is_branch() {
         return node.reads.tasks.keys().any(|name| graph.index_of(name).is_none());
     }
     let Some(own) = branches.get(node.index) else { return true };
     let names = node.reads.tasks.keys().chain(node.waits_for());
-    names.filter_map(|name| graph.index_of(name)).filter_map(|index| branches.get(index)).any(
-        |others| {
-            let forks = own.iter().zip(others.iter());
-            forks.into_iter().any(|(own, other)| own.0 == other.0 && own.1 != other.1)
-        },
-    )
+    names
+        .filter_map(|name| graph.index_of(name))
+        .filter_map(|index| branches.get(index))
+        .any(|others| beside(own, others))
 }
 
-fn branches_of(graph: &Graph) -> Vec<Branches> {
+/// Whether steps stand in different branches of a fork.
+pub(super) fn beside(own: &Branches, other: &Branches) -> bool {
+    let forks = own.iter().zip(other.iter());
+    forks.into_iter().any(|(own, other)| own.0 == other.0 && own.1 != other.1)
+}
+
+pub(super) fn branches_of(graph: &Graph) -> Vec<Branches> {
     let mut all: Vec<Branches> = Vec::with_capacity(graph.nodes.len());
     // The first step of each branch stands for the branch.
     let mut first: BTreeMap<usize, usize> = BTreeMap::new();
     for node in &graph.nodes {
-        if let Kind::Fork { branches } = &node.kind {
+        if let Kind::Fork { branches, .. } = &node.kind {
             first.extend(branches.iter().map(|at| (*at, *at)));
         }
         if let (Some(at), Some(next)) = (first.get(&node.index).copied(), node.next)
@@ -125,7 +133,7 @@ impl Lifetimes {
             if node.permissive {
                 lives.reads(node.index, count, &Fields::default());
             }
-            let at = outermost_loop_end(graph, node);
+            let at = outermost_loop_end(graph, node).max(node.end);
             lives.all(&node.reads, at);
             for name in node.waits_for() {
                 lives.named(name, at);

@@ -90,6 +90,11 @@ impl Walk<'_> {
         let join = place.node.next.and_then(|next| self.graph(place).get(next).cloned());
         let Some(join) = join else { return Err(DecideError::UnknownReference(place.name())) };
         let join = Place { node: join, ..place.clone() };
+        if let Kind::Fork { branches, floats: true } = &place.node.kind {
+            let graph = self.graph(place);
+            let firsts = branches.iter().filter_map(|index| graph.get(*index).cloned()).collect();
+            return self.fork_floating(place, firsts, join);
+        }
         let joined = self.ended_before(&join).filter(|fact| fact.status.is_successful());
         if let Some(joined) = joined.filter(|_| !self.failed_in_branches(place, fact)) {
             return self.pass(&join, &joined);
@@ -97,7 +102,7 @@ impl Walk<'_> {
         let mut firsts = Vec::new();
         let mut on = Vec::new();
         match (&place.node.kind, &join.node.kind) {
-            (Kind::Fork { branches }, Kind::Join { on: named, .. }) => {
+            (Kind::Fork { branches, .. }, Kind::Join { on: named, .. }) => {
                 on.clone_from(named);
                 for index in branches {
                     let node = self.graph(place).get(*index).cloned();
@@ -120,7 +125,7 @@ impl Walk<'_> {
         let key = self.new_container(&join, firsts.len());
         for (node, branch) in firsts {
             let scope = Scope::Opened(key);
-            self.schedule(Place { node, turns: place.turns.clone(), scope, branch })?;
+            self.schedule(Place { node, scope, branch, ..place.clone() })?;
         }
         self.open_join(key, &join, &on)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::flow::{After, Place, Walk, Work};
+use super::lists::join_input;
 use super::node::{Kind, Node, SwitchOn};
 use super::status::TaskStatus;
 use super::{DecideError, Fate, Scheduled, Scope, Wait, new_input, next_attempt};
@@ -36,6 +37,10 @@ impl Walk<'_> {
     fn schedule_attempt(&mut self, place: Place, attempt: i16) -> Result<(), DecideError> {
         let node = place.node.clone();
         let input = match self.input(&place, attempt)? {
+            _ if node.kind.is_by_list() => return self.open_by_list(&place, attempt),
+            _ if matches!(node.kind, Kind::Join { .. } | Kind::ExclusiveJoin { .. }) => {
+                Arc::new(join_input(&node.kind, None))
+            }
             Ok(input) => input,
             Err(fault) => return self.fail_at_once(&place, attempt, fault.to_string()),
         };
@@ -57,9 +62,9 @@ impl Walk<'_> {
                 Ok(())
             }
             Kind::Switch { on, .. } => self.switch(&place, attempt, on, &input),
-            Kind::Fork { branches } => {
+            Kind::Fork { branches, floats } => {
                 self.push(&place, attempt, input);
-                self.fork(&place, branches)
+                self.fork(&place, branches, *floats)
             }
             Kind::DynamicFork(from) => self.fork_dynamic(&place, attempt, from, &input),
             Kind::Loop { .. } => self.open_loop(&place, attempt, input),
@@ -206,7 +211,7 @@ impl Walk<'_> {
             jitter: 0.0,
         };
         let Some(first) = first else { return self.judge(Some(entry), place, &after) };
-        self.keep(place, &after, TaskStatus::Completed);
+        self.keep(place, &after, TaskStatus::Completed)?;
         if let Some(scheduled) = self.out.scheduled.get_mut(entry) {
             scheduled.fate = Fate::Ended { status: TaskStatus::Completed, output: after.output };
         }
@@ -214,14 +219,23 @@ impl Walk<'_> {
         self.schedule(Place { node, ..place.clone() })
     }
 
-    fn fork(&mut self, place: &Place, firsts: &[usize]) -> Result<(), DecideError> {
+    fn fork(
+        &mut self,
+        place: &Place,
+        firsts: &[usize],
+        floats: bool,
+    ) -> Result<(), DecideError> {
         let graph = self.graph(place);
         let firsts: Vec<Arc<Node>> =
             firsts.iter().filter_map(|index| graph.get(*index).cloned()).collect();
         let Some(join) = place.node.next.and_then(|next| graph.get(next).cloned()) else {
             return Err(DecideError::UnknownReference(place.name()));
         };
+        self.note_listed(&place.node.reference_name)?;
         let join = Place { node: join, ..place.clone() };
+        if floats {
+            return self.fork_floating(place, firsts, join);
+        }
         let Kind::Join { on, .. } = &join.node.kind else {
             return Err(DecideError::UnknownReference(join.name()));
         };
@@ -232,5 +246,19 @@ impl Walk<'_> {
             self.schedule(Place { node, scope: Scope::Opened(key), ..place.clone() })?;
         }
         self.open_join(key, &join, &on)
+    }
+
+    /// Schedules branches that the JOIN may leave behind, then the JOIN.
+    pub(super) fn fork_floating(
+        &mut self,
+        place: &Place,
+        firsts: Vec<Arc<Node>>,
+        join: Place,
+    ) -> Result<(), DecideError> {
+        self.float(place, firsts.len())?;
+        for node in firsts {
+            self.schedule(Place { node, scope: place.region, ..place.clone() })?;
+        }
+        self.schedule(join)
     }
 }

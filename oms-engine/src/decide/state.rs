@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::graph::{Branch, instance};
+use super::lists::Beside;
 use super::node::Node;
 use super::status::{TaskStatus, WorkflowStatus};
 use crate::definition::TaskDef;
@@ -71,6 +73,10 @@ pub(crate) struct RunState {
     /// Task definitions that the definition does not name, and were looked up for it: none for
     /// a name that has none.
     pub(crate) task_defs: BTreeMap<String, Option<TaskDef>>,
+    /// What else is open, where JOINs go by their lists.
+    pub(crate) beside: Option<Beside>,
+    /// When an operator last retried or reran it.
+    pub(crate) retried_at: Option<DateTime<Utc>>,
     /// Whether it was read under the lock of what is decided, by one who may take time.
     pub(crate) fresh: bool,
 }
@@ -135,6 +141,8 @@ impl RunState {
             given: None,
             resumes: false,
             task_defs: BTreeMap::new(),
+            beside: None,
+            retried_at: None,
             fresh: false,
         }
     }

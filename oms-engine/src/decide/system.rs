@@ -44,7 +44,7 @@ impl Walk<'_> {
                 if self.out.end.is_none() {
                     return self.judge(entry, place, &after);
                 }
-                self.keep(place, &after, after.status);
+                self.keep(place, &after, after.status)?;
                 if let Some(scheduled) = self.out.scheduled.get_mut(number) {
                     scheduled.fate =
                         super::Fate::Ended { status: after.status, output: after.output };
@@ -66,7 +66,7 @@ impl Walk<'_> {
         self.out.reason.clone_from(&after.reason);
         if self.out.end.is_some() {
             self.out.ended_as = Some(after.status);
-            self.keep(place, &after, after.status);
+            self.keep(place, &after, after.status)?;
             return Ok(());
         }
         self.judge(None, place, &after)
@@ -86,7 +86,9 @@ impl Walk<'_> {
             Kind::SetVariable => self.set_variables(place, attempt, input)?,
             Kind::Terminate => self.terminate(place, attempt, input)?,
             Kind::Join { on, .. } => self.join_alone(place, attempt, on),
-            Kind::ExclusiveJoin { on, default } => self.exclusive_join(attempt, place, on, default),
+            Kind::ExclusiveJoin { on, default, .. } => {
+                self.exclusive_join(attempt, (on, default), |name| self.known(place, name))
+            }
             Kind::Inline => inline(attempt, input),
             Kind::Lambda => lambda(attempt, input),
             Kind::Jq => transform(attempt, input),

@@ -25,9 +25,10 @@ impl Walk<'_> {
             Kind::Loop { items: Some(items), .. } => {
                 let scope = RunScope::for_task(self.plan, self.state, &place.name(), attempt);
                 let what = format_args!("items of task {:?}", place.node.reference_name);
+                // The older form counts where the newer one gives nothing.
                 match items.resolve(&scope, what, TASK_PAYLOAD_MAX_BYTES) {
-                    Ok(items) if items.is_array() => Some(Arc::new(items)),
-                    Ok(_) => Some(Arc::new(json!([]))),
+                    Ok(Value::Null) => Some(list_of(input.get("_items").cloned())),
+                    Ok(items) => Some(list_of(Some(items))),
                     Err(fault) => return self.fail_at_once(place, attempt, fault.to_string()),
                 }
             }
@@ -74,7 +75,11 @@ impl Walk<'_> {
         let Some(node) = self.graph(place).get(body).cloned() else { return Ok(()) };
         let mut turns = place.turns.clone();
         turns.push(turn);
-        self.schedule(Place { node, turns, ..place.clone() })
+        let region = match place.scope {
+            Scope::Opened(_) => place.scope,
+            Scope::Source | Scope::Around => Scope::Around,
+        };
+        self.schedule(Place { node, turns, region, ..place.clone() })
     }
 
     /// After a turn of a loop: another, or its end. The scope of `place` is that of the body.
@@ -83,6 +88,10 @@ impl Walk<'_> {
         let Some(open) = self.state.loops.get(&**name).cloned() else {
             return Err(DecideError::NotEnded(place.name()));
         };
+        if let Some(reason) = self.failure_in(place, &open) {
+            let failed = TaskStatus::Failed.as_str();
+            return self.arrive(place.scope, Some(json!({ "reason": reason, "status": failed })));
+        }
         match self.goes_on(place, &open) {
             Ok(true) => self.begin_turn(place, open.turn + 1),
             Ok(false) => self.arrive(place.scope, None),
@@ -91,6 +100,20 @@ impl Walk<'_> {
                 self.arrive(place.scope, Some(json!({ "reason": reason })))
             }
         }
+    }
+
+    /// Why a task of this turn failed that the turn went on after.
+    fn failure_in(&self, place: &Place, open: &OpenLoop) -> Option<String> {
+        let mut turns = place.turns.clone();
+        turns.push(open.turn);
+        let body = self.graph(place).nodes.get(place.node.index + 1..=place.node.end)?;
+        let facts = body
+            .iter()
+            .filter(|node| node.permissive && !node.optional)
+            .filter_map(|node| self.state.facts.get(&*node.reference_name));
+        let failed =
+            facts.filter(|fact| fact.turns.starts_with(&turns) && !fact.status.is_successful());
+        failed.map(|fact| format!("{} ", fact.reason.as_deref().unwrap_or_default())).next()
     }
 
     fn goes_on(&self, place: &Place, open: &OpenLoop) -> Result<bool, Stop> {
@@ -106,29 +129,29 @@ impl Walk<'_> {
         }
         let items = open.items.as_ref().and_then(|items| items.as_array());
         let turn = usize::try_from(open.turn).unwrap_or(usize::MAX);
-        if items.is_some_and(|items| turn >= items.len()) {
-            return Ok(false);
-        }
-        let Some(condition) = condition else { return Ok(items.is_some()) };
+        let more = items.is_none_or(|items| turn < items.len());
+        let Some(condition) = condition else { return Ok(items.is_some() && more) };
         if !self.state.fresh {
             return Err(Stop::Fresh);
         }
         let input = self.condition_input(place, open);
         match system::script(condition, &input) {
-            Ok(value) => Ok(truthy(&value)),
+            Ok(value) => Ok(holds(&value) && more),
             Err(error) => Err(Stop::Failed(format!(
                 "Unable to evaluate condition {condition}, exception {error}"
             ))),
         }
     }
 
-    /// What a loop's condition sees: the loop's input, the loop itself, and what the steps of
-    /// its body gave last.
+    /// What a loop's condition sees: the loop's input as it is now, the loop itself, its item, and
+    /// what the steps of its body gave last.
     fn condition_input(&self, place: &Place, open: &OpenLoop) -> Value {
-        let mut input = match &*open.input {
-            Value::Object(input) => input.clone(),
+        let name = place.name();
+        let mut input = match super::input_of(self.plan, self.state, &place.node, &name, 0) {
+            Value::Object(input) => input,
             _ => Map::new(),
         };
+        input.extend(open.output().into_iter().filter(|(key, _)| key != "iteration"));
         let body = self.graph(place).nodes.get(place.node.index + 1..=place.node.end);
         for node in body.unwrap_or_default() {
             let Some(fact) = self.state.facts.get(&*node.reference_name) else { continue };
@@ -182,7 +205,9 @@ impl Walk<'_> {
         }
         let mut after = After::completed(attempt, Value::Object(turns));
         if let Some(reason) = note.and_then(|note| note.get("reason")?.as_str()) {
-            after.status = TaskStatus::FailedWithTerminalError;
+            let failed = note.and_then(|note| note.get("status")).is_some();
+            after.status =
+                if failed { TaskStatus::Failed } else { TaskStatus::FailedWithTerminalError };
             after.reason = Some(reason.to_owned());
         }
         after
@@ -194,13 +219,20 @@ enum Stop {
     Failed(String),
 }
 
-/// As JavaScript has it.
-fn truthy(value: &Value) -> bool {
+/// What is no list is a list of one; nothing is an empty one.
+fn list_of(items: Option<Value>) -> Arc<Value> {
+    Arc::new(match items {
+        None | Some(Value::Null) => json!([]),
+        Some(Value::Array(items)) => Value::Array(items),
+        Some(one) => json!([one]),
+    })
+}
+
+/// As Conductor has it: what is neither true nor a number above zero does not hold.
+fn holds(value: &Value) -> bool {
     match value {
-        Value::Null => false,
         Value::Bool(value) => *value,
-        Value::Number(number) => number.as_f64().is_some_and(|number| number != 0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(_) | Value::Object(_) => true,
+        Value::Number(number) => number.as_f64().is_some_and(|number| number > 0.0),
+        Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => false,
     }
 }

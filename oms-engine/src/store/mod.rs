@@ -10,6 +10,7 @@ mod container;
 mod definitions;
 mod family;
 mod lease;
+mod lists;
 mod migrate;
 mod operate;
 mod read;
@@ -149,6 +150,7 @@ statements!(
     find_started,
     find_waiting,
     forget_sessions,
+    grow_loop,
     heartbeat,
     insert_definition,
     insert_inline_definition,
@@ -160,6 +162,8 @@ statements!(
     list_schedules,
     list_task_definitions,
     list_workflows,
+    load_around,
+    load_beside,
     load_child,
     load_definitions,
     load_detached,
@@ -174,6 +178,7 @@ statements!(
     lock_containers,
     lock_definitions,
     lock_leaves,
+    lock_lists,
     #[cfg(feature = "cron")]
     lock_schedule,
     lock_session,
@@ -227,7 +232,9 @@ statements!(
     terminate_ended,
     timed_out,
     unmark_latest,
+    wait_again,
     wait_for_child,
+    wake_joins,
 );
 
 /// The statements of one schema, and how long each may take.

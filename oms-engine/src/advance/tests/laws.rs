@@ -16,13 +16,30 @@ const STEPS_MAX: usize = 5_000;
 /// A shape of a definition; names are given when it is written out.
 #[derive(Clone, Debug)]
 enum Shape {
-    Task { optional: bool, permissive: bool, reads: bool },
+    Task {
+        optional: bool,
+        permissive: bool,
+        reads: bool,
+    },
     Noop,
     SetVariable,
-    Switch { cases: Vec<Vec<Self>>, taken: usize },
-    Fork(Vec<Vec<Self>>),
-    Loop { turns: usize, body: Vec<Self> },
-    Dynamic { branches: usize },
+    Switch {
+        cases: Vec<Vec<Self>>,
+        taken: usize,
+    },
+    /// A bit for each branch that the JOIN waits for; whether a second one waits for all.
+    Fork {
+        branches: Vec<Vec<Self>>,
+        joined: u8,
+        again: bool,
+    },
+    Loop {
+        turns: usize,
+        body: Vec<Self>,
+    },
+    Dynamic {
+        branches: usize,
+    },
     Child,
     Terminate,
 }
@@ -43,11 +60,17 @@ fn shape() -> impl Strategy<Value = Shape> {
         prop_oneof![
             (prop::collection::vec(sequence(), 1..3), 0..3_usize)
                 .prop_map(|(cases, taken)| Shape::Switch { cases, taken }),
-            prop::collection::vec(sequence(), 1..4).prop_map(Shape::Fork),
+            (prop::collection::vec(sequence(), 1..4), joined(), any::<bool>())
+                .prop_map(|(branches, joined, again)| Shape::Fork { branches, joined, again }),
             (0..3_usize, sequence()).prop_map(|(turns, body)| Shape::Loop { turns, body }),
             Just(Shape::Terminate),
         ]
     })
+}
+
+/// Half of all JOINs wait for every branch.
+fn joined() -> impl Strategy<Value = u8> {
+    prop_oneof![Just(u8::MAX), any::<u8>()]
 }
 
 /// Writes a sequence out, with names of their own.
@@ -87,7 +110,7 @@ fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
                     }),
                 ));
             }
-            Shape::Fork(branches) => {
+            Shape::Fork { branches, joined, again } => {
                 let branches: Vec<Vec<Value>> =
                     branches.iter().map(|tasks| write(tasks, next)).collect();
                 let last: Vec<Value> = branches
@@ -95,7 +118,12 @@ fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
                     .filter_map(|tasks| tasks.last().map(|task| task["taskReferenceName"].clone()))
                     .collect();
                 steps.push(step("FORK_JOIN", json!({ "forkTasks": branches })));
-                steps.push(join(next, &json!(last)));
+                let waits = |(n, _): &(usize, &Value)| joined & (1 << n) != 0;
+                let some: Vec<_> = last.iter().enumerate().filter(waits).map(|(_, n)| n).collect();
+                steps.push(join(next, &json!(some)));
+                if *again {
+                    steps.push(join(next, &json!(last)));
+                }
             }
             Shape::Loop { turns, body } => {
                 let body = write(body, next);

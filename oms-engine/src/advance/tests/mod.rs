@@ -8,6 +8,7 @@ mod children;
 mod compare;
 mod http;
 mod laws;
+mod lists;
 mod operators;
 mod play;
 mod rows;

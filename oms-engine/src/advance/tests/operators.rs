@@ -292,6 +292,8 @@ impl World {
             started_at: None,
             ended_at: now,
         });
+        let base = name.split("__").next().unwrap_or_default();
+        self.tables.wake_joins(id, &std::collections::BTreeSet::from([base.to_owned()]));
         Ok(())
     }
 }

@@ -198,6 +198,7 @@ impl Tables {
         &mut self,
         ended: EndedRow,
         scheduled: &[Scheduled],
+        around: Option<i64>,
     ) -> BTreeMap<usize, i64> {
         let open = self.open.remove(&ended.token_id).expect("a token that is there");
         let token = open.row.token.clone();
@@ -229,7 +230,7 @@ impl Tables {
         {
             record.row.variables.as_object_mut().unwrap().extend(set);
         }
-        let opened = self.schedule(&open, opened_rows(scheduled, token.id));
+        let opened = self.schedule(&open, opened_rows(scheduled, token.id, around));
         if ended.arrives {
             self.count_down(token.scope.expect("it stands in a container"), ended.note);
         }
@@ -245,12 +246,13 @@ impl Tables {
         let mut ids = Vec::new();
         // Ids of containers come before what stands in them.
         let from = self.numbers;
-        for (number, row) in (1_i64..).zip(&rows) {
+        for number in (1_i64..).take(rows.len()) {
             ids.push(from + number);
-            assert!(row.container.is_none_or(|n| n > 0), "{row:?}");
         }
         for (number, row) in rows.into_iter().enumerate() {
             let scope = match row.container {
+                Some(0) => None,
+                Some(id) if id < 0 => Some(-id),
                 Some(number) => Some(ids[usize::try_from(number - 1).unwrap()]),
                 None => token.scope,
             };

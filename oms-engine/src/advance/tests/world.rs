@@ -77,6 +77,7 @@ impl World {
             return;
         }
         let mut run = self.tables.load(token);
+        self.tables.look_beside(&mut run, token);
         if !token.reference_name.is_empty() {
             run.state.open.insert(token.reference_name.clone(), token.attempt);
         }
@@ -103,9 +104,19 @@ impl World {
         let mut row = self.ended_row(&run, &open, &event);
         let (after, decision) = self.decide(run, &event);
         self.remembers(token_id, &event, &decision);
+        if decision.waits {
+            let open = self.tables.open.get_mut(&token_id).unwrap();
+            open.row.token.state = TokenState::Container;
+            return;
+        }
+        let around = after.state.beside.as_ref().and_then(|beside| beside.around);
+        self.tables.grow(around, decision.lineages);
         tell(&mut row, &decision);
-        let opened = self.tables.advance(row, &decision.scheduled);
+        let opened = self.tables.advance(row, &decision.scheduled, around);
         self.remember(&after, &decision, &opened);
+        if after.state.beside.is_some() && decision.end.is_none() {
+            self.tables.wake_joins(id, &decision.listed);
+        }
         if let Some(end) = decision.end {
             self.end(id, end.within_limits());
         }
@@ -194,7 +205,7 @@ impl World {
         let node = node.clone();
         let input = Arc::new(token.input.clone().unwrap_or_default());
         Some(match &node.kind {
-            Kind::Join { .. } | Kind::Loop { .. } => {
+            kind if kind.is_container() || kind.is_by_list() => {
                 let wanted = wanted_of(run, &node, &turns, &input);
                 let rows = self.tables.visible(token.workflow_id).into_iter();
                 let in_loop = matches!(node.kind, Kind::Loop { .. });
@@ -208,7 +219,7 @@ impl World {
                 Event::Fell(Fell {
                     reference_name: token.reference_name.clone(),
                     attempt: token.attempt,
-                    gathered: gathered_of(run, rows.collect()),
+                    gathered: gathered_of(run, &node, rows.collect()),
                     items: token
                         .detail
                         .as_ref()
@@ -247,7 +258,7 @@ impl World {
         if let Event::Ended(end) = event {
             row.status = counts_as(&run.plan, &run.state, end);
         }
-        self.tables.advance(row, &[]);
+        self.tables.advance(row, &[], None);
         self.tables.open_decide(id, then);
         let parked = self.tables.open.values_mut().last().unwrap();
         parked.row.token.state = TokenState::Delayed;
@@ -273,7 +284,7 @@ impl World {
             let gave = open.row.output.clone().or(going_on);
             row.output = gave.clone().map(Arc::new);
             row.reason.clone_from(&open.row.reason);
-            self.tables.advance(row, &[]);
+            self.tables.advance(row, &[], None);
             let child = gave.as_ref().and_then(|gave| gave.get("subWorkflowId")?.as_str());
             let child = child.filter(|_| open.row.task_type.as_deref() == Some("SUB_WORKFLOW"));
             let child = child.map(|child| self.tables.runs[&child.parse().unwrap()].row.clone());

@@ -61,7 +61,7 @@ fn of_child(task: &WorkflowTask, has_effect: impl Fn(&SubWorkflowParams) -> bool
     task.sub_workflow_param.as_ref().is_some_and(has_effect)
 }
 
-/// A JOIN that goes on before every branch of its fork is through.
+/// A JOIN that goes on before every branch of its fork is through, in a task that data gives.
 pub(super) fn check_fork(found: &mut Found, fork: &WorkflowTask, join: &WorkflowTask, path: &str) {
     let last = |branch: &Vec<WorkflowTask>| {
         branch.last().is_some_and(|task| join.join_on.contains(&task.task_reference_name))
@@ -70,7 +70,7 @@ pub(super) fn check_fork(found: &mut Found, fork: &WorkflowTask, join: &Workflow
         let hint = "name the last task of every branch of the fork";
         found.add(
             format!("{path}.joinOn"),
-            format!("a JOIN that leaves branches behind: not supported yet: {hint}"),
+            format!("a JOIN that leaves branches behind, in a task that data gives: {hint}"),
         );
     }
 }

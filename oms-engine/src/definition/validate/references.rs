@@ -29,8 +29,6 @@ pub(super) struct Walk<'a> {
     seen: BTreeSet<&'a str>,
     /// Names among `seen` that cannot have run for the task looked at.
     barred: BTreeSet<&'a str>,
-    /// Names inside forks that end before the task looked at.
-    forked: BTreeSet<&'a str>,
     loops: usize,
 }
 
@@ -54,7 +52,6 @@ impl<'a> Walk<'a> {
             names: BTreeMap::new(),
             seen: BTreeSet::new(),
             barred: BTreeSet::new(),
-            forked: BTreeSet::new(),
             loops: 0,
         }
     }
@@ -103,9 +100,6 @@ impl<'a> Walk<'a> {
             {
                 self.found.add(&step, "a FORK_JOIN is followed by a JOIN: add one behind it");
             }
-            if let (TaskType::ForkJoin, Some(join)) = (&task.task_type, tasks.get(index + 1)) {
-                not_yet::check_fork(self.found, task, join, &format!("{path}[{}]", index + 1));
-            }
             let name = task.task_reference_name.as_str();
             self.seen.insert(name);
             self.barred.remove(name);
@@ -136,9 +130,6 @@ impl<'a> Walk<'a> {
         }
         for name in other_cases {
             self.barred.remove(name);
-            if task.task_type == TaskType::ForkJoin {
-                self.forked.insert(name);
-            }
         }
         self.loops -= looping;
     }
@@ -252,19 +243,19 @@ impl<'a> Walk<'a> {
         Some(format!("{root:?} has no field {field:?}: it has {}", fields.join(", ")))
     }
 
-    /// A JOIN waits for tasks of forks before it; after a dynamic fork its list is filled later.
+    /// A JOIN waits for what was, or may be, reached before it; after a dynamic fork its list is
+    /// filled later.
     fn check_join(&mut self, task: &WorkflowTask, before: Option<&WorkflowTask>, step: &str) {
         let filled_later = before.is_some_and(|b| b.task_type == TaskType::ForkJoinDynamic);
         if task.task_type != TaskType::Join || filled_later {
             return;
         }
         for (index, name) in task.join_on.iter().enumerate() {
-            if !self.forked.contains(name.as_str()) {
+            if !self.seen.contains(name.as_str()) {
+                let hint = "name a task before this JOIN or beside it";
                 self.found.add(
                     format!("{step}.joinOn[{index}]"),
-                    format!(
-                        "no fork before this JOIN has a task {name:?}: it would never be reached"
-                    ),
+                    format!("no task {name:?} can be reached while it waits: {hint}"),
                 );
             }
         }

@@ -315,8 +315,8 @@ fn in_a_fork_sibling_branches_are_read_and_later_tasks_are_not() {
         &[
             "$.tasks[0].forkTasks[0][0].inputParameters.x: task \"a2\" cannot have run yet",
             "$.tasks[0].forkTasks[1][1].inputParameters.x: task \"after\" cannot have run yet",
-            "$.tasks[1].joinOn[2]: no fork before this JOIN has a task \"after\"",
-            "$.tasks[1].joinOn[3]: no fork before this JOIN has a task \"nobody\"",
+            "$.tasks[1].joinOn[2]: no task \"after\" can be reached while it waits",
+            "$.tasks[1].joinOn[3]: no task \"nobody\" can be reached while it waits",
         ],
     );
     let alone = json!([task("f", json!({"type": "FORK_JOIN", "forkTasks": [[]]}))]);

@@ -10,7 +10,7 @@
 --         none), due time (null = none), time-out in ms, poll time-out in ms, time of all attempts
 --         in ms, set aside, reason, input (null = worked out again), output, detail, remaining (of
 --         a container), the number of the container among these that it stands in (null = that of
---         the source)
+--         the source, negative = the id of an open one, 0 = none)
 -- $35 holder of what is leased here (0 = nothing is: what falls to 0 becomes ready)
 -- $36 queues to claim from, $37 how many of each
 --
@@ -87,7 +87,8 @@ s AS (
     SELECT x.id, x.seq, x.workflow_id, x.ref, x.epoch, x.attempt, x.queue, x.task_type, x.state,
         x.rev, x.priority,
         CASE WHEN x.container IS NULL THEN x.scope
-            ELSE ((SELECT by_number FROM ids))[x.container] END,
+            WHEN x.container > 0 THEN ((SELECT by_number FROM ids))[x.container]
+            ELSE nullif(-x.container, 0) END,
         x.remaining,
         CASE WHEN x.state = 1 THEN $35::bigint END,
         x.set_aside,
