@@ -208,9 +208,8 @@ impl Walk<'_> {
         };
         let base = task.reference_name.split("__").next().unwrap_or_default();
         let permissive = self.plan.node(base).is_some_and(|node| node.permissive);
-        let fails = !task.status.is_successful()
-            && !(listed && permissive && on.iter().any(|name| find(name).is_none()));
-        if !fails {
+        let open = || on.iter().any(|name| find(name).is_none());
+        if task.status.is_successful() || (listed && permissive && open()) {
             let output = task.output.as_deref().cloned().unwrap_or_else(|| json!({}));
             return After::completed(attempt, output);
         }
