@@ -22,7 +22,7 @@ mod rows;
 mod start;
 mod take;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod told;
 
 use std::time::Duration;

@@ -219,12 +219,7 @@ impl Walk<'_> {
         self.schedule(Place { node, ..place.clone() })
     }
 
-    fn fork(
-        &mut self,
-        place: &Place,
-        firsts: &[usize],
-        floats: bool,
-    ) -> Result<(), DecideError> {
+    fn fork(&mut self, place: &Place, firsts: &[usize], floats: bool) -> Result<(), DecideError> {
         let graph = self.graph(place);
         let firsts: Vec<Arc<Node>> =
             firsts.iter().filter_map(|index| graph.get(*index).cloned()).collect();

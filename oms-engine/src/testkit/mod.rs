@@ -4,6 +4,8 @@ mod admin;
 mod database;
 mod own;
 mod statements;
+#[cfg(test)]
+mod tests;
 
 pub use database::TestDatabase;
 pub use own::OwnPostgres;

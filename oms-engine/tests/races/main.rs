@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod forks;
 mod leases;
 mod session;
 mod starts;

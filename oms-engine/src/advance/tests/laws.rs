@@ -15,7 +15,7 @@ const STEPS_MAX: usize = 5_000;
 
 /// A shape of a definition; names are given when it is written out.
 #[derive(Clone, Debug)]
-enum Shape {
+pub(super) enum Shape {
     Task {
         optional: bool,
         permissive: bool,
@@ -44,7 +44,7 @@ enum Shape {
     Terminate,
 }
 
-fn shape() -> impl Strategy<Value = Shape> {
+pub(super) fn shape() -> impl Strategy<Value = Shape> {
     let flag = || prop::bool::weighted(0.2);
     let leaf = prop_oneof![
         6 => (flag(), flag(), any::<bool>()).prop_map(|(optional, permissive, reads)| {
@@ -74,11 +74,12 @@ fn joined() -> impl Strategy<Value = u8> {
 }
 
 /// Writes a sequence out, with names of their own.
-fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
+pub(super) fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
     let mut steps = Vec::new();
     for shape in shapes {
         *next += 1;
-        let name = format!("s{next}");
+        let failing = matches!(shape, Shape::Task { optional: true, .. });
+        let name = format!("{}{next}", if failing { "o" } else { "s" });
         let step = |kind: &str, more: Value| {
             let mut step = json!({ "name": "t", "taskReferenceName": name, "type": kind });
             step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -113,17 +114,8 @@ fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
             Shape::Fork { branches, joined, again } => {
                 let branches: Vec<Vec<Value>> =
                     branches.iter().map(|tasks| write(tasks, next)).collect();
-                let last: Vec<Value> = branches
-                    .iter()
-                    .filter_map(|tasks| tasks.last().map(|task| task["taskReferenceName"].clone()))
-                    .collect();
                 steps.push(step("FORK_JOIN", json!({ "forkTasks": branches })));
-                let waits = |(n, _): &(usize, &Value)| joined & (1 << n) != 0;
-                let some: Vec<_> = last.iter().enumerate().filter(waits).map(|(_, n)| n).collect();
-                steps.push(join(next, &json!(some)));
-                if *again {
-                    steps.push(join(next, &json!(last)));
-                }
+                steps.extend(joins(&branches, *joined, *again, next));
             }
             Shape::Loop { turns, body } => {
                 let body = write(body, next);
@@ -146,6 +138,19 @@ fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
                 }),
             )),
         }
+    }
+    steps
+}
+
+/// A JOIN on some branches, and where it is asked for a second one on all.
+fn joins(branches: &[Vec<Value>], joined: u8, again: bool, next: &mut usize) -> Vec<Value> {
+    let last = branches.iter().filter_map(|tasks| Some(&tasks.last()?["taskReferenceName"]));
+    let last: Vec<&Value> = last.collect();
+    let waits = |(n, _): &(usize, &&Value)| joined & (1 << n) != 0;
+    let some: Vec<&Value> = last.iter().enumerate().filter(waits).map(|(_, n)| *n).collect();
+    let mut steps = vec![join(next, &json!(some))];
+    if again {
+        steps.push(join(next, &json!(last)));
     }
     steps
 }

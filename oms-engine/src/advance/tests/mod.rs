@@ -12,6 +12,7 @@ mod lists;
 mod operators;
 mod play;
 mod rows;
+pub(crate) mod scripted;
 mod world;
 
 #[test]
