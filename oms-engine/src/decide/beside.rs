@@ -54,8 +54,13 @@ impl<'a> Branches<'a> {
     fn add(&mut self, name: &str, input: Option<&Value>) {
         let Some((node, turns)) = self.find(name) else { return };
         let (Kind::DynamicFork(from), Some(input)) = (&node.kind, input) else { return };
-        let place =
-            Place { node: node.clone(), turns: turns.clone(), scope: Scope::Source, branch: None };
+        let place = Place {
+            node: node.clone(),
+            turns: turns.clone(),
+            scope: Scope::Source,
+            region: Scope::Around,
+            branch: None,
+        };
         let Ok(tasks) = tasks_of(from, input, &place) else { return };
         let path = Arc::new(self.path(name));
         let turns = Arc::new(turns);
@@ -139,7 +144,7 @@ fn path_in(graph: &Graph, node: &Arc<Node>, turns: &[u32]) -> Path {
             Parent::Case(index) | Parent::Loop(index) | Parent::Branch(index) => graph.get(index),
         };
         let Some(around) = around else { break };
-        if let (Parent::Branch(_), Kind::Fork { branches }) = (at.parent, &around.kind) {
+        if let (Parent::Branch(_), Kind::Fork { branches, .. }) = (at.parent, &around.kind) {
             let outer = turns.get(..around.loops).unwrap_or(turns);
             let number = branches.iter().filter(|first| **first <= at.index).max().copied();
             path.push((instance(&around.reference_name, outer), number.unwrap_or(at.index)));

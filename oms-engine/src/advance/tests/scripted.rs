@@ -156,6 +156,6 @@ fn execution(world: &World, id: WorkflowId) -> Execution {
     let record = &world.tables.runs[&id];
     assert!(record.row.status.is_terminal(), "{id} stands still");
     let history = world.tables.visible(id);
-    let run = crate::advance::load::run_of(&record.plan, &record.row, &history);
+    let run = world.tables.run(record);
     Execution::assemble(record.row.clone(), &record.plan, &run.state, history, Vec::new())
 }
