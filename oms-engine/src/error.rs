@@ -71,6 +71,16 @@ pub enum Error {
         /// The workflow that was started under the key.
         first: WorkflowId,
     },
+    /// The idempotency key was used before, and its strategy refuses that.
+    #[error("idempotency key {key:?} of workflow {name:?} was used by workflow {first}")]
+    IdempotencyKeyUsed {
+        /// The definition's name.
+        name: String,
+        /// The key.
+        key: String,
+        /// The workflow that was started under the key; with `FAIL_ON_RUNNING` it is running.
+        first: WorkflowId,
+    },
     /// An input, output, key or option was refused; nothing was done.
     #[error("{what} refused: {reason}")]
     InvalidInput {

@@ -19,7 +19,7 @@ mod worker;
 
 pub use advance::{Execution, TaskExecution};
 pub use decide::{TaskStatus, WorkflowStatus};
-pub use definition::{TaskDef, WorkflowDef, WorkflowTask};
+pub use definition::{IdempotencyStrategy, TaskDef, WorkflowDef, WorkflowTask};
 pub use engine::{
     Engine, EngineBuilder, ListRequest, Page, Registered, RerunRequest, RestartOptions,
     RetryOptions, Signal, StartRequest, Started, TaskLogLine, WorkflowSummary,

@@ -17,7 +17,8 @@ use common::script::{After, Gate, Notes, Work, told, until_task};
 use common::{assert_nothing_stuck, database, line, until, wait};
 use oms_engine::testkit::TestDatabase;
 use oms_engine::{
-    Engine, Error, StartRequest, Started, TaskDef, WorkflowDef, WorkflowStatus, WorkflowTask,
+    Engine, Error, IdempotencyStrategy, Signal, StartRequest, Started, TaskDef, WorkflowDef,
+    WorkflowStatus, WorkflowTask,
 };
 use serde_json::{Value, json};
 
@@ -328,4 +329,65 @@ async fn an_end_on_another_engine_is_told_to_who_waits_here() {
     assert_eq!(soon, json!({"from_start": 7}));
     assert_eq!(works.get(id).await.unwrap().status, WorkflowStatus::Completed);
     until_task(&waits, id, "work_0", "COMPLETED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strategy_says_what_a_second_start_under_a_key_does() {
+    let database = database().await;
+    let engine = common::engine(&database).build().await.unwrap();
+    engine.register_workflow(&line("w", &["nobody"])).await.unwrap();
+    let request = |strategy: IdempotencyStrategy, input: Value| {
+        StartRequest::new("w").input(input).idempotency_key("k").idempotency_strategy(strategy)
+    };
+    let fail = request(IdempotencyStrategy::Fail, json!({}));
+    let first = engine.start(fail.clone()).await.unwrap();
+    assert!(!first.existed);
+    let used = |done: Result<Started, Error>| {
+        let found =
+            matches!(&done, Err(Error::IdempotencyKeyUsed { first: f, .. }) if *f == first.id);
+        assert!(found, "{done:?}");
+    };
+    used(engine.start(fail.clone()).await);
+    used(engine.start_many(vec![fail.clone()]).await.map(|mut all| all.remove(0)));
+    let existing = request(IdempotencyStrategy::ReturnExisting, json!({"other": 1}));
+    let again = engine.start(existing).await.unwrap();
+    assert_eq!((again.id, again.existed), (first.id, true));
+    let running = request(IdempotencyStrategy::FailOnRunning, json!({}));
+    used(engine.start(running.clone()).await);
+    engine.terminate(first.id, "enough").await.unwrap();
+    used(engine.start(fail.clone()).await);
+    let second = engine.start(running.clone()).await.unwrap();
+    assert!(!second.existed && second.id != first.id);
+    engine.terminate(second.id, "enough").await.unwrap();
+    let third = engine.start_many(vec![running]).await.unwrap().remove(0);
+    assert!(!third.existed && third.id != second.id);
+    assert_eq!(engine.get(first.id).await.unwrap().idempotency_key.as_deref(), Some("k"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sub_workflow_without_a_version_is_that_of_the_moment_its_parent_was_started() {
+    let database = database().await;
+    let engine = common::engine(&database).build().await.unwrap();
+    let version = |version: i32| {
+        let text = json!({ "name": "child", "version": version, "tasks": [
+            { "name": "n", "taskReferenceName": "n", "type": "NOOP" },
+        ]});
+        WorkflowDef::from_json(&text.to_string()).unwrap()
+    };
+    let parent = json!({ "name": "parent", "tasks": [
+        { "name": "h", "taskReferenceName": "h", "type": "HUMAN" },
+        { "name": "s", "taskReferenceName": "s", "type": "SUB_WORKFLOW",
+          "subWorkflowParam": { "name": "child" } },
+    ]});
+    let parent = WorkflowDef::from_json(&parent.to_string()).unwrap();
+    engine.register(&[], &[version(1), version(2), parent]).await.unwrap();
+    let before = engine.start(StartRequest::new("parent")).await.unwrap().id;
+    engine.register_workflow(&version(3)).await.unwrap();
+    let after = engine.start(StartRequest::new("parent")).await.unwrap().id;
+    for (id, expected) in [(before, 2), (after, 3)] {
+        engine.signal(id, "h", Signal::completed(json!({}))).await.unwrap();
+        let run = wait(&engine, id).await;
+        assert_eq!(run.status, WorkflowStatus::Completed);
+        assert_eq!(run.task("s").unwrap().input_data["subWorkflowVersion"], expected);
+    }
 }

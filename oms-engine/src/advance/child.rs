@@ -4,14 +4,14 @@ use deadpool_postgres::Transaction;
 use serde_json::{Map, Value, json};
 
 use super::load::Run;
-use super::start::{NewRun, Resolved, resolve};
+use super::start::{Met, NewRun, Resolved, met, resolve};
 use super::told::{Told, ended};
 use super::{Acted, Core};
 use crate::decide::{Event, TaskStatus, WorkflowStatus};
-use crate::definition::{WorkflowDef, validate};
+use crate::definition::{IdempotencyStrategy, WorkflowDef, validate};
 use crate::error::Error;
 use crate::ids::WorkflowId;
-use crate::store::{ChildRow, DueToken, Parent, Token};
+use crate::store::{ChildRow, DueToken, Parent, RunRow, Token};
 
 /// What a task asks to be started.
 struct Wish {
@@ -20,6 +20,23 @@ struct Wish {
     definition: Option<Value>,
     new: NewRun,
 }
+
+/// What became of a wish.
+enum Wished {
+    Started {
+        id: WorkflowId,
+        queue: String,
+        version: Option<i32>,
+    },
+    /// A run that has the idempotency key.
+    Existing(WorkflowId),
+}
+
+/// How many runs may stand in each other, the topmost counted.
+pub(super) const SUB_WORKFLOWS_DEEP_MAX: i32 = 200;
+
+/// How often a start is tried whose key is taken by another at the same time.
+const STARTS_MAX: usize = 5;
 
 impl Core {
     /// A `SUB_WORKFLOW` that was claimed: it starts its run, or its run has ended.
@@ -38,21 +55,54 @@ impl Core {
         {
             return Ok(Told::Done(acted));
         }
-        let root = self.store.load_runs(tx, &[token.workflow_id]).await?;
-        let root = root.first().and_then(|row| row.root_id).unwrap_or(token.workflow_id);
-        let parent = Parent { id: token.workflow_id, token: token.id, root };
-        let wish = wish_of_sub_workflow(run, token, parent);
-        match self.start_wish(tx, wish).await? {
-            Ok((child, queue)) => {
-                self.store.wait_for_child(tx, token.id, child).await?;
-                let taken = vec![token.id];
-                Ok(Told::Done(Acted { ready: vec![queue], taken, timed: true, ..Acted::default() }))
-            }
-            Err(reason) => {
-                let end = ended(token, TaskStatus::Failed, None, Some(reason));
-                Ok(Told::Event(Event::Ended(end)))
-            }
+        let id = token.workflow_id;
+        let (above, root) = self.store.load_ancestry(tx, id, SUB_WORKFLOWS_DEEP_MAX).await?;
+        if above + 1 >= SUB_WORKFLOWS_DEEP_MAX {
+            let status = TaskStatus::FailedWithTerminalError;
+            let end = ended(token, status, None, Some(too_deep()));
+            return Ok(Told::Event(Event::Ended(end)));
         }
+        let mut wish = wish_of_sub_workflow(run, token, Parent { id, token: token.id, root });
+        // What data gives a dynamic fork was no part of the definition when the run was started.
+        if wish.version.is_none() && wish.definition.is_none() && run.state.branch.is_none() {
+            wish.version = self.store.pinned_version(tx, &wish.name, id).await?;
+        }
+        let reason = match self.start_wish(tx, wish).await? {
+            Ok(Wished::Started { id: child, queue, version }) => {
+                self.store.wait_for_child(tx, token.id, (child, version)).await?;
+                let taken = vec![token.id];
+                let done = Acted { ready: vec![queue], taken, timed: true, ..Acted::default() };
+                return Ok(Told::Done(done));
+            }
+            Ok(Wished::Existing(child)) => match self.attach_existing(tx, token, child).await? {
+                Ok(told) => return Ok(told),
+                Err(reason) => reason,
+            },
+            Err(reason) => reason,
+        };
+        let end = ended(token, TaskStatus::Failed, None, Some(reason));
+        Ok(Told::Event(Event::Ended(end)))
+    }
+
+    /// Waits for a run that has the idempotency key of the task's.
+    async fn attach_existing(
+        &self,
+        tx: &Transaction<'_>,
+        token: &Token,
+        id: WorkflowId,
+    ) -> Result<Result<Told, String>, Error> {
+        if let Some(child) = self.store.load_child(tx, id, token.workflow_id).await? {
+            if !self.store.other_waits(tx, id, token.id).await?
+                && let Some(acted) = self.wait_again(tx, token, child.id, false).await?
+            {
+                return Ok(Ok(Told::Done(acted)));
+            }
+        } else if let Some(row) = self.store.load_runs(tx, &[id]).await?.pop()
+            && row.status.is_terminal()
+        {
+            return Ok(Ok(Told::Event(Event::Ended(end_of_child(token, Some(row.into()))))));
+        }
+        Ok(Err(format!("workflow {id} has the idempotency key, and another task waits for it")))
     }
 
     /// A `SUB_WORKFLOW` whose run has ended, if that was not brought back since.
@@ -84,7 +134,7 @@ impl Core {
             Err(reason) => Err(reason),
         };
         let end = match started {
-            Ok((id, _)) => {
+            Ok(Wished::Started { id, .. } | Wished::Existing(id)) => {
                 let output = json!({ "workflowId": id.to_string() });
                 ended(token, TaskStatus::Completed, Some(output), None)
             }
@@ -98,7 +148,9 @@ impl Core {
         &self,
         tx: &Transaction<'_>,
         wish: Wish,
-    ) -> Result<Result<(WorkflowId, String), String>, Error> {
+    ) -> Result<Result<Wished, String>, Error> {
+        let version_of = wish.definition.is_none();
+        let strategy = wish.new.idempotency_strategy.unwrap_or(IdempotencyStrategy::ReturnExisting);
         let resolved = match &wish.definition {
             Some(text) => match self.inline(tx, text).await? {
                 Ok(resolved) => resolved,
@@ -115,16 +167,23 @@ impl Core {
             Err(error @ Error::InvalidInput { .. }) => return Ok(Err(error.to_string())),
             Err(error) => return Err(error),
         };
+        let version = version_of.then_some(resolved.plan.def.version);
         let row = begun.row;
-        let done = self.store.start_workflows(tx, &[&row], None).await?;
-        if !done.started.is_empty() {
-            return Ok(Ok((row.id, row.first.queue)));
+        for _ in 0..STARTS_MAX {
+            let done = self.store.start_workflows(tx, &[&row], None).await?;
+            if !done.started.is_empty() {
+                let (id, queue) = (row.id, row.first.queue);
+                return Ok(Ok(Wished::Started { id, queue, version }));
+            }
+            let found = self.store.find_started(tx, &[&row]).await?;
+            let Some(found) = found.first() else { break };
+            match met(Some(strategy), (&row.name, row.idempotency_key.as_deref()), found) {
+                Met::Existing => return Ok(Ok(Wished::Existing(found.found))),
+                Met::Refused(error) => return Ok(Err(error.to_string())),
+                Met::Release => self.store.release_key(tx, found.found).await?,
+            }
         }
-        let found = self.store.find_started(tx, &[&row]).await?;
-        Ok(match found.first() {
-            Some(found) => Ok((found.found, row.first.queue)),
-            None => Err(format!("workflow {:?} could not be started", wish.name)),
-        })
+        Ok(Err(format!("workflow {:?} could not be started", wish.name)))
     }
 
     /// The plan of a definition that is no registered one.
@@ -175,6 +234,8 @@ fn wish_of_sub_workflow(run: &Run, token: &Token, parent: Parent) -> Wish {
         new: NewRun {
             input: given.unwrap_or_else(|| object(input).unwrap_or_default()),
             correlation_id: run.state.correlation_id.as_deref().map(str::to_owned),
+            idempotency_key: get("idempotencyKey").and_then(key_of),
+            idempotency_strategy: get("idempotencyStrategy").and_then(strategy_of),
             priority: priority.filter(|n| (0..=99).contains(n)).unwrap_or(token.priority),
             parent: Some(parent),
             ..NewRun::default()
@@ -202,11 +263,36 @@ fn wish_of_start(run: &Run, token: &Token, asked: Option<&Value>) -> Result<Wish
         new: NewRun {
             input: get("input").and_then(Value::as_object).cloned().unwrap_or_default(),
             correlation_id: text("correlationId").or_else(own),
-            idempotency_key: text("idempotencyKey"),
+            idempotency_key: get("idempotencyKey").and_then(key_of),
+            idempotency_strategy: get("idempotencyStrategy").and_then(strategy_of),
             priority: priority.filter(|n| (0..=99).contains(n)).unwrap_or(token.priority),
             ..NewRun::default()
         },
     })
+}
+
+/// A key as text; what is blank is none.
+pub(super) fn key_of(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    Some(text).filter(|text| !text.trim().is_empty())
+}
+
+pub(super) fn strategy_of(value: &Value) -> Option<IdempotencyStrategy> {
+    serde_json::from_value(value.clone()).ok()
+}
+
+pub(super) fn too_deep() -> String {
+    format!("sub-workflows would be nested more than {SUB_WORKFLOWS_DEEP_MAX} deep")
+}
+
+impl From<RunRow> for ChildRow {
+    fn from(row: RunRow) -> Self {
+        let RunRow { id, name, version, status, output, reason, .. } = row;
+        Self { id, name, version, status, output, reason }
+    }
 }
 
 fn child_named(of: Option<&Value>, key: &str) -> Option<WorkflowId> {

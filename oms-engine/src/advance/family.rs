@@ -266,7 +266,7 @@ impl Core {
         if !self.store.open_control(tx, child, &told).await? {
             return Ok(None);
         }
-        self.store.wait_for_child(tx, token.id, child).await?;
+        self.store.wait_for_child(tx, token.id, (child, None)).await?;
         let (ready, taken) = (vec![SYSTEM_QUEUE.to_owned()], vec![token.id]);
         Ok(Some(Acted { ready, taken, timed: true, ..Acted::default() }))
     }

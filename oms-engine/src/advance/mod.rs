@@ -36,7 +36,7 @@ pub(crate) use one::{Happened, OneStep, asked};
 pub(crate) use operate::Operation;
 pub(crate) use plans::Plans;
 pub(crate) use rerun::{Rerun, RerunFrom};
-pub(crate) use start::{Begun, NewRun, Resolved, resolve};
+pub(crate) use start::{Begun, Met, NewRun, Resolved, met, resolve};
 
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::{WorkflowId, draw_jitter};

@@ -8,10 +8,12 @@ use super::Core;
 use super::load::Run;
 use super::rows::opened_rows;
 use crate::decide::{DecideError, Event, Fate, Plan, RunState, SYSTEM_QUEUE, Wait, decide};
-use crate::definition::{TASK_PAYLOAD_MAX_BYTES, WORKFLOW_PAYLOAD_MAX_BYTES, check_payload};
+use crate::definition::{
+    IdempotencyStrategy, TASK_PAYLOAD_MAX_BYTES, WORKFLOW_PAYLOAD_MAX_BYTES, check_payload,
+};
 use crate::error::Error;
 use crate::ids::WorkflowId;
-use crate::store::{Executor, OpenedRow, Parent, StartRow, TokenState};
+use crate::store::{Executor, FoundRow, OpenedRow, Parent, StartRow, TokenState};
 
 /// A definition that a start found, and whether it asked for the latest.
 #[derive(Clone, Debug)]
@@ -27,9 +29,39 @@ pub(crate) struct NewRun {
     pub(crate) input: Map<String, Value>,
     pub(crate) correlation_id: Option<String>,
     pub(crate) idempotency_key: Option<String>,
+    pub(crate) idempotency_strategy: Option<IdempotencyStrategy>,
     pub(crate) priority: i16,
     /// The task that it is started for.
     pub(crate) parent: Option<Parent>,
+}
+
+/// What a start under an idempotency key comes to that was used before.
+#[derive(Debug)]
+pub(crate) enum Met {
+    /// The run that has the key.
+    Existing,
+    /// That run has ended, and the key is to be free for another.
+    Release,
+    Refused(Error),
+}
+
+/// What a start comes to whose key another run has. Without a strategy a repeat gives the first run
+/// and another input is an error.
+pub(crate) fn met(
+    strategy: Option<IdempotencyStrategy>,
+    (name, key): (&str, Option<&str>),
+    found: &FoundRow,
+) -> Met {
+    let (name, key, first) = (name.to_owned(), key.unwrap_or_default().to_owned(), found.found);
+    match strategy {
+        _ if found.asked == first => Met::Existing,
+        None if !found.same_input => Met::Refused(Error::IdempotencyConflict { name, key, first }),
+        None | Some(IdempotencyStrategy::ReturnExisting) => Met::Existing,
+        Some(IdempotencyStrategy::FailOnRunning) if !found.running => Met::Release,
+        Some(IdempotencyStrategy::Fail | IdempotencyStrategy::FailOnRunning) => {
+            Met::Refused(Error::IdempotencyKeyUsed { name, key, first })
+        }
+    }
 }
 
 /// Finds the definition that a start of this name uses now.

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tokio_postgres::Transaction;
 
 use super::{Engine, connection};
-use crate::advance::{Begun, Core, NewRun, Resolved, resolve};
-use crate::definition::KEY_MAX_BYTES;
+use crate::advance::{Begun, Core, Met, NewRun, Resolved, met, resolve};
+use crate::definition::{IdempotencyStrategy, KEY_MAX_BYTES};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::queue::{StartReply, StartRequestItem, TIMER_NOTE};
@@ -37,6 +37,7 @@ pub struct StartRequest {
     input: Result<Map<String, Value>, String>,
     correlation_id: Option<String>,
     idempotency_key: Option<String>,
+    idempotency_strategy: Option<IdempotencyStrategy>,
     priority: i32,
 }
 
@@ -49,6 +50,7 @@ impl StartRequest {
             input: Ok(Map::new()),
             correlation_id: None,
             idempotency_key: None,
+            idempotency_strategy: None,
             priority: 0,
         }
     }
@@ -83,6 +85,13 @@ impl StartRequest {
         self
     }
 
+    /// What a start under a key does that was used before. Without it a repeat with the same input
+    /// gives the first run, and another input is an error.
+    pub const fn idempotency_strategy(mut self, strategy: IdempotencyStrategy) -> Self {
+        self.idempotency_strategy = Some(strategy);
+        self
+    }
+
     /// 0 (the default) to 99; more urgent first.
     pub const fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
@@ -104,6 +113,7 @@ impl StartRequest {
             input,
             correlation_id: self.correlation_id,
             idempotency_key: self.idempotency_key,
+            idempotency_strategy: self.idempotency_strategy,
             priority,
             parent: None,
         };
@@ -175,18 +185,25 @@ impl Engine {
             pump.starts.send(item).await.map_err(|_| Error::Shutdown)?;
             match answer.await.map_err(|_| Error::Shutdown)? {
                 StartReply::Started => return Ok(Started { id, existed: false }),
-                StartReply::Found { id, same_input: true } => {
-                    return Ok(Started { id, existed: true });
-                }
-                StartReply::Found { id: first, same_input: false } => {
-                    let key = new.idempotency_key.unwrap_or_default();
-                    return Err(Error::IdempotencyConflict { name: name.to_owned(), key, first });
+                StartReply::Found(found) => {
+                    let key = (name, new.idempotency_key.as_deref());
+                    match met(new.idempotency_strategy, key, &found) {
+                        Met::Existing => return Ok(Started { id: found.found, existed: true }),
+                        Met::Refused(error) => return Err(error),
+                        Met::Release => self.release_key(found.found).await?,
+                    }
                 }
                 StartReply::Failed(error) => return Err(error),
                 StartReply::Stale => self.forget_resolved(),
             }
         }
         Err(changes(name, version))
+    }
+
+    async fn release_key(&self, id: WorkflowId) -> Result<(), Error> {
+        let mut client = connection(&self.inner.pool).await?;
+        let done = self.inner.shared.core.store.release_key(client.client()?, id).await;
+        client.settle(done)
     }
 
     /// Starts a workflow inside the caller's transaction: the run is there if and when the
@@ -205,8 +222,9 @@ impl Engine {
         let (name, version, new) = request.check()?;
         let core = &self.inner.shared.core;
         let resolved = resolve(core, tx, &name, version).await?;
+        let strategy = new.idempotency_strategy;
         let row = resolved.begin(new)?.row;
-        let mut started = start_rows(core, tx, &[&row]).await?;
+        let mut started = start_rows(core, tx, &[(&row, strategy)]).await?;
         core.store.notify(tx, &row.first.queue).await?;
         if row.first.is_timed() || row.timeout_ms.is_some() {
             core.store.notify(tx, TIMER_NOTE).await?;
@@ -232,13 +250,14 @@ impl Engine {
         let mut rows = Vec::with_capacity(checked.len());
         self.forget_resolved();
         for (name, version, new) in checked {
-            rows.push(self.resolved(&name, version).await?.begin(new)?.row);
+            let strategy = new.idempotency_strategy;
+            rows.push((self.resolved(&name, version).await?.begin(new)?.row, strategy));
         }
         let core = &self.inner.shared.core;
         let mut client = connection(&self.inner.pool).await?;
         let done = start_chunks(core, client.client()?, &rows).await;
         let started = client.settle(done)?;
-        let mut queues: Vec<&str> = rows.iter().map(|row| row.first.queue.as_str()).collect();
+        let mut queues: Vec<&str> = rows.iter().map(|(row, _)| row.first.queue.as_str()).collect();
         queues.sort_unstable();
         queues.dedup();
         for queue in queues {
@@ -275,18 +294,19 @@ impl Engine {
 async fn start_chunks(
     core: &Core,
     client: &mut ClientWrapper,
-    rows: &[StartRow],
+    rows: &[(StartRow, Option<IdempotencyStrategy>)],
 ) -> Result<Vec<Option<Started>>, Error> {
     let tx = core.store.begin(client).await?;
     // Sorted by key over all chunks, so that two such calls wait for each other in one order.
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by(|a, b| {
-        let key = |i: &usize| rows.get(*i).map(|r| (&r.name, &r.idempotency_key));
+        let key = |i: &usize| rows.get(*i).map(|(r, _)| (&r.name, &r.idempotency_key));
         key(a).cmp(&key(b))
     });
     let mut started = vec![None; rows.len()];
     for chunk in order.chunks(CHUNK) {
-        let part: Vec<&StartRow> = chunk.iter().filter_map(|i| rows.get(*i)).collect();
+        let part: Vec<Keyed<'_>> =
+            chunk.iter().filter_map(|i| rows.get(*i)).map(|(row, with)| (row, *with)).collect();
         for (index, done) in chunk.iter().zip(start_rows(core, &tx, &part).await?) {
             if let Some(place) = started.get_mut(*index) {
                 *place = Some(done);
@@ -297,34 +317,50 @@ async fn start_chunks(
     Ok(started)
 }
 
+/// A row, and what is to be done if another run has its key.
+type Keyed<'a> = (&'a StartRow, Option<IdempotencyStrategy>);
+
 /// Starts rows on a connection that is not a pump's: their first tasks are ready, not leased.
 async fn start_rows(
     core: &Core,
     db: &impl Executor,
-    rows: &[&StartRow],
+    rows: &[Keyed<'_>],
 ) -> Result<Vec<Started>, Error> {
-    let done = core.store.start_workflows(db, rows, None).await?;
-    let new: std::collections::BTreeSet<WorkflowId> = done.started.into_iter().collect();
-    let met: Vec<&StartRow> = rows.iter().filter(|row| !new.contains(&row.id)).copied().collect();
-    let found = if met.is_empty() { Vec::new() } else { core.store.find_started(db, &met).await? };
-    rows.iter()
-        .map(|row| {
+    let mut started: Vec<Option<Started>> = vec![None; rows.len()];
+    for _ in 0..RESOLVES_MAX {
+        let left: Vec<&StartRow> = rows
+            .iter()
+            .zip(&started)
+            .filter(|(_, done)| done.is_none())
+            .map(|(row, _)| row.0)
+            .collect();
+        if left.is_empty() {
+            break;
+        }
+        let done = core.store.start_workflows(db, &left, None).await?;
+        let new: std::collections::BTreeSet<WorkflowId> = done.started.into_iter().collect();
+        let unmet: Vec<&StartRow> = left.into_iter().filter(|row| !new.contains(&row.id)).collect();
+        let found =
+            if unmet.is_empty() { Vec::new() } else { core.store.find_started(db, &unmet).await? };
+        for ((row, strategy), place) in rows.iter().zip(&mut started) {
+            if place.is_some() {
+                continue;
+            }
             if new.contains(&row.id) {
-                return Ok(Started { id: row.id, existed: false });
+                *place = Some(Started { id: row.id, existed: false });
+                continue;
             }
-            let Some(found) = found.iter().find(|found| found.asked == row.id) else {
-                return Err(changes(&row.name, None));
-            };
-            if found.same_input {
-                return Ok(Started { id: found.found, existed: true });
+            let found = found.iter().find(|found| found.asked == row.id);
+            let Some(found) = found else { return Err(changes(&row.name, None)) };
+            match met(*strategy, (&row.name, row.idempotency_key.as_deref()), found) {
+                Met::Existing => *place = Some(Started { id: found.found, existed: true }),
+                Met::Refused(error) => return Err(error),
+                Met::Release => core.store.release_key(db, found.found).await?,
             }
-            Err(Error::IdempotencyConflict {
-                name: row.name.to_string(),
-                key: row.idempotency_key.clone().unwrap_or_default(),
-                first: found.found,
-            })
-        })
-        .collect()
+        }
+    }
+    let name = rows.first().map_or("", |row| &row.0.name);
+    started.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| changes(name, None))
 }
 
 fn changes(name: &str, version: Option<i32>) -> Error {

@@ -132,13 +132,14 @@ impl Pump {
                 return;
             }
         };
+        let mut found: HashMap<_, _> = found.into_iter().map(|row| (row.asked, row)).collect();
         for start in met {
-            let row = found.iter().find(|row| row.asked == start.row.id);
+            let row = found.remove(&start.row.id);
             reply(
                 start.reply,
                 match row {
                     Some(row) if row.found == start.row.id => StartReply::Started,
-                    Some(row) => StartReply::Found { id: row.found, same_input: row.same_input },
+                    Some(row) => StartReply::Found(row),
                     None => StartReply::Stale,
                 },
             );

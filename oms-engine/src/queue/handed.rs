@@ -14,7 +14,7 @@ use super::Slot;
 use crate::advance::Run;
 use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
-use crate::store::{StartRow, Token};
+use crate::store::{FoundRow, StartRow, Token};
 
 /// A task that a pump holds and hands to a worker.
 #[derive(Debug)]
@@ -118,10 +118,8 @@ pub(crate) struct Committed {
 pub(crate) enum StartReply {
     Started,
     /// A run has the id or the key already.
-    Found {
-        id: WorkflowId,
-        same_input: bool,
-    },
+    /// Another run has the id or the key.
+    Found(FoundRow),
     /// The definition is current no longer: look it up again.
     Stale,
     Failed(Error),

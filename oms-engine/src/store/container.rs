@@ -121,15 +121,18 @@ impl Store {
         rows.first().map(read).transpose()
     }
 
-    /// The token, which is locked, waits for the run that was started for it.
+    /// The token, which is locked, waits for a run: for which version of its definition, where
+    /// it was started now.
     pub(crate) async fn wait_for_child(
         &self,
         db: &impl Executor,
         token: i64,
-        child: WorkflowId,
+        (child, version): (WorkflowId, Option<i32>),
     ) -> Result<(), Error> {
         let sql = &self.sql.wait_for_child;
-        self.rows(db, sql, &[&token, &child.as_uuid()], "waiting for a sub-workflow").await?;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+            [&token, &child.as_uuid(), &version];
+        self.rows(db, sql, &params, "waiting for a sub-workflow").await?;
         Ok(())
     }
 

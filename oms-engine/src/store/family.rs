@@ -86,4 +86,49 @@ impl Store {
         self.rows(db, sql, &params, "terminating a workflow").await?;
         Ok(())
     }
+
+    /// How many runs stand above one, at most `most`, and the topmost of its family.
+    pub(crate) async fn load_ancestry(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        most: i32,
+    ) -> Result<(i32, WorkflowId), Error> {
+        let params: [&(dyn ToSql + Sync); 2] = [&id.as_uuid(), &most];
+        let row = self.one(db, &self.sql.load_ancestry, &params, "loading parents").await?;
+        let root = get::<Option<Uuid>>(&row, 1)?.map_or(id, WorkflowId::from_uuid);
+        Ok((get::<Option<i32>>(&row, 0)?.unwrap_or(0), root))
+    }
+
+    /// The version of a definition that was the latest when a run was started.
+    pub(crate) async fn pinned_version(
+        &self,
+        db: &impl Executor,
+        name: &str,
+        run: WorkflowId,
+    ) -> Result<Option<i32>, Error> {
+        let params: [&(dyn ToSql + Sync); 2] = [&name, &run.as_uuid()];
+        get(&self.one(db, &self.sql.pinned_version, &params, "finding a version").await?, 0)
+    }
+
+    /// Whether another open task than this one waits for a run.
+    pub(crate) async fn other_waits(
+        &self,
+        db: &impl Executor,
+        child: WorkflowId,
+        token: i64,
+    ) -> Result<bool, Error> {
+        let params: [&(dyn ToSql + Sync); 2] = [&child.as_uuid(), &token];
+        get(&self.one(db, &self.sql.other_waits, &params, "looking at a sub-workflow").await?, 0)
+    }
+
+    /// The idempotency key of an ended run is free for another one.
+    pub(crate) async fn release_key(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+    ) -> Result<(), Error> {
+        self.rows(db, &self.sql.release_key, &[&id.as_uuid()], "releasing a key").await?;
+        Ok(())
+    }
 }

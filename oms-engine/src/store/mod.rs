@@ -40,7 +40,7 @@ pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
 #[cfg(feature = "cron")]
 pub(crate) use schedules::{DueSchedule, FireRow, MovedSchedule, PutSchedule, ScheduleRow};
 pub(crate) use session::SessionLook;
-pub(crate) use start::{Parent, StartBatch, StartRow};
+pub(crate) use start::{FoundRow, Parent, StartBatch, StartRow};
 
 use crate::error::{Doing as _, Error};
 
@@ -162,6 +162,7 @@ statements!(
     list_schedules,
     list_task_definitions,
     list_workflows,
+    load_ancestry,
     load_around,
     load_beside,
     load_child,
@@ -196,11 +197,13 @@ statements!(
     open_control,
     open_decide,
     open_session,
+    other_waits,
     overdue_workflows,
     park_container,
     park_outcome,
     pause_tokens,
     peek_queues,
+    pinned_version,
     postpone_tasks,
     #[cfg(feature = "cron")]
     put_schedule,
@@ -211,6 +214,7 @@ statements!(
     record_fires,
     release_due,
     release_holders,
+    release_key,
     release_tasks,
     #[cfg(feature = "cron")]
     remove_schedule,

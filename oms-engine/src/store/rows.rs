@@ -152,7 +152,6 @@ pub(crate) struct RunRow {
     pub(crate) overdue: bool,
     /// Whether history may hold what lies ahead.
     pub(crate) replays: bool,
-    pub(crate) root_id: Option<WorkflowId>,
     /// The task that it was started for, or that waits for it since; none once it was brought
     /// back after that had ended.
     pub(crate) parent_token: Option<i64>,
@@ -187,10 +186,9 @@ impl RunRow {
             last_retried_at: get(row, 19)?,
             overdue: get(row, 20)?,
             replays: get(row, 21)?,
-            root_id: get::<Option<Uuid>>(row, 22)?.map(WorkflowId::from_uuid),
-            parent_token: get(row, 23)?,
-            resumes: get(row, 24)?,
-            given: get::<Option<String>>(row, 25)?.zip(json(row, 26)?),
+            parent_token: get(row, 22)?,
+            resumes: get(row, 23)?,
+            given: get::<Option<String>>(row, 24)?.zip(json(row, 25)?),
         })
     }
 }

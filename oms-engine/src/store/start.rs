@@ -51,6 +51,8 @@ pub(crate) struct FoundRow {
     pub(crate) asked: WorkflowId,
     pub(crate) found: WorkflowId,
     pub(crate) same_input: bool,
+    /// It has not ended.
+    pub(crate) running: bool,
 }
 
 fn column<'a, T>(rows: &'a [&'a StartRow], of: impl Fn(&'a StartRow) -> T) -> Vec<T> {
@@ -135,6 +137,7 @@ impl Store {
                     asked: WorkflowId::from_uuid(get(row, 0)?),
                     found: WorkflowId::from_uuid(get(row, 1)?),
                     same_input: get(row, 2)?,
+                    running: get(row, 3)?,
                 })
             })
             .collect()

@@ -4,12 +4,21 @@ use serde_json::{Map, Value, json};
 
 use super::rows::Open;
 use super::world::World;
+use crate::advance::child::{SUB_WORKFLOWS_DEEP_MAX, key_of, strategy_of, too_deep};
 use crate::advance::family::Control;
 use crate::advance::load::Run;
 use crate::advance::told::ended;
+use crate::advance::{Met, met};
 use crate::decide::{Event, TaskEnd, TaskStatus};
+use crate::definition::IdempotencyStrategy;
 use crate::ids::WorkflowId;
-use crate::store::TokenState;
+use crate::store::{FoundRow, TokenState};
+
+enum Keyed {
+    Free,
+    Existing(WorkflowId),
+    Refused(String),
+}
 
 impl World {
     pub(super) fn sub_workflow(&mut self, run: &Run, open: &Open) -> Option<Event> {
@@ -47,6 +56,25 @@ impl World {
             let reason = format!("workflow {name:?} is not registered");
             return Some(Event::Ended(ended(token, TaskStatus::Failed, None, Some(reason))));
         };
+        if self.above(token.workflow_id) + 1 >= SUB_WORKFLOWS_DEEP_MAX {
+            let status = TaskStatus::FailedWithTerminalError;
+            return Some(Event::Ended(ended(token, status, None, Some(too_deep()))));
+        }
+        let key = get("idempotencyKey").and_then(key_of);
+        let strategy = get("idempotencyStrategy").and_then(strategy_of);
+        match self.keyed(&plan.name, key.as_deref(), strategy) {
+            Keyed::Free => {}
+            Keyed::Existing(child) => {
+                let own = self.tables.runs[&child].row.parent_id == Some(token.workflow_id);
+                assert!(own, "a case with a key of another run's");
+                self.wait_again(open, child, false);
+                return None;
+            }
+            Keyed::Refused(reason) => {
+                return Some(Event::Ended(ended(token, TaskStatus::Failed, None, Some(reason))));
+            }
+        }
+        let inline = get("subWorkflowDefinition").is_some();
         let given = get("workflowInput").and_then(Value::as_object).cloned().unwrap_or_default();
         let all = token.input.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
         let input = if given.is_empty() { all } else { given };
@@ -54,8 +82,44 @@ impl World {
         let correlation_id = run.state.correlation_id.as_deref().map(str::to_owned);
         let parent = Some((token.workflow_id, token.id));
         let child = self.tables.add_run(&plan, input, correlation_id, parent);
+        self.tables.runs.get_mut(&child).unwrap().row.idempotency_key = key;
         self.wait_for(token.id, child);
+        let started = self.tables.open.get_mut(&token.id).unwrap();
+        if let Some(input) = started.row.token.input.as_mut().filter(|_| !inline) {
+            input["subWorkflowVersion"] = json!(plan.def.version);
+        }
         None
+    }
+
+    fn above(&self, id: WorkflowId) -> i32 {
+        self.tables.runs[&id].row.parent_id.map_or(0, |parent| 1 + self.above(parent))
+    }
+
+    /// Whether another run has a key.
+    fn keyed(
+        &mut self,
+        name: &str,
+        key: Option<&str>,
+        strategy: Option<IdempotencyStrategy>,
+    ) -> Keyed {
+        let of_key = |run: &&mut super::rows::Record| {
+            key.is_some() && run.row.name == name && run.row.idempotency_key.as_deref() == key
+        };
+        let Some(found) = self.tables.runs.values_mut().find(of_key) else { return Keyed::Free };
+        let row = FoundRow {
+            asked: WorkflowId::new(),
+            found: found.row.id,
+            same_input: true,
+            running: !found.row.status.is_terminal(),
+        };
+        match met(strategy.or(Some(IdempotencyStrategy::ReturnExisting)), (name, key), &row) {
+            Met::Existing => Keyed::Existing(row.found),
+            Met::Refused(error) => Keyed::Refused(error.to_string()),
+            Met::Release => {
+                found.row.idempotency_key = None;
+                Keyed::Free
+            }
+        }
     }
 
     fn wait_again(&mut self, open: &Open, child: WorkflowId, retry: bool) {

@@ -98,7 +98,6 @@ impl Tables {
             last_retried_at: None,
             overdue: false,
             replays: false,
-            root_id: None,
             parent_token: parent.map(|parent| parent.1),
             resumes: false,
             given: None,

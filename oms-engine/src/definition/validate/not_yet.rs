@@ -30,12 +30,6 @@ const OF_STEPS: &[Field<WorkflowTask>] = &[
     ("subWorkflowParam.taskToDomain", |task| {
         of_child(task, |params| params.task_to_domain.as_ref().is_some_and(|map| !map.is_empty()))
     }),
-    ("subWorkflowParam.idempotencyKey", |task| {
-        of_child(task, |params| params.idempotency_key.as_ref().is_some_and(|key| !key.is_empty()))
-    }),
-    ("subWorkflowParam.idempotencyStrategy", |task| {
-        of_child(task, |params| params.idempotency_strategy.is_some())
-    }),
     (EXTERNAL_INPUT, |task| is_set(&task.extra, EXTERNAL_INPUT)),
     (EXTERNAL_OUTPUT, |task| is_set(&task.extra, EXTERNAL_OUTPUT)),
 ];

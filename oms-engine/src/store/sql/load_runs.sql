@@ -3,7 +3,7 @@ SELECT id, definition_id, name, version, status, priority, epoch, input, variabl
     correlation_id, idempotency_key, parent_id, failed_task, failure_workflow_id,
     cuts IS NOT NULL AS has_cuts, created_at, ended_at, last_retried_at,
     coalesce(deadline <= statement_timestamp(), false) AS overdue,
-    replays, root_id, parent_token, resumes,
+    replays, parent_token, resumes,
     cuts->-1->>'from' AS rerun_from, cuts->-1->'input' AS rerun_input
 FROM {schema}.workflows
 WHERE id = ANY ($1::uuid[])
