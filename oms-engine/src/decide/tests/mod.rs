@@ -7,6 +7,7 @@ mod laws;
 mod limits;
 mod memory;
 mod model;
+mod nesting;
 mod nonsense;
 mod play;
 mod random;

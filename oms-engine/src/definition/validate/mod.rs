@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use self::references::Walk;
 use super::faults::{Fault, Faults, Notice};
-use super::payload::{KEY_MAX_BYTES, check_value};
+use super::payload::{DEPTH_MAX, KEY_MAX_BYTES, check_value};
 use super::task_def::TaskDef;
 use super::task_type::TaskType;
 use super::template::survey;
@@ -150,6 +150,10 @@ impl Found {
 
 fn check(def: &WorkflowDef, task_defs: Option<&TaskDefs>) -> Result<Vec<Notice>, Faults> {
     let mut found = Found::default();
+    if tasks_nested_too_deep(&def.tasks) {
+        let fault = Fault::new("$.tasks", format!("is nested deeper than {DEPTH_MAX}: flatten it"));
+        return Err(Faults::one(def.subject(), fault));
+    }
     found.check_name("$.name", &def.name);
     numbers::check_workflow(&mut found, def);
     check_failure_workflow(&mut found, def);
@@ -193,6 +197,24 @@ fn check_failure_workflow(found: &mut Found, def: &WorkflowDef) {
         }
         Some(name) => found.check_name(path, name),
     }
+}
+
+/// Whether tasks stand so deep in each other that their JSON must be too deep. Comes before all
+/// that walks them with the stack.
+fn tasks_nested_too_deep(tasks: &[WorkflowTask]) -> bool {
+    // The definition, a list of tasks and a task; then two or three for each task around.
+    let mut rest: Vec<(&WorkflowTask, usize)> = tasks.iter().map(|task| (task, 3)).collect();
+    while let Some((task, depth)) = rest.pop() {
+        if depth > DEPTH_MAX {
+            return true;
+        }
+        let in_lists =
+            task.default_case.iter().chain(&task.loop_over).map(|task| (task, depth + 2));
+        let cases = task.decision_cases.values().flatten();
+        let deeper = cases.chain(task.fork_tasks.iter().flatten()).map(|task| (task, depth + 3));
+        rest.extend(in_lists.chain(deeper));
+    }
+    false
 }
 
 /// Nesting and NUL anywhere in the definition, which is stored as JSON.
