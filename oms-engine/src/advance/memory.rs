@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::load::Run;
 use super::rows::{opened_rows, run_end, tell};
-use crate::decide::{Branch, End, Event, Node, TaskEnd, WorkflowStatus, decide};
+use crate::decide::{Branch, Event, Node, TaskEnd, WorkflowStatus, decide};
 use crate::store::{EndedRow, OpenedRow, Token};
 
 /// What a step that was decided from memory writes.
@@ -47,8 +47,10 @@ pub(crate) fn plan_step(
     end: &TaskEnd,
     input: &Arc<Value>,
 ) -> Option<Planned> {
+    let held = end.held_to_schema(&run.plan, &run.state);
+    let end = &*held;
     let decision = decide(&run.plan, &mut run.state, &Event::Ended(end.clone())).ok()?;
-    let end_of_run = decision.end.clone().map(End::within_limits);
+    let end_of_run = decision.end.clone().map(|end| end.within_limits(&run.plan));
     if let Some(end) = &end_of_run {
         let fails = end.status != WorkflowStatus::Completed;
         if end.output.is_none() || (fails && run.plan.has_failure_workflow()) {

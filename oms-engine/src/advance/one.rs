@@ -16,7 +16,7 @@ use crate::decide::{
     decide, input_of, only_alerts, timeout_reason,
 };
 use crate::error::Error;
-use crate::ids::{WorkflowId, draw_jitter};
+use crate::ids::draw_jitter;
 use crate::store::{AdvanceBatch, DueToken, EndedRow, ParkedRow, Token, TokenState};
 
 /// What happened to a token.
@@ -94,7 +94,7 @@ impl Core {
             },
         };
         let event = match told {
-            Told::Event(event) => event,
+            Told::Event(event) => event.held_to_schema(&run.plan, &run.state),
             Told::Done(acted) => return Ok(acted),
         };
         let seen = Seen { locked: &locked, step, event: &event };
@@ -155,7 +155,7 @@ impl Core {
                 done.ready.push(row.queue.clone());
             }
         }
-        let end = decision.end.clone().map(End::within_limits);
+        let end = decision.end.clone().map(|end| end.within_limits(&run.plan));
         let alone = !run.plan.forks && !run.plan.has_loops && locked.token.scope.is_none();
         if alone && end.as_ref().is_none_or(|end| end.output.is_some()) {
             ended.run_end = end.clone().map(run_end);
@@ -171,7 +171,7 @@ impl Core {
         self.wake(tx, &run, &decision, &mut done).await?;
         if let Some(end) = end {
             let end =
-                if written { end } else { self.end_with_tokens(tx, id, end, &mut done).await? };
+                if written { end } else { self.end_with_tokens(tx, &run, end, &mut done).await? };
             if let Some(queue) = self.start_failure_workflow(tx, &run, &end).await? {
                 done.ready.push(queue);
                 done.timed = true;
@@ -184,13 +184,13 @@ impl Core {
     async fn end_with_tokens(
         &self,
         tx: &Transaction<'_>,
-        id: WorkflowId,
+        run: &Run,
         end: End,
         done: &mut Acted,
     ) -> Result<End, Error> {
-        let leaves = take_rest(&self.store, tx, id).await?;
+        let leaves = take_rest(&self.store, tx, run.state.id).await?;
         let inputs = self.inputs_of(tx, &leaves).await?;
-        let (end, canceled) = self.end_run(tx, id, end, &inputs).await?;
+        let (end, canceled) = self.end_run(tx, run, end, &inputs).await?;
         done.taken.extend(leaves.iter().filter(|leaf| leaf.holder != 0).map(|leaf| leaf.token.id));
         done.ready.extend(canceled);
         Ok(end)

@@ -11,7 +11,7 @@ use super::load::{Run, load_runs, load_whole};
 use super::one::asked;
 use super::rerun::Rerun;
 use super::rows::run_end;
-use super::start::resolve;
+use super::start::{hold_to_schema, resolve};
 use super::take::{Taken, take_all};
 use super::{Acted, Core};
 use crate::decide::{End, SYSTEM_QUEUE, WorkflowStatus, input_of, workflow_timeout};
@@ -195,8 +195,8 @@ impl Core {
             }
         }
         let inputs = self.inputs_of(tx, &taken.leaves).await?;
-        let end = end(&mut run).within_limits();
-        let (end, ready) = self.end_run(tx, id, end, &inputs).await?;
+        let end = end(&mut run).within_limits(&run.plan);
+        let (end, ready) = self.end_run(tx, &run, end, &inputs).await?;
         let leased = taken.leaves.iter().filter(|l| l.holder != 0 && !l.token.is_control());
         let taken = leased.map(|leaf| leaf.token.id).collect();
         Ok((Acted { ended: Some(id), taken, ready, ..Acted::default() }, run, end))
@@ -231,10 +231,11 @@ impl Core {
     pub(super) async fn end_run(
         &self,
         tx: &Transaction<'_>,
-        id: WorkflowId,
+        run: &Run,
         mut end: End,
         inputs: &[(String, Arc<Value>)],
     ) -> Result<(End, Vec<String>), Error> {
+        let id = run.state.id;
         let of_children = reason_of_children(&end);
         let mut ready = Vec::new();
         if self.store.cancel_tokens(tx, id, inputs, &of_children).await? {
@@ -243,7 +244,7 @@ impl Core {
         if end.output.is_none() {
             let last = self.store.last_output(tx, id).await?;
             end.output = Some(Arc::new(last.unwrap_or_else(|| json!({}))));
-            end = end.within_limits();
+            end = end.within_limits(&run.plan);
         }
         self.store.end_workflow(tx, id, &run_end(end.clone())).await?;
         ready.extend(self.store.count_down(tx, id).await?);
@@ -304,6 +305,7 @@ impl Core {
         }
         if use_latest_definitions {
             run.plan = resolve(self, tx, &run.plan.name, None).await?.plan;
+            hold_to_schema(&run.plan, &run.state.input)?;
         }
         let restart = RestartRow {
             definition_id: run.plan.definition_id,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::family::{Above, current_task_of};
 use super::load::{LoadedRun, load_whole};
+use super::start::hold_to_schema;
 use super::{Acted, Core};
 use crate::decide::{Branches, Kind, Plan};
 use crate::error::Error;
@@ -121,7 +122,7 @@ impl Core {
             None => None,
         };
         if let Some(top) = rerun.top {
-            self.check_above(tx, &row, top).await?;
+            self.check_above(tx, &row, (top, rerun.input.as_ref())).await?;
         }
         let given = from.as_ref().zip(rerun.task_input.as_ref());
         let cut = Cut {
@@ -132,6 +133,9 @@ impl Core {
         };
         let epoch = self.store.rerun_workflow(tx, id, &cut, run.plan.timeout_ms).await?;
         if rerun.top.is_none() {
+            if let Some(input) = &rerun.input {
+                hold_to_schema(&run.plan, input)?;
+            }
             let set = (rerun.input.as_ref(), rerun.correlation_id.as_deref());
             self.store.set_input(tx, id, set).await?;
         }
@@ -144,7 +148,7 @@ impl Core {
         &self,
         tx: &Transaction<'_>,
         row: &RunRow,
-        top: WorkflowId,
+        (top, input): (WorkflowId, Option<&Value>),
     ) -> Result<(), Error> {
         let (mut child, mut parent) = (row.id, row.parent_id);
         while let Some(id) = parent {
@@ -163,7 +167,7 @@ impl Core {
                 return Err(refused(top, "rerun", reason));
             }
             if id == top {
-                return Ok(());
+                return input.map_or(Ok(()), |input| hold_to_schema(&run.plan, input));
             }
             (child, parent) = (id, row.parent_id);
         }

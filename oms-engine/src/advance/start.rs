@@ -88,6 +88,7 @@ impl Resolved {
         let input = Value::Object(plan.def.with_input_template(new.input));
         let what = format!("input of workflow {:?}", plan.name);
         check_payload(&what, &input, WORKFLOW_PAYLOAD_MAX_BYTES).map_err(refused)?;
+        hold_to_schema(plan, &input)?;
         let id = new.id.unwrap_or_else(WorkflowId::new);
         let input = Arc::new(input);
         let correlation_id = new.correlation_id.as_deref().map(Arc::from);
@@ -179,6 +180,15 @@ fn decide_row() -> OpenedRow {
         remaining: None,
         container: None,
     }
+}
+
+/// Refuses an input that does not fit the definition's schema.
+pub(super) fn hold_to_schema(plan: &Plan, input: &Value) -> Result<(), Error> {
+    let Some(Err(why)) = plan.input_schema.as_ref().map(|schema| schema.check(input)) else {
+        return Ok(());
+    };
+    let what = format!("input of workflow {:?}", plan.name);
+    Err(Error::invalid(what, format!("it does not fit the schema: {why}")))
 }
 
 fn refused(fault: crate::definition::PayloadFault) -> Error {

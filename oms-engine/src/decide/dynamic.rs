@@ -12,6 +12,7 @@ use super::flow::{After, Place, Walk};
 use super::graph::{Branch, Graph};
 use super::node::{BranchesFrom, Node};
 use super::reads::mark;
+use super::schedule::{NoInput, unfit};
 use super::status::{TaskStatus, WorkflowStatus};
 use super::{DecideError, End, Scope, Wait};
 use crate::definition::{TaskDef, WorkflowTask, parse_duration, parse_until, validate_branch};
@@ -60,6 +61,10 @@ impl Walk<'_> {
         let place = Place { node, ..place.clone() };
         let delay = Duration::from_millis(u64::try_from(place.node.start_delay_ms).unwrap_or(0));
         let wait = if attempt > 0 || delay.is_zero() { Wait::Now } else { Wait::For(delay) };
+        if let Some(reason) = unfit(&place.node, &input) {
+            let input = Value::clone(&input);
+            return self.fail_at_once(&place, attempt, NoInput { input, reason });
+        }
         self.open(&place, attempt, wait, input);
         if let Some(scheduled) = self.out.scheduled.last_mut() {
             scheduled.task_def = Some(Arc::new(def));

@@ -1,5 +1,6 @@
 //! What an attempt that ended means, and how a run ends.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::scope::RunScope;
 use super::state::RunState;
 use super::status::{TaskStatus, WorkflowStatus};
 use super::timeout::{TimeoutKind, ends_workflow};
-use super::{End, TaskEnd};
+use super::{End, Event, TaskEnd};
 use crate::definition::{PayloadFault, WORKFLOW_PAYLOAD_MAX_BYTES, check_payload};
 
 /// What an attempt that ended means for its run. It depends on the definition alone.
@@ -42,6 +43,49 @@ pub(super) fn verdict(
         Verdict::GoOn(status)
     } else {
         Verdict::Fail
+    }
+}
+
+/// Why what an attempt gave does not fit its task's schema, if it does not.
+pub(crate) fn misfit(plan: &Plan, state: &RunState, name: &str, output: &Value) -> Option<String> {
+    let own = state.branch.as_ref().and_then(|branch| branch.graph.find(name));
+    let (node, _) = own.or_else(|| plan.graph.find(name))?;
+    let dynamic = state.dynamic.as_deref();
+    let dynamic = dynamic.filter(|dynamic| dynamic.reference_name == node.reference_name);
+    misfit_of(dynamic.unwrap_or(node), output)
+}
+
+pub(super) fn misfit_of(node: &Node, output: &Value) -> Option<String> {
+    let why = node.output_schema.as_ref()?.check(output).err()?;
+    Some(format!("its output does not fit the schema of task {:?}: {why}", &*node.task_name))
+}
+
+impl Event {
+    /// The event, with an end that is held to the schema of its task.
+    pub(crate) fn held_to_schema(self, plan: &Plan, state: &RunState) -> Self {
+        match self {
+            Self::Ended(end) => Self::Ended(end.held_to_schema(plan, state).into_owned()),
+            other => other,
+        }
+    }
+}
+
+impl TaskEnd {
+    /// The attempt's end; a good one whose output does not fit its task's schema is none.
+    pub(crate) fn held_to_schema(&self, plan: &Plan, state: &RunState) -> Cow<'_, Self> {
+        if self.status != TaskStatus::Completed {
+            return Cow::Borrowed(self);
+        }
+        let none = json!({});
+        let output = self.output.as_deref().unwrap_or(&none);
+        match misfit(plan, state, &self.reference_name, output) {
+            None => Cow::Borrowed(self),
+            reason => Cow::Owned(Self {
+                status: TaskStatus::FailedWithTerminalError,
+                reason,
+                ..self.clone()
+            }),
+        }
     }
 }
 
@@ -91,11 +135,26 @@ impl End {
 
     /// A run whose output is too large fails with a clear reason; it does not hang. Every end
     /// passes here before anything is made of it, since its status may change.
-    pub(crate) fn within_limits(self) -> Self {
+    pub(crate) fn within_limits(self, plan: &Plan) -> Self {
         let Some(output) = &self.output else { return self };
         match check_payload(OUTPUT, output, WORKFLOW_PAYLOAD_MAX_BYTES) {
-            Ok(()) => self,
+            Ok(()) => self.held_to_schema(plan),
             Err(fault) => self.over_limits(&fault),
+        }
+    }
+
+    /// A run whose output does not fit its schema fails; what it gave can be seen.
+    fn held_to_schema(self, plan: &Plan) -> Self {
+        let held = self.status == WorkflowStatus::Completed;
+        let schema = plan.output_schema.as_ref().filter(|_| held);
+        let checked = schema.zip(self.output.as_deref()).map(|(schema, out)| schema.check(out));
+        match checked {
+            Some(Err(why)) => Self {
+                status: WorkflowStatus::Failed,
+                reason: Some(format!("the output of the workflow does not fit its schema: {why}")),
+                ..self
+            },
+            _ => self,
         }
     }
 

@@ -36,7 +36,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 pub(crate) use beside::Branches;
-pub(crate) use ends::{counts_as, output_of};
+pub(crate) use ends::{counts_as, misfit, output_of};
 pub(crate) use graph::{Branch, instance};
 pub(crate) use lists::Beside;
 pub(crate) use node::{Kind, Node, SYSTEM_QUEUE};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::graph::Parent;
 use super::retry::RetryPolicy;
 use crate::definition::{
-    Fault, Reads, TaskDef, TaskInput, TaskType, Template, TemplateFault, TimeoutPolicy,
+    Fault, Reads, Schema, TaskDef, TaskInput, TaskType, Template, TemplateFault, TimeoutPolicy,
     WorkflowTask,
 };
 
@@ -113,6 +113,23 @@ impl Kind {
         )
     }
 
+    /// Whether its input and its output are the task's own, so that schemas say something.
+    const fn is_held_to_schemas(&self) -> bool {
+        matches!(
+            self,
+            Self::Worker
+                | Self::Dynamic(_)
+                | Self::SubWorkflow { .. }
+                | Self::StartWorkflow
+                | Self::Wait
+                | Self::Human
+                | Self::Event(_)
+                | Self::Inline
+                | Self::Lambda
+                | Self::Jq
+        )
+    }
+
     /// Whether a worker, of the user's or of the engine's, takes it from a queue.
     pub(crate) const fn is_worker(&self) -> bool {
         matches!(self, Self::Worker | Self::Dynamic(_))
@@ -168,6 +185,9 @@ pub(crate) struct Node {
     pub(crate) response_timeout_ms: Option<i64>,
     pub(crate) poll_timeout_ms: Option<i64>,
     pub(crate) total_ms: Option<i64>,
+    /// What its input, and what its output is held to.
+    pub(crate) input_schema: Option<Schema>,
+    pub(crate) output_schema: Option<Schema>,
 }
 
 impl Node {
@@ -209,11 +229,26 @@ impl Node {
             response_timeout_ms: None,
             poll_timeout_ms: None,
             total_ms: None,
+            input_schema: None,
+            output_schema: None,
             kind,
             input,
             reads,
         };
         node.run_under(task, def);
+        if matches!(node.kind, Kind::Dynamic(_)) {
+            // It is held to the schemas of the task that it becomes.
+            (node.input_schema, node.output_schema) = (None, None);
+        }
+        let held = node.input_schema.is_some() || node.output_schema.is_some();
+        if held && !node.kind.is_held_to_schemas() {
+            let message = format!(
+                "task definition {:?} enforces a schema, and no {} is held to one: give the step \
+                 another name, or set enforceSchema to false",
+                def.name, task.task_type
+            );
+            return Err(Fault::new(format!("{path}.name"), message));
+        }
         Ok(node)
     }
 
@@ -229,6 +264,9 @@ impl Node {
         self.response_timeout_ms = ms(def.response_timeout_seconds);
         self.poll_timeout_ms = ms(i64::from(def.poll_timeout_seconds.unwrap_or(0)));
         self.total_ms = ms(def.total_timeout_seconds);
+        let schema = |schema| Schema::enforced(schema, def.enforce_schema);
+        self.input_schema = schema(def.input_schema.as_ref());
+        self.output_schema = schema(def.output_schema.as_ref());
     }
 
     /// The queue its open task waits in.

@@ -10,7 +10,8 @@ use super::graph::Graph;
 use super::node::{Kind, Node};
 use super::reads::{Lifetimes, mark};
 use crate::definition::{
-    Fault, Faults, Reads, TaskDef, Template, TemplateFault, WorkflowDef, WorkflowTimeoutPolicy,
+    Fault, Faults, Reads, Schema, TaskDef, Template, TemplateFault, WorkflowDef,
+    WorkflowTimeoutPolicy,
 };
 
 /// Fields of a task that only its history row tells: a node that reads one decides on a fresh
@@ -29,6 +30,9 @@ pub(crate) struct Plan {
     /// None: the last task's output.
     pub(crate) output: Option<Template>,
     pub(crate) output_fresh: bool,
+    /// What the run's input, and what its output is held to.
+    pub(crate) input_schema: Option<Schema>,
+    pub(crate) output_schema: Option<Schema>,
     pub(crate) variables: Arc<Value>,
     pub(crate) timeout_ms: Option<i64>,
     /// Whether anything reads the input of a task.
@@ -82,6 +86,8 @@ impl Plan {
             name: Arc::from(def.name.as_str()),
             output_fresh: output.as_ref().is_some_and(|o| reads_history(o.reads())),
             output,
+            input_schema: Schema::enforced(def.input_schema.as_ref(), def.enforce_schema),
+            output_schema: Schema::enforced(def.output_schema.as_ref(), def.enforce_schema),
             variables: Arc::new(Value::Object(def.variables.clone())),
             timeout_ms: timed.then(|| def.timeout_seconds.saturating_mul(1000)),
             reads_task_inputs: reads.dynamic || reads.tasks.values().any(|f| f.contains("input")),

@@ -12,6 +12,19 @@ use super::status::TaskStatus;
 use super::{DecideError, Fate, Scheduled, Scope, Wait, new_input, next_attempt};
 use crate::definition::{PayloadFault, TASK_PAYLOAD_MAX_BYTES, check_payload};
 
+/// An input that a task cannot begin with: what is shown of it, and why.
+pub(super) struct NoInput {
+    pub(super) input: Value,
+    pub(super) reason: String,
+}
+
+/// Over the limits: nothing of it is kept.
+impl From<PayloadFault> for NoInput {
+    fn from(fault: PayloadFault) -> Self {
+        Self { input: Value::Object(Map::new()), reason: fault.to_string() }
+    }
+}
+
 impl Walk<'_> {
     /// Schedules a step, and what is scheduled together with it.
     pub(super) fn schedule(&mut self, place: Place) -> Result<(), DecideError> {
@@ -42,7 +55,7 @@ impl Walk<'_> {
                 Arc::new(join_input(&node.kind, None))
             }
             Ok(input) => input,
-            Err(fault) => return self.fail_at_once(&place, attempt, fault.to_string()),
+            Err(none) => return self.fail_at_once(&place, attempt, none),
         };
         match &node.kind {
             Kind::Worker | Kind::SubWorkflow { .. } | Kind::StartWorkflow | Kind::Human => {
@@ -83,12 +96,12 @@ impl Walk<'_> {
         }
     }
 
-    /// What a step's input comes to; the inner error is that of one over its limits.
+    /// What a step's input comes to; the inner error is that of one that it cannot begin with.
     pub(super) fn input(
         &self,
         place: &Place,
         attempt: i16,
-    ) -> Result<Result<Arc<Value>, PayloadFault>, DecideError> {
+    ) -> Result<Result<Arc<Value>, NoInput>, DecideError> {
         if (place.node.fresh || place.node.kind.runs_script()) && !self.state.fresh {
             return Err(DecideError::NeedsFresh);
         }
@@ -100,7 +113,7 @@ impl Walk<'_> {
         place: &Place,
         name: &str,
         attempt: i16,
-    ) -> Result<Value, PayloadFault> {
+    ) -> Result<Value, NoInput> {
         let node = &place.node;
         let input = new_input(self.plan, self.state, node, (name, attempt))?;
         // What a worker gets is checked when it is handed out.
@@ -108,20 +121,24 @@ impl Walk<'_> {
             let what = format!("input of task {name:?}");
             check_payload(&what, &input, TASK_PAYLOAD_MAX_BYTES)?;
         }
+        if let Some(reason) = unfit(node, &input) {
+            return Err(NoInput { input, reason });
+        }
         match &node.kind {
-            Kind::SubWorkflow { .. } => self.sub_workflow_input(place, input),
+            Kind::SubWorkflow { .. } => Ok(self.sub_workflow_input(place, input)?),
             _ => Ok(input),
         }
     }
 
-    /// A task that cannot begin, since its input is over the limits.
+    /// A task that cannot begin: no worker sees it.
     pub(super) fn fail_at_once(
         &mut self,
         place: &Place,
         attempt: i16,
-        reason: String,
+        none: impl Into<NoInput>,
     ) -> Result<(), DecideError> {
-        let input = Arc::new(Value::Object(Map::new()));
+        let NoInput { input, reason } = none.into();
+        let input = Arc::new(input);
         let entry = self.push(place, attempt, input.clone());
         let status = TaskStatus::FailedWithTerminalError;
         let after = After { input: Some(input), ..After::failed(attempt, status, reason) };
@@ -144,7 +161,7 @@ impl Walk<'_> {
                 }
                 Ok(())
             }
-            Err(fault) => self.fail_at_once(place, attempt, fault.to_string()),
+            Err(none) => self.fail_at_once(place, attempt, none),
         }
     }
 
@@ -256,4 +273,10 @@ impl Walk<'_> {
         }
         self.schedule(join)
     }
+}
+
+/// Why an input does not fit its task's schema, if it does not.
+pub(super) fn unfit(node: &Node, input: &Value) -> Option<String> {
+    let why = node.input_schema.as_ref()?.check(input).err()?;
+    Some(format!("its input does not fit the schema of task {:?}: {why}", &*node.task_name))
 }

@@ -95,6 +95,13 @@ impl Walk<'_> {
             _ => After::completed(attempt, json!({})),
         };
         after.input = Some(input.clone());
+        if after.status == TaskStatus::Completed
+            && let Some(output) = &after.output
+            && let Some(reason) = super::ends::misfit_of(&place.node, output)
+        {
+            after.status = TaskStatus::FailedWithTerminalError;
+            after.reason = Some(reason);
+        }
         Ok(after)
     }
 

@@ -29,7 +29,7 @@ impl Walk<'_> {
                 match items.resolve(&scope, what, TASK_PAYLOAD_MAX_BYTES) {
                     Ok(Value::Null) => Some(list_of(input.get("_items").cloned())),
                     Ok(items) => Some(list_of(Some(items))),
-                    Err(fault) => return self.fail_at_once(place, attempt, fault.to_string()),
+                    Err(fault) => return self.fail_at_once(place, attempt, fault),
                 }
             }
             _ => None,

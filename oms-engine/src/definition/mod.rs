@@ -11,6 +11,7 @@ mod json;
 mod payload;
 #[cfg(feature = "cron")]
 mod schedule;
+mod schema;
 mod scope;
 mod script;
 mod settings;
@@ -40,11 +41,12 @@ pub use schedule::{
 };
 #[cfg(feature = "cron")]
 pub(crate) use schedule::{Crons, Due};
+pub(crate) use schema::Schema;
 pub use scope::{Fields, Reads, Scope, TASK_FIELDS, WORKFLOW_FIELDS};
 pub(crate) use script::{body_as_expression, evaluate_jq, evaluate_js};
 pub use settings::{
     CacheConfig, IdempotencyStrategy, JoinMode, RateLimitConfig, RateLimitPolicy, RetryLogic,
-    SchemaDef, SchemaType, StateChangeEvent, TimeoutPolicy, WorkflowTimeoutPolicy,
+    SchemaDef, SchemaType, StateChangeEvent, Termination, TimeoutPolicy, WorkflowTimeoutPolicy,
 };
 pub use task_def::TaskDef;
 pub use task_type::TaskType;

@@ -46,6 +46,18 @@ pub enum WorkflowTimeoutPolicy {
     AlertOnly,
 }
 
+/// How a TERMINATE ends its workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Termination {
+    /// Well.
+    Completed,
+    /// As failed.
+    Failed,
+    /// As terminated.
+    Terminated,
+}
+
 /// How a JOIN was polled in Conductor; ours counts down and needs no polling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

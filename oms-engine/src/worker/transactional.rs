@@ -15,7 +15,7 @@ use super::execute::{failed, panicked, report, until_dropped};
 use super::registry::ErasedTransactionalTask;
 use super::{TaskContext, TaskError};
 use crate::advance::{Acted, Core, Happened, OneStep, Run, as_object, plan_step};
-use crate::decide::{TaskEnd, TaskStatus};
+use crate::decide::{TaskEnd, TaskStatus, misfit};
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::draw_jitter;
@@ -181,6 +181,15 @@ impl Transactions {
             return Ran::Outcome(Outcome::Failed {
                 reason,
                 output: None,
+                retry_after: None,
+                terminal: true,
+            });
+        }
+        let (run, name) = (&task.run, &task.token.reference_name);
+        if let Some(reason) = misfit(&run.plan, &run.state, name, &output) {
+            return Ran::Outcome(Outcome::Failed {
+                reason,
+                output: Some(output),
                 retry_after: None,
                 terminal: true,
             });

@@ -12,7 +12,7 @@ use crate::advance::{Met, met};
 use crate::decide::{Event, TaskEnd, TaskStatus};
 use crate::definition::IdempotencyStrategy;
 use crate::ids::WorkflowId;
-use crate::store::{FoundRow, TokenState};
+use crate::store::{FoundRow, Token, TokenState};
 
 enum Keyed {
     Free,
@@ -79,6 +79,9 @@ impl World {
         let all = token.input.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
         let input = if given.is_empty() { all } else { given };
         let input = Value::Object(plan.def.with_input_template(input));
+        if let Err(error) = crate::advance::start::hold_to_schema(&plan, &input) {
+            return Some(refused(token, error.to_string()));
+        }
         let correlation_id = run.state.correlation_id.as_deref().map(str::to_owned);
         let parent = Some((token.workflow_id, token.id));
         let child = self.tables.add_run(&plan, input, correlation_id, parent);
@@ -150,4 +153,9 @@ impl World {
         let output = json!({ "workflowId": id.to_string() });
         ended(token, TaskStatus::Completed, Some(output), None)
     }
+}
+
+/// The end of a task whose run does not start.
+fn refused(token: &Token, reason: String) -> Event {
+    Event::Ended(ended(token, TaskStatus::Failed, None, Some(reason)))
 }

@@ -68,7 +68,7 @@ impl World {
 
     fn end_by(&mut self, id: WorkflowId, end: impl FnOnce(&mut Run) -> End) {
         let mut run = self.tables.run(&self.tables.runs[&id]);
-        let end = end(&mut run).within_limits();
+        let end = end(&mut run).within_limits(&run.plan);
         self.end(id, end);
     }
 

@@ -97,6 +97,7 @@ impl World {
                 None => return,
             },
         };
+        let event = event.held_to_schema(&run.plan, &run.state);
         if run.state.status == WorkflowStatus::Paused {
             self.park(&run, &open, &event);
             return;
@@ -118,7 +119,7 @@ impl World {
             self.tables.wake_joins(id, &decision.listed);
         }
         if let Some(end) = decision.end {
-            self.end(id, end.within_limits());
+            self.end(id, end.within_limits(&after.plan));
         }
     }
 

@@ -8,6 +8,7 @@ mod inert;
 mod not_yet;
 mod numbers;
 mod references;
+mod schemas;
 mod scripts;
 #[cfg(test)]
 mod tests;
@@ -159,6 +160,7 @@ fn check(def: &WorkflowDef, task_defs: Option<&TaskDefs>) -> Result<Vec<Notice>,
     check_failure_workflow(&mut found, def);
     not_yet::check_workflow(&mut found, def);
     inert::note_workflow(&mut found, def);
+    schemas::check_workflow(&mut found, def);
     if def.tasks.is_empty() {
         found.add("$.tasks", "is empty: a workflow has at least one task");
     }
@@ -176,6 +178,7 @@ fn check_task_def(found: &mut Found, def: &TaskDef, path: &str, response_timeout
     found.check_task_name(&format!("{path}.name"), &def.name);
     numbers::check_task_def(found, def, path, response_timeout_min);
     not_yet::check_task_def(found, def, path);
+    schemas::check_task_def(found, def, path);
     let template = Value::Object(def.input_template.clone());
     for fault in survey(&template, &format!("{path}.inputTemplate")).1 {
         found.add(fault.path, fault.message);

@@ -19,8 +19,6 @@ const TYPES: &[TaskType] = &[TaskType::Event, TaskType::PullWorkflowMessages];
 pub(super) type Field<T> = (&'static str, fn(&T) -> bool);
 
 const OF_WORKFLOWS: &[Field<WorkflowDef>] = &[
-    ("inputSchema", |def| def.enforce_schema && def.input_schema.is_some()),
-    ("outputSchema", |def| def.enforce_schema && def.output_schema.is_some()),
     (EXTERNAL_INPUT, |def| is_set(&def.extra, EXTERNAL_INPUT)),
     (EXTERNAL_OUTPUT, |def| is_set(&def.extra, EXTERNAL_OUTPUT)),
 ];
@@ -39,8 +37,6 @@ const OF_TASK_DEFS: &[Field<TaskDef>] = &[
     ("rateLimitPerFrequency", |def| def.rate_limit_per_frequency != 0),
     ("isolationGroupId", |def| is_text(def.isolation_group_id.as_ref())),
     ("executionNameSpace", |def| is_text(def.execution_name_space.as_ref())),
-    ("inputSchema", |def| def.enforce_schema && def.input_schema.is_some()),
-    ("outputSchema", |def| def.enforce_schema && def.output_schema.is_some()),
     ("runtimeMetadata", |def| !def.runtime_metadata.is_empty()),
 ];
 

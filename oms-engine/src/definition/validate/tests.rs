@@ -269,7 +269,7 @@ fn task_definitions_are_bounded() {
             "$.rateLimitPerFrequency: rateLimitPerFrequency: not supported yet",
             "$.isolationGroupId: isolationGroupId: not supported yet",
             "$.runtimeMetadata: runtimeMetadata: not supported yet",
-            "$.inputSchema: inputSchema: not supported yet",
+            "$.inputSchema.data: is missing",
         ],
     );
     let null = json!({"name": "x", "responseTimeoutSeconds": null, "backoffScaleFactor": null});

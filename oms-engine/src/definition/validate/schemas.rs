@@ -1,0 +1,27 @@
+//! Schemas that are enforced: they must be such that values can be held to them.
+
+use super::Found;
+use crate::definition::schema::check_schema;
+use crate::definition::settings::SchemaDef;
+use crate::definition::task_def::TaskDef;
+use crate::definition::workflow_def::WorkflowDef;
+
+pub(super) fn check_workflow(found: &mut Found, def: &WorkflowDef) {
+    if def.enforce_schema {
+        check(found, def.input_schema.as_ref(), "$.inputSchema");
+        check(found, def.output_schema.as_ref(), "$.outputSchema");
+    }
+}
+
+pub(super) fn check_task_def(found: &mut Found, def: &TaskDef, path: &str) {
+    if def.enforce_schema {
+        check(found, def.input_schema.as_ref(), &format!("{path}.inputSchema"));
+        check(found, def.output_schema.as_ref(), &format!("{path}.outputSchema"));
+    }
+}
+
+fn check(found: &mut Found, schema: Option<&SchemaDef>, path: &str) {
+    if let Some(Err((place, reason))) = schema.map(check_schema) {
+        found.add(format!("{path}{place}"), reason);
+    }
+}
