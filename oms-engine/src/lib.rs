@@ -31,7 +31,7 @@ pub use ids::{InvalidId, TaskId, WorkflowId, idempotency_key};
 pub use store::migration_sql;
 #[cfg(feature = "http")]
 pub use worker::HttpSettings;
-pub use worker::{LOG_LINES_MAX, Task, TaskContext, TaskError, TransactionalTask};
+pub use worker::{LOG_LINES_MAX, Serving, Task, TaskContext, TaskError, TransactionalTask};
 
 // Named in this crate's API.
 pub use async_trait;

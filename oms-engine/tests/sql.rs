@@ -59,6 +59,8 @@ const PLANS: &[Expected] = &[
     ("next_due", &["open_tasks_due", "workflows_deadline"], &[]),
     ("overdue_workflows", &["workflows_deadline"], &[]),
     ("peek_queues", &["open_tasks_claim"], &[]),
+    ("claim_limited", &["open_tasks_pkey", "open_tasks_claim"], &["open_tasks_workflow"]),
+    ("count_leases", &["open_tasks_holder"], &[]),
     ("heartbeat", &["sessions_pkey", "open_tasks_holder", "open_tasks_due"], &[]),
     ("look_at_sessions", &["open_tasks_holder"], &[]),
     ("release_holders", &["open_tasks_holder"], &[]),

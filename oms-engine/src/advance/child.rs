@@ -1,5 +1,7 @@
 //! Runs that tasks start: `SUB_WORKFLOW` waits for its own, `START_WORKFLOW` does not.
 
+use std::sync::Arc;
+
 use deadpool_postgres::Transaction;
 use serde_json::{Map, Value, json};
 
@@ -8,7 +10,7 @@ use super::start::{Met, NewRun, Resolved, met, resolve};
 use super::told::{Told, ended};
 use super::{Acted, Core};
 use crate::decide::{Event, TaskStatus, WorkflowStatus};
-use crate::definition::{IdempotencyStrategy, WorkflowDef, validate};
+use crate::definition::{IdempotencyStrategy, TaskToDomain, WorkflowDef, validate};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::store::{ChildRow, DueToken, Parent, RunRow, Token};
@@ -62,7 +64,14 @@ impl Core {
             let end = ended(token, status, None, Some(too_deep()));
             return Ok(Told::Event(Event::Ended(end)));
         }
-        let mut wish = wish_of_sub_workflow(run, token, Parent { id, token: token.id, root });
+        let parent = Parent { id, token: token.id, root };
+        let mut wish = match wish_of_sub_workflow(run, token, parent) {
+            Ok(wish) => wish,
+            Err(reason) => {
+                let end = ended(token, TaskStatus::Failed, None, Some(reason));
+                return Ok(Told::Event(Event::Ended(end)));
+            }
+        };
         // What data gives a dynamic fork was no part of the definition when the run was started.
         if wish.version.is_none() && wish.definition.is_none() && run.state.branch.is_none() {
             wish.version = self.store.pinned_version(tx, &wish.name, id).await?;
@@ -217,17 +226,31 @@ impl Core {
             Some(plan) => plan,
             None => self.plans.compile(row)?,
         };
-        Ok(Ok(Resolved { plan, latest: None }))
+        Ok(Ok(Resolved { plan, latest: None, polls: self.plans.polls.clone() }))
     }
 }
 
-fn wish_of_sub_workflow(run: &Run, token: &Token, parent: Parent) -> Wish {
+/// The domains that a task asks for its run: given ones, else those of its own run.
+pub(super) fn domains_of(
+    run: &Run,
+    given: Option<&Value>,
+) -> Result<Option<Arc<TaskToDomain>>, String> {
+    let own = || run.domains.as_ref().map(|domains| domains.map.clone());
+    match TaskToDomain::read(given.unwrap_or(&Value::Null)) {
+        Ok(Some(given)) => Ok(Some(Arc::new(given))),
+        Ok(None) if given.is_some_and(Value::is_object) => Ok(None),
+        Ok(None) => Ok(own()),
+        Err((key, reason)) => Err(format!("taskToDomain {key:?}: {reason}")),
+    }
+}
+
+fn wish_of_sub_workflow(run: &Run, token: &Token, parent: Parent) -> Result<Wish, String> {
     let input = token.input.as_ref();
     let get = |key: &str| input.and_then(|input| input.get(key)).filter(|value| !value.is_null());
     let object = |value: Option<&Value>| value.and_then(Value::as_object).cloned();
     let given = object(get("workflowInput")).filter(|input| !input.is_empty());
     let priority = get("priority").and_then(Value::as_i64).and_then(|n| i16::try_from(n).ok());
-    Wish {
+    Ok(Wish {
         name: get("subWorkflowName").and_then(Value::as_str).unwrap_or_default().to_owned(),
         version: get("subWorkflowVersion").and_then(number),
         definition: get("subWorkflowDefinition").cloned(),
@@ -238,9 +261,10 @@ fn wish_of_sub_workflow(run: &Run, token: &Token, parent: Parent) -> Wish {
             idempotency_strategy: get("idempotencyStrategy").and_then(strategy_of),
             priority: priority.filter(|n| (0..=99).contains(n)).unwrap_or(token.priority),
             parent: Some(parent),
+            task_to_domain: domains_of(run, get("subWorkflowTaskToDomain"))?,
             ..NewRun::default()
         },
-    }
+    })
 }
 
 fn wish_of_start(run: &Run, token: &Token, asked: Option<&Value>) -> Result<Wish, String> {
@@ -255,6 +279,8 @@ fn wish_of_start(run: &Run, token: &Token, asked: Option<&Value>) -> Result<Wish
         return Err("startWorkflow needs a name".to_owned());
     }
     let priority = get("priority").and_then(Value::as_i64).and_then(|n| i16::try_from(n).ok());
+    // One that is empty is none, as in Conductor.
+    let domains = get("taskToDomain").filter(|map| map.as_object().is_some_and(|m| !m.is_empty()));
     let own = || run.state.correlation_id.as_deref().map(str::to_owned);
     Ok(Wish {
         name,
@@ -265,6 +291,7 @@ fn wish_of_start(run: &Run, token: &Token, asked: Option<&Value>) -> Result<Wish
             correlation_id: text("correlationId").or_else(own),
             idempotency_key: get("idempotencyKey").and_then(key_of),
             idempotency_strategy: get("idempotencyStrategy").and_then(strategy_of),
+            task_to_domain: domains_of(run, domains)?,
             priority: priority.filter(|n| (0..=99).contains(n)).unwrap_or(token.priority),
             ..NewRun::default()
         },

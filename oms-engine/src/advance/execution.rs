@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::route::domain_in;
 use crate::decide::{Plan, RunState, TaskStatus, WorkflowStatus, input_of};
+use crate::definition::TaskToDomain;
 use crate::ids::{TaskId, WorkflowId};
 use crate::store::{HistoryRow, OpenTaskRow, RunRow, TokenState};
 
@@ -39,6 +41,9 @@ pub struct Execution {
     /// The key that it was started under.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// Domains for its tasks, by task type or `*`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub task_to_domain: BTreeMap<String, String>,
     /// 0 to 99; more urgent first.
     pub priority: i16,
     /// How often it was restarted.
@@ -86,6 +91,9 @@ pub struct TaskExecution {
     pub task_type: String,
     /// The task definition's name.
     pub task_def_name: String,
+    /// The domain whose workers it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
     /// Where it stands.
     pub status: TaskStatus,
     /// From 0.
@@ -141,10 +149,11 @@ impl Execution {
         history: Vec<HistoryRow>,
         open: Vec<OpenTaskRow>,
     ) -> Self {
-        let ended = history.into_iter().map(|row| (row.seq, ended_task(row, plan)));
+        let map = run.task_to_domain.as_deref();
+        let ended = history.into_iter().map(|row| (row.seq, ended_task(row, plan, map)));
         let open = open.into_iter().filter(|row| !row.token.reference_name.is_empty());
         let mut tasks: Vec<(i64, TaskExecution)> =
-            ended.chain(open.map(|row| (row.seq, open_task(row, plan, state)))).collect();
+            ended.chain(open.map(|row| (row.seq, open_task(row, (plan, state), map)))).collect();
         tasks.sort_by_key(|(seq, _)| *seq);
         let tasks = shown(tasks, plan, run.has_cuts);
         let mut tasks: Vec<TaskExecution> = tasks.into_iter().map(|(_, task)| task).collect();
@@ -173,6 +182,7 @@ impl Execution {
             reason_for_incompletion: run.reason,
             correlation_id: run.correlation_id,
             idempotency_key: run.idempotency_key,
+            task_to_domain: map.map(|map| map.as_map().clone()).unwrap_or_default(),
             priority: run.priority,
             epoch: run.epoch,
             parent_workflow_id: run.parent_id,
@@ -294,22 +304,34 @@ fn empty() -> Value {
     Value::Object(serde_json::Map::new())
 }
 
-fn task_def_name(plan: &Plan, reference_name: &str, queue: &str) -> String {
-    plan.node(reference_name).map_or_else(|| queue.to_owned(), |node| node.task_name.to_string())
+/// The domain, the type and the task definition of what is shown as a task's type.
+fn names_of(
+    plan: &Plan,
+    reference_name: &str,
+    shown: &str,
+    map: Option<&TaskToDomain>,
+) -> (Option<String>, String, String) {
+    let node = plan.node(reference_name);
+    let (domain, kind) = domain_in(shown, node.map(|node| &**node), map);
+    let def = node.map_or(kind, |node| &*node.task_name);
+    (domain.map(str::to_owned), kind.to_owned(), def.to_owned())
 }
 
-fn ended_task(row: HistoryRow, plan: &Plan) -> TaskExecution {
+fn ended_task(row: HistoryRow, plan: &Plan, map: Option<&TaskToDomain>) -> TaskExecution {
     let task_id = TaskId {
         workflow_id: row.workflow_id,
         epoch: row.epoch,
         attempt: row.attempt,
         reference_name: row.reference_name,
     };
+    let (domain, task_type, task_def_name) =
+        names_of(plan, &task_id.reference_name, &row.queue, map);
     TaskExecution {
-        task_def_name: task_def_name(plan, &task_id.reference_name, &row.queue),
+        task_def_name,
+        domain,
         task_id: task_id.to_string(),
         reference_task_name: task_id.reference_name,
-        task_type: row.queue,
+        task_type,
         status: row.status,
         retry_count: row.attempt,
         seq: 0,
@@ -326,7 +348,11 @@ fn ended_task(row: HistoryRow, plan: &Plan) -> TaskExecution {
     }
 }
 
-fn open_task(row: OpenTaskRow, plan: &Plan, state: &RunState) -> TaskExecution {
+fn open_task(
+    row: OpenTaskRow,
+    (plan, state): (&Plan, &RunState),
+    map: Option<&TaskToDomain>,
+) -> TaskExecution {
     let token = row.token;
     let input = token.input.or_else(|| {
         let name = &token.reference_name;
@@ -349,12 +375,15 @@ fn open_task(row: OpenTaskRow, plan: &Plan, state: &RunState) -> TaskExecution {
         Some(_) => row.remaining.is_some(),
         None => false,
     };
+    let shown = row.task_type.as_deref().unwrap_or(&token.queue);
+    let (domain, task_type, task_def_name) = names_of(plan, &task_id.reference_name, shown, map);
     TaskExecution {
-        task_def_name: task_def_name(plan, &task_id.reference_name, &token.queue),
+        task_def_name,
+        domain,
         task_id: task_id.to_string(),
         reference_task_name: task_id.reference_name,
         status: if leased || in_progress { TaskStatus::InProgress } else { TaskStatus::Scheduled },
-        task_type: row.task_type.unwrap_or(token.queue),
+        task_type,
         retry_count: token.attempt,
         seq: 0,
         poll_count: token.poll_count,

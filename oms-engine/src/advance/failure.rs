@@ -65,6 +65,7 @@ impl Core {
         let new = |input| NewRun {
             input,
             correlation_id: run.state.correlation_id.as_deref().map(str::to_owned),
+            task_to_domain: run.domains.as_ref().map(|domains| domains.map.clone()),
             ..NewRun::default()
         };
         let mut input = failure_input(run, end, failed)?;

@@ -2,6 +2,7 @@
 //! next one, all in one transaction. So a fire starts one run, whoever is killed when.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{ClientWrapper, Transaction};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Core;
 use super::start::{Begun, NewRun, Resolved, resolve};
-use crate::definition::{Crons, Due, OverlapPolicy, WorkflowSchedule};
+use crate::definition::{Crons, Due, OverlapPolicy, TaskToDomain, WorkflowSchedule};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::store::{DueSchedule, FireRow, MovedSchedule, StartRow};
@@ -190,6 +191,11 @@ impl Core {
             input: fire.input(now),
             correlation_id: request.correlation_id.clone(),
             priority: i16::try_from(request.priority).unwrap_or(0),
+            task_to_domain: match TaskToDomain::new(request.task_to_domain.clone()) {
+                Ok(map) if map.as_map().is_empty() => None,
+                Ok(map) => Some(Arc::new(map)),
+                Err((key, reason)) => return Ok(Err(format!("taskToDomain {key:?}: {reason}"))),
+            },
             ..NewRun::default()
         };
         match resolved.begin(new) {

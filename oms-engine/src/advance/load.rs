@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::family::current_task_of;
 use super::plans::Plans;
+use super::route::Domains;
 use crate::decide::{Branch, Fact, HistoryFields, OpenLoop, Plan, RunState, TaskStatus};
 use crate::definition::TaskDef;
 use crate::error::Error;
@@ -18,6 +19,8 @@ use crate::store::{Executor, HistoryRow, LoopRow, RunRow, Store, Wanted};
 pub(crate) struct Run {
     pub(crate) plan: Arc<Plan>,
     pub(crate) state: RunState,
+    /// Of a run that was started with domains for its tasks.
+    pub(crate) domains: Option<Domains>,
 }
 
 /// A run loaded whole.
@@ -57,7 +60,12 @@ pub(crate) async fn load_runs(
     ids.dedup();
     let rows = store.load_runs(db, &ids).await?;
     let by_id = plans.load(store, db, rows.iter().map(|row| row.definition_id)).await?;
-    let runs = facts_of(store, db, &by_id, rows, asked).await?;
+    let mut runs = facts_of(store, db, &by_id, rows, asked).await?;
+    for run in runs.values_mut() {
+        if let Some(domains) = &mut run.domains {
+            domains.polls = plans.polls.clone();
+        }
+    }
     let around = loops_of(store, db, &runs, asked).await?;
     asked
         .iter()
@@ -123,7 +131,8 @@ async fn facts_of(
             let detached = detached.get(&row.id).map_or(&[][..], Vec::as_slice);
             state.done = Some(Arc::new(done_of(&plan, &done, detached)));
         }
-        runs.insert(row.id, Run { plan, state });
+        let domains = row.task_to_domain.clone().map(Domains::of);
+        runs.insert(row.id, Run { plan, state, domains });
     }
     Ok(runs)
 }
@@ -222,7 +231,8 @@ pub(super) fn run_of(
     if row.replays {
         state.done = Some(Arc::new(done_of(plan, history, detached)));
     }
-    Run { plan: plan.clone(), state }
+    let domains = row.task_to_domain.clone().map(Domains::of);
+    Run { plan: plan.clone(), state, domains }
 }
 
 /// How each step ended last. One whose sub-workflow was brought back since has not ended well,
@@ -271,7 +281,9 @@ pub(crate) async fn load_whole(
     let mut set_aside = set_aside_of(store, db, std::slice::from_ref(&row)).await?;
     let mut state = state_of(&plan, &row, &history, set_aside.remove(&row.id).unwrap_or_default());
     state.done = Some(Arc::new(done_of(&plan, &history, &[])));
-    Ok(LoadedRun { run: Run { plan, state }, row, history })
+    let map = row.task_to_domain.clone();
+    let domains = map.map(|map| Domains { map, polls: plans.polls.clone() });
+    Ok(LoadedRun { run: Run { plan, state, domains }, row, history })
 }
 
 fn fact_of(h: &HistoryRow, turns: Vec<u32>) -> Fact {

@@ -72,7 +72,7 @@ pub(crate) fn plan_step(
         variables: None,
     };
     tell(&mut ended, &decision);
-    let rows = opened_rows(&decision.scheduled, token.id, None);
+    let rows = opened_rows(&decision.scheduled, token.id, None, run.domains.as_ref());
     let opened = rows.into_iter().zip(decision.scheduled).map(|(row, scheduled)| PlannedTask {
         row,
         input: scheduled.input,

@@ -18,6 +18,7 @@ mod one;
 mod operate;
 mod plans;
 mod rerun;
+mod route;
 mod rows;
 mod start;
 mod take;
@@ -71,6 +72,8 @@ pub(crate) struct Acted {
     pub(crate) ready: Vec<String>,
     /// The run, where it has ended.
     pub(crate) ended: Option<WorkflowId>,
+    /// Queues of leased tasks that ended: what has a limit has room again.
+    pub(crate) freed: Vec<String>,
     /// Leased tokens that were taken from their holders.
     pub(crate) taken: Vec<i64>,
     /// Something was delayed or given a time: the timer must look again.

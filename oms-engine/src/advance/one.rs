@@ -12,8 +12,8 @@ use super::take::take_rest;
 use super::told::{Told, ended, parked};
 use super::{Acted, Core};
 use crate::decide::{
-    DecideError, Decision, End, Event, TaskEnd, TaskStatus, TimeoutKind, WorkflowStatus, counts_as,
-    decide, input_of, only_alerts, timeout_reason,
+    DecideError, Decision, End, Event, SYSTEM_QUEUE, TaskEnd, TaskStatus, TimeoutKind,
+    WorkflowStatus, counts_as, decide, input_of, only_alerts, timeout_reason,
 };
 use crate::error::Error;
 use crate::ids::draw_jitter;
@@ -144,10 +144,12 @@ impl Core {
             taken: vec![step.token_id],
             ..Acted::default()
         };
+        done.freed = freed([locked]);
         batch.opened = opened_rows(
             &decision.scheduled,
             locked.token.id,
             run.state.beside.as_ref().and_then(|beside| beside.around),
+            run.domains.as_ref(),
         );
         for row in &batch.opened {
             done.timed |= row.is_timed();
@@ -193,6 +195,7 @@ impl Core {
         let (end, canceled) = self.end_run(tx, run, end, &inputs).await?;
         done.taken.extend(leaves.iter().filter(|leaf| leaf.holder != 0).map(|leaf| leaf.token.id));
         done.ready.extend(canceled);
+        done.freed.extend(freed(&leaves));
         Ok(end)
     }
 
@@ -238,6 +241,12 @@ impl Core {
             }
         }
     }
+}
+
+/// The queues of the leased tasks among these tokens.
+pub(super) fn freed<'a>(tokens: impl IntoIterator<Item = &'a DueToken>) -> Vec<String> {
+    let leased = tokens.into_iter().filter(|token| token.holder != 0);
+    leased.map(|leased| leased.token.queue.clone()).filter(|queue| queue != SYSTEM_QUEUE).collect()
 }
 
 /// What to load for a token.

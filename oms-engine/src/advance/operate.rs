@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::family::cannot_retry;
 use super::load::{Run, load_runs, load_whole};
-use super::one::asked;
+use super::one::{asked, freed};
 use super::rerun::Rerun;
 use super::rows::run_end;
 use super::start::{hold_to_schema, resolve};
@@ -197,9 +197,10 @@ impl Core {
         let inputs = self.inputs_of(tx, &taken.leaves).await?;
         let end = end(&mut run).within_limits(&run.plan);
         let (end, ready) = self.end_run(tx, &run, end, &inputs).await?;
+        let freed = freed(&taken.leaves);
         let leased = taken.leaves.iter().filter(|l| l.holder != 0 && !l.token.is_control());
         let taken = leased.map(|leaf| leaf.token.id).collect();
-        Ok((Acted { ended: Some(id), taken, ready, ..Acted::default() }, run, end))
+        Ok((Acted { ended: Some(id), taken, ready, freed, ..Acted::default() }, run, end))
     }
 
     /// The inputs of tasks whose token has none.

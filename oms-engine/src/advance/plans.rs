@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::route::Polls;
 use crate::decide::Plan;
 use crate::definition::{TaskDef, WorkflowDef};
 use crate::error::Error;
@@ -15,6 +16,8 @@ const PLANS_MAX: usize = 4_096;
 #[derive(Debug, Default)]
 pub(crate) struct Plans {
     by_id: Mutex<HashMap<i64, Arc<Plan>>>,
+    /// With a plan, it says where a task goes.
+    pub(crate) polls: Arc<Polls>,
 }
 
 impl Plans {

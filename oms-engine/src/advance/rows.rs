@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::route::{Domains, queue_of};
 use crate::decide::{Decision, End, Fate, SYSTEM_QUEUE, Scheduled, Scope, Wait};
 use crate::store::{EndedRow, OpenedRow, RunEnd, TokenState};
 
@@ -21,6 +22,7 @@ pub(crate) fn opened_rows(
     scheduled: &[Scheduled],
     source: i64,
     around: Option<i64>,
+    domains: Option<&Domains>,
 ) -> Vec<OpenedRow> {
     let mut containers: BTreeMap<usize, i64> = BTreeMap::new();
     for (number, scheduled) in (1..).zip(scheduled) {
@@ -33,11 +35,17 @@ pub(crate) fn opened_rows(
         Scope::Opened(key) => containers.get(&key).copied(),
         Scope::Around => Some(-around.unwrap_or(0)),
     };
-    let rows = scheduled.iter().map(|task| opened_row(task, source, container(task.scope)));
+    let row = |task: &Scheduled| opened_row(task, source, container(task.scope), domains);
+    let rows = scheduled.iter().map(row);
     rows.collect()
 }
 
-fn opened_row(scheduled: &Scheduled, source: i64, container: Option<i64>) -> OpenedRow {
+fn opened_row(
+    scheduled: &Scheduled,
+    source: i64,
+    container: Option<i64>,
+    domains: Option<&Domains>,
+) -> OpenedRow {
     let node = &scheduled.node;
     let (mut delay_ms, mut due, mut remaining, mut status, mut output) =
         (None, None, None, None, None);
@@ -66,13 +74,15 @@ fn opened_row(scheduled: &Scheduled, source: i64, container: Option<i64>) -> Ope
         }
     }
     let goes_on = scheduled.fate == Fate::GoOn;
+    let (queue, task_type) =
+        if goes_on { (SYSTEM_QUEUE.to_owned(), None) } else { queue_of(node, domains) };
     let kept = node.stores_input || status.is_some() || state == TokenState::Container;
     OpenedRow {
         source,
         reference_name: if goes_on { String::new() } else { scheduled.reference_name.clone() },
         attempt: scheduled.attempt,
-        queue: if goes_on { SYSTEM_QUEUE.to_owned() } else { node.queue().to_owned() },
-        task_type: (!node.kind.is_worker() && !goes_on).then(|| node.task_type.clone()),
+        queue,
+        task_type,
         state,
         status,
         delay_ms,

@@ -6,10 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::Core;
 use super::load::Run;
+use super::route::{Domains, Polls};
 use super::rows::opened_rows;
 use crate::decide::{DecideError, Event, Fate, Plan, RunState, SYSTEM_QUEUE, Wait, decide};
 use crate::definition::{
-    IdempotencyStrategy, TASK_PAYLOAD_MAX_BYTES, WORKFLOW_PAYLOAD_MAX_BYTES, check_payload,
+    IdempotencyStrategy, TASK_PAYLOAD_MAX_BYTES, TaskToDomain, WORKFLOW_PAYLOAD_MAX_BYTES,
+    check_payload,
 };
 use crate::error::Error;
 use crate::ids::WorkflowId;
@@ -20,6 +22,7 @@ use crate::store::{Executor, FoundRow, OpenedRow, Parent, StartRow, TokenState};
 pub(crate) struct Resolved {
     pub(crate) plan: Arc<Plan>,
     pub(crate) latest: Option<bool>,
+    pub(crate) polls: Arc<Polls>,
 }
 
 /// What a run is started with.
@@ -33,6 +36,7 @@ pub(crate) struct NewRun {
     pub(crate) priority: i16,
     /// The task that it is started for.
     pub(crate) parent: Option<Parent>,
+    pub(crate) task_to_domain: Option<Arc<TaskToDomain>>,
 }
 
 /// What a start under an idempotency key comes to that was used before.
@@ -78,7 +82,7 @@ pub(crate) async fn resolve(
         Some(plan) => plan,
         None => core.plans.compile(row)?,
     };
-    Ok(Resolved { plan, latest: Some(version.is_none()) })
+    Ok(Resolved { plan, latest: Some(version.is_none()), polls: core.plans.polls.clone() })
 }
 
 impl Resolved {
@@ -94,9 +98,12 @@ impl Resolved {
         let correlation_id = new.correlation_id.as_deref().map(Arc::from);
         let mut state = RunState::new(id, input.clone(), plan.variables.clone(), correlation_id);
         state.parent_id = new.parent.map(|parent| parent.id);
-        let first = first_task(plan, &mut state, id)?;
+        let domains = new.task_to_domain.clone();
+        let domains = domains.map(|map| Domains { map, polls: self.polls.clone() });
+        let mut run = Run { plan: plan.clone(), state, domains };
+        let first = first_task(&mut run)?;
         let (first, next) = match first {
-            Some((row, task_input)) => (row, Some((Run { plan: plan.clone(), state }, task_input))),
+            Some((row, task_input)) => (row, Some((run, task_input))),
             None => (decide_row(), None),
         };
         let row = StartRow {
@@ -111,6 +118,7 @@ impl Resolved {
             idempotency_key: new.idempotency_key,
             timeout_ms: plan.timeout_ms,
             parent: new.parent,
+            task_to_domain: new.task_to_domain,
             first,
         };
         Ok(Begun { row, next })
@@ -127,12 +135,9 @@ pub(crate) struct Begun {
 }
 
 /// The first task, where a worker's task is all that the start leads to.
-fn first_task(
-    plan: &Plan,
-    state: &mut RunState,
-    id: WorkflowId,
-) -> Result<Option<(OpenedRow, Arc<Value>)>, Error> {
-    let decision = match decide(plan, state, &Event::Start) {
+fn first_task(run: &mut Run) -> Result<Option<(OpenedRow, Arc<Value>)>, Error> {
+    let id = run.state.id;
+    let decision = match decide(&run.plan, &mut run.state, &Event::Start) {
         Ok(decision) => decision,
         Err(DecideError::NeedsFresh | DecideError::NeedsTaskDefs(_)) => return Ok(None),
         Err(error) => return Err(Error::invariant(id, error.to_string())),
@@ -154,7 +159,8 @@ fn first_task(
     }
     check_payload(&what, &first.input, TASK_PAYLOAD_MAX_BYTES).map_err(refused)?;
     let input = first.input.clone();
-    Ok(opened_rows(&decision.scheduled, 0, None).pop().map(|row| (row, input)))
+    let mut rows = opened_rows(&decision.scheduled, 0, None, run.domains.as_ref());
+    Ok(rows.pop().map(|row| (row, input)))
 }
 
 /// The token of a run whose beginning is left to a step.

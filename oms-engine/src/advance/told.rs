@@ -8,6 +8,7 @@ use deadpool_postgres::Transaction;
 use serde_json::{Value, json};
 
 use super::load::Run;
+use super::route::domain_in;
 use super::rows::millis;
 use super::{Acted, Core};
 use crate::decide::{
@@ -203,12 +204,16 @@ pub(super) fn gathered_of(run: &Run, node: &Node, mut rows: Vec<HistoryRow>) -> 
         // What failed before an operator's retry is done again.
         rows.retain(|row| row.status.is_successful() || row.ended_at > at);
     }
+    let map = run.domains.as_ref().map(|domains| &*domains.map);
     let mut last: BTreeMap<String, (usize, Gathered)> = BTreeMap::new();
     for (number, row) in rows.into_iter().enumerate() {
         let node = run.plan.node(&row.reference_name);
         let gathered = Gathered {
             task_id: run.state.task_id(&row.reference_name, row.attempt).to_string(),
-            task_name: node.map_or(row.queue, |node| node.task_name.to_string()),
+            task_name: match node {
+                Some(node) => node.task_name.to_string(),
+                None => domain_in(&row.queue, None, map).1.to_owned(),
+            },
             status: row.status,
             output: row.output.map(Arc::new),
             reason: row.reason,

@@ -166,6 +166,8 @@ pub(crate) struct Node {
     pub(crate) task_name: Arc<str>,
     /// What Conductor shows as `taskType`; of a worker's task also its queue.
     pub(crate) task_type: Arc<str>,
+    /// What follows the type in the name of its queue: `[@namespace][-group]`.
+    pub(crate) apart: Arc<str>,
     pub(crate) input: TaskInput,
     /// What its input and its own expressions read.
     pub(crate) reads: Reads,
@@ -216,6 +218,7 @@ impl Node {
             reference_name: Arc::from(task.task_reference_name.as_str()),
             task_name: Arc::from(task.name.as_str()),
             task_type: Arc::from(task.queue_type()),
+            apart: Arc::default(),
             stores_input: true,
             fresh: true,
             optional: task.optional,
@@ -259,6 +262,12 @@ impl Node {
         if !self.kind.is_retried() {
             self.retry.count = 0;
         }
+        let part = |sign: &str, name: Option<&String>| {
+            let name = name.filter(|name| !name.is_empty());
+            name.map(|name| format!("{sign}{name}")).unwrap_or_default()
+        };
+        let space = part("@", def.execution_name_space.as_ref());
+        self.apart = Arc::from(space + &part("-", def.isolation_group_id.as_ref()));
         self.timeout_policy = def.timeout_policy;
         self.timeout_ms = ms(def.timeout_seconds);
         self.response_timeout_ms = ms(def.response_timeout_seconds);
@@ -269,7 +278,7 @@ impl Node {
         self.output_schema = schema(def.output_schema.as_ref());
     }
 
-    /// The queue its open task waits in.
+    /// The queue its open task waits in, where its run has no domains.
     pub(crate) fn queue(&self) -> &str {
         if self.kind.is_worker() { &self.task_type } else { SYSTEM_QUEUE }
     }

@@ -5,9 +5,11 @@
 //! supported yet is refused by name.
 
 mod builder;
+mod domain;
 mod faults;
 mod http;
 mod json;
+mod limits;
 mod payload;
 #[cfg(feature = "cron")]
 mod schedule;
@@ -26,9 +28,11 @@ mod workflow_def;
 mod workflow_task;
 
 pub use builder::WorkflowDefBuilder;
+pub(crate) use domain::{TaskToDomain, wrong_domain};
 pub use faults::{Fault, Faults, Notice};
 #[cfg(feature = "http")]
 pub(crate) use http::{HttpAnswer, HttpEnd, HttpRequest, call_failed, end_of};
+pub(crate) use limits::Limits;
 pub use payload::{
     DEPTH_MAX, KEY_MAX_BYTES, PayloadFault, TASK_PAYLOAD_MAX_BYTES, VARIABLES_MAX_BYTES,
     WORKFLOW_PAYLOAD_MAX_BYTES, check_payload,
@@ -52,7 +56,7 @@ pub use task_def::TaskDef;
 pub use task_type::TaskType;
 pub(crate) use template::java_text;
 pub use template::{TaskInput, Template, TemplateFault};
-pub(crate) use validate::{steps_of, validate_branch};
+pub(crate) use validate::{steps_of, validate_branch, validate_limits};
 pub use validate::{validate, validate_task_def};
 pub(crate) use wait::{parse_duration, parse_until};
 pub use workflow_def::WorkflowDef;

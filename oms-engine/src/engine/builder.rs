@@ -15,9 +15,9 @@ use crate::clock::Clock;
 use crate::config::{Config, StartMode};
 use crate::error::Error;
 use crate::maintain::{Shared, run_duties, run_session};
-use crate::queue::{Pump, PumpSettings, Slots, Wakes};
-use crate::store::{Connector, Statements, Store};
-use crate::worker::{LocalWorkers, Registry, Task, TransactionalTask, Transactions};
+use crate::queue::{Pump, PumpSettings, Slots, Turns, Wakes};
+use crate::store::{Connector, LimitsInForce, Statements, Store};
+use crate::worker::{LocalWorkers, Registry, Serving, Task, TransactionalTask, Transactions};
 
 /// Ends of runs that may wait to be told; beyond that whoever waits finds out by polling.
 const ENDED_MAX: usize = 16_384;
@@ -31,7 +31,7 @@ pub struct EngineBuilder {
     registry: Registry,
     limits: BTreeMap<String, usize>,
     #[cfg(feature = "http")]
-    http: Option<crate::worker::HttpSettings>,
+    http: Vec<(crate::worker::HttpSettings, Serving)>,
 }
 
 impl EngineBuilder {
@@ -42,31 +42,56 @@ impl EngineBuilder {
             registry: Registry::default(),
             limits: BTreeMap::new(),
             #[cfg(feature = "http")]
-            http: None,
+            http: Vec::new(),
         }
     }
 
     /// Runs this task here.
     pub fn task<T: Task>(mut self, task: T) -> Self {
-        self.registry.add(task);
+        self.registry.add(task, Serving::new());
         self
     }
 
     /// Runs this transactional task here.
     pub fn transactional_task<T: TransactionalTask>(mut self, task: T) -> Self {
-        self.registry.add_transactional(task);
+        self.registry.add_transactional(task, Serving::new());
         self
     }
 
     /// Runs HTTP tasks of definitions here, to these hosts. Without it definitions with HTTP tasks
     /// are refused.
     #[cfg(feature = "http")]
-    pub fn http(mut self, settings: crate::worker::HttpSettings) -> Self {
-        self.http = Some(settings);
+    pub fn http(self, settings: crate::worker::HttpSettings) -> Self {
+        self.http_in(settings, Serving::new())
+    }
+
+    /// As [`http`](Self::http) for HTTP tasks whose definition has an `isolationGroupId` or an
+    /// `executionNameSpace`. They are in no domain.
+    #[cfg(feature = "http")]
+    pub fn http_in(mut self, settings: crate::worker::HttpSettings, serving: Serving) -> Self {
+        self.http.push((settings, serving));
         self
     }
 
-    /// How many tasks of this name may run here at once (default: as many as in all).
+    /// Runs this task here for a domain, an isolation group or a namespace alone. Further calls
+    /// add further places.
+    pub fn task_in<T: Task>(mut self, task: T, serving: Serving) -> Self {
+        self.registry.add(task, serving);
+        self
+    }
+
+    /// As [`task_in`](Self::task_in) for a transactional task.
+    pub fn transactional_task_in<T: TransactionalTask>(
+        mut self,
+        task: T,
+        serving: Serving,
+    ) -> Self {
+        self.registry.add_transactional(task, serving);
+        self
+    }
+
+    /// How many tasks of this name may run here at once, in each place that it is served in
+    /// (default: as many as in all).
     pub fn task_concurrency(mut self, name: &str, limit: usize) -> Self {
         self.limits.insert(name.to_owned(), limit);
         self
@@ -147,14 +172,15 @@ impl EngineBuilder {
     pub async fn build(mut self) -> Result<Engine, Error> {
         self.config.check()?;
         #[cfg(feature = "http")]
-        if let Some(settings) = &self.http {
-            let task = crate::worker::HttpTask::new(settings)
+        if self.registry.has("HTTP") && !self.http.is_empty() {
+            let why = "http and a task of the name HTTP: one of the two";
+            return Err(Error::Config(why.to_owned()));
+        }
+        #[cfg(feature = "http")]
+        for (settings, serving) in std::mem::take(&mut self.http) {
+            let task = crate::worker::HttpTask::new(&settings)
                 .map_err(|why| Error::Config(format!("http: {why}")))?;
-            if self.registry.has("HTTP") {
-                let why = "http and a task of the name HTTP: one of the two";
-                return Err(Error::Config(why.to_owned()));
-            }
-            self.registry.add(task);
+            self.registry.add(task, serving);
         }
         self.registry.check()?;
         for (name, limit) in &self.limits {
@@ -183,7 +209,10 @@ impl EngineBuilder {
         });
         let calls_http = self.registry.has("HTTP");
         let (task_core, task_connector, mode) = (core.clone(), connector.clone(), config.start);
-        run_on(&handle, async move { prepare(&task_core, &task_connector, mode).await }).await?;
+        let domains: Arc<[(String, String)]> = self.registry.domains().into();
+        let served = domains.clone();
+        let preparing = async move { prepare(&task_core, &task_connector, mode, &served).await };
+        let limits = run_on(&handle, preparing).await?;
         let (shared, waiters) = assemble(Parts {
             config: config.clone(),
             core,
@@ -191,6 +220,8 @@ impl EngineBuilder {
             registry: self.registry,
             user,
             runtime: &handle,
+            limits,
+            domains,
         })?;
         let pool = connector.pool(config.pool_size, Statements::Ours)?;
         let inner = Inner {
@@ -235,14 +266,22 @@ pub(super) async fn run_on<T: Send + 'static>(
     }
 }
 
-async fn prepare(core: &Core, connector: &Connector, mode: StartMode) -> Result<(), Error> {
+async fn prepare(
+    core: &Core,
+    connector: &Connector,
+    mode: StartMode,
+    served: &[(String, String)],
+) -> Result<LimitsInForce, Error> {
     let (mut client, _notifications) =
         connector.connect().await.map_err(|error| error.unreachable(connector.target()))?;
     tracing::debug!(target = connector.target(), schema = core.store.schema(), "connected");
     match mode {
-        StartMode::Migrate => core.store.migrate(&mut client).await,
-        StartMode::Check => core.store.check_schema(&mut client).await,
+        StartMode::Migrate => core.store.migrate(&mut client).await?,
+        StartMode::Check => core.store.check_schema(&mut client).await?,
     }
+    core.store.record_polls(&client, served).await?;
+    core.plans.polls.set(core.store.list_polls(&client).await?);
+    core.store.list_limits(&client).await
 }
 
 struct Parts<'a> {
@@ -252,11 +291,14 @@ struct Parts<'a> {
     registry: Registry,
     user: Handle,
     runtime: &'a Handle,
+    limits: LimitsInForce,
+    domains: Arc<[(String, String)]>,
 }
 
 fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
-    let Parts { config, core, connector, registry, user, runtime } = parts;
+    let Parts { config, core, connector, registry, user, runtime, limits, domains } = parts;
     let slots = Slots::new(config.concurrency, registry.queues(config.concurrency));
+    slots.set_limits(limits);
     let worker_name: Arc<str> = Arc::from(config.name.as_str());
     let transactions = Arc::new(Transactions {
         core: core.clone(),
@@ -269,12 +311,14 @@ fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
     let (session, session_receiver) = watch::channel(None);
     let (ended, ended_receiver) = mpsc::channel(ENDED_MAX);
     let wakes = Arc::new(Wakes::default());
+    let turns = Arc::new(Turns::default());
     let clock = Clock::default();
     let settings = PumpSettings {
         core: core.clone(),
         connector: connector.clone(),
         slots: slots.clone(),
         wakes: wakes.clone(),
+        turns: turns.clone(),
         workers,
         session: session_receiver,
         ended,
@@ -289,6 +333,8 @@ fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
         connector,
         slots,
         wakes,
+        turns,
+        domains,
         pumps: pumps.iter().map(Pump::handle).collect(),
         session: Arc::new(session),
         others_hold: Arc::new(watch::channel(false).0),

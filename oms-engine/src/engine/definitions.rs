@@ -9,9 +9,12 @@ use super::{Engine, connection};
 use crate::advance::Core;
 use crate::decide::Plan;
 use crate::definition::{
-    Fault, Faults, Notice, TaskDef, TaskType, WorkflowDef, steps_of, validate, validate_task_def,
+    Fault, Faults, Notice, TaskDef, TaskType, WorkflowDef, steps_of, validate, validate_limits,
+    validate_task_def,
 };
 use crate::error::Error;
+use crate::queue::LIMITS_NOTE;
+use crate::store::LimitsInForce;
 
 /// What was registered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,12 +48,17 @@ impl Engine {
         }
         let core = self.inner.shared.core.clone();
         let pool = self.inner.pool.clone();
+        let shared = self.inner.shared.clone();
         let (tasks, workflows) = (tasks.to_vec(), workflows.to_vec());
         let done = self
             .on_own_threads(async move {
                 let mut client = connection(&pool).await?;
                 let done = register_all(&core, client.client()?, &tasks, workflows).await;
-                client.settle(done)
+                let (notices, limits) = client.settle(done)?;
+                if let Some(limits) = limits {
+                    shared.wakes.wake_all(shared.slots.set_limits(limits));
+                }
+                Ok(notices)
             })
             .await;
         self.forget_resolved();
@@ -128,37 +136,44 @@ async fn register_all(
     client: &mut ClientWrapper,
     tasks: &[TaskDef],
     workflows: Vec<WorkflowDef>,
-) -> Result<Vec<Notice>, Error> {
+) -> Result<(Vec<Notice>, Option<LimitsInForce>), Error> {
     let tx = core.store.begin(client).await?;
     core.store.lock_definitions(&tx).await?;
-    register_tasks(core, &tx, tasks).await?;
+    let limits = register_tasks(core, &tx, tasks).await?;
     let notices = register_workflows(core, &tx, workflows).await?;
     core.store.commit(tx).await?;
-    Ok(notices)
+    Ok((notices, limits))
 }
 
+/// Out: the limits in force, where they are others now.
 async fn register_tasks(
     core: &Core,
     tx: &deadpool_postgres::Transaction<'_>,
     tasks: &[TaskDef],
-) -> Result<(), Error> {
-    let mut changed = Vec::new();
+) -> Result<Option<LimitsInForce>, Error> {
+    let (mut changed, mut other_limits) = (Vec::new(), false);
     for task in tasks {
         if core.store.put_task_definition(tx, &task.name, &write(task)?).await? {
             changed.push(task.name.as_str());
+            other_limits |= core.store.put_limit(tx, &task.name, task.limits()).await?;
         }
     }
     if changed.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let all = task_definitions(core, tx).await?;
     for row in core.store.list_definitions(tx).await? {
         let def: WorkflowDef = read(row.definition.clone())?;
         if named(&def, &all).keys().any(|name| changed.contains(&name.as_str())) {
+            validate_limits(&def, &all).map_err(|faults| Error::InvalidDefinition { faults })?;
             put(core, tx, &def, &all).await?;
         }
     }
-    Ok(())
+    if !other_limits {
+        return Ok(None);
+    }
+    core.store.notify(tx, LIMITS_NOTE).await?;
+    core.store.list_limits(tx).await.map(Some)
 }
 
 async fn register_workflows(

@@ -256,6 +256,9 @@ impl Engine {
             shared.wakes.wake(queue);
             shared.wakes.tell_others(queue);
         }
+        for queue in &acted.freed {
+            shared.made_room(queue);
+        }
         if acted.timed {
             shared.wakes.due_in(std::time::Duration::ZERO);
         }

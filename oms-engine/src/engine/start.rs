@@ -1,6 +1,7 @@
 //! Starting workflows: one, many, and inside the caller's transaction.
 
-use std::sync::PoisonError;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 
 use deadpool_postgres::ClientWrapper;
 use serde::Serialize;
@@ -10,7 +11,7 @@ use tokio_postgres::Transaction;
 
 use super::{Engine, connection};
 use crate::advance::{Begun, Core, Met, NewRun, Resolved, met, resolve};
-use crate::definition::{IdempotencyStrategy, KEY_MAX_BYTES};
+use crate::definition::{IdempotencyStrategy, KEY_MAX_BYTES, TaskToDomain};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::queue::{StartReply, StartRequestItem, TIMER_NOTE};
@@ -39,6 +40,7 @@ pub struct StartRequest {
     idempotency_key: Option<String>,
     idempotency_strategy: Option<IdempotencyStrategy>,
     priority: i32,
+    task_to_domain: BTreeMap<String, String>,
 }
 
 impl StartRequest {
@@ -52,6 +54,7 @@ impl StartRequest {
             idempotency_key: None,
             idempotency_strategy: None,
             priority: 0,
+            task_to_domain: BTreeMap::new(),
         }
     }
 
@@ -98,6 +101,18 @@ impl StartRequest {
         self
     }
 
+    /// Tasks of this type (`*` for all that have no entry of their own) are for the workers of
+    /// these domains: a list with commas, of which the first counts whose workers have asked for
+    /// work within ten seconds, else the last. `NO_DOMAIN` stands for the workers of none.
+    pub fn task_to_domain(
+        mut self,
+        task_type: impl Into<String>,
+        domains: impl Into<String>,
+    ) -> Self {
+        self.task_to_domain.insert(task_type.into(), domains.into());
+        self
+    }
+
     fn check(self) -> Result<(String, Option<i32>, NewRun), Error> {
         let input = self.input.map_err(|reason| Error::invalid("input", reason))?;
         check_key("workflow name", Some(&self.name))?;
@@ -108,6 +123,8 @@ impl StartRequest {
             let reason = format!("{} is not within 0 to 99", self.priority);
             return Err(Error::invalid("priority", reason));
         };
+        let domains = TaskToDomain::new(self.task_to_domain)
+            .map_err(|(key, reason)| Error::invalid(format!("taskToDomain {key:?}"), reason))?;
         let new = NewRun {
             id: None,
             input,
@@ -116,6 +133,7 @@ impl StartRequest {
             idempotency_strategy: self.idempotency_strategy,
             priority,
             parent: None,
+            task_to_domain: (!domains.as_map().is_empty()).then(|| Arc::new(domains)),
         };
         Ok((self.name, self.version, new))
     }

@@ -135,6 +135,7 @@ async fn tell(
 async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Error> {
     let store = &shared.core.store;
     let mut queues = store.release_due(client, DUE_MAX).await?;
+    let mut freed: Vec<String> = Vec::new();
     let mut least = DUE_LEAST;
     let timed_out = store.timed_out(client, DUE_MAX).await?;
     for due in timed_out {
@@ -148,6 +149,7 @@ async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Er
             Ok(acted) if acted.lost => {}
             Ok(acted) => {
                 queues.extend(acted.ready);
+                freed.extend(acted.freed);
                 tracing::info!(
                     workflow_id = %due.token.workflow_id,
                     task = due.token.reference_name,
@@ -168,6 +170,7 @@ async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Er
         match shared.core.act(client, &Action::Operate(id, &Operation::TimeUp)).await {
             Ok(acted) => {
                 queues.extend(acted.ready);
+                freed.extend(acted.freed);
                 for pump in &shared.pumps {
                     pump.tell(PumpMessage::Taken(acted.taken.clone())).await;
                 }
@@ -183,6 +186,9 @@ async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Er
     queues.dedup();
     for queue in queues {
         shared.ready(&queue);
+    }
+    for queue in freed {
+        shared.made_room(&queue);
     }
     let next = store.next_due(client).await?.unwrap_or(shared.config.poll_interval);
     #[cfg(feature = "cron")]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::advance::Core;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::queue::{PumpHandle, SYSTEM_QUEUE, SessionId, Slots, Wakes};
+use crate::queue::{PumpHandle, SYSTEM_QUEUE, SessionId, Slots, Turns, Wakes, made_room};
 use crate::store::{Connector, Pool};
 
 pub(crate) use duties::run_duties;
@@ -28,6 +28,9 @@ pub(crate) struct Shared {
     pub(crate) connector: Connector,
     pub(crate) slots: Arc<Slots>,
     pub(crate) wakes: Arc<Wakes>,
+    pub(crate) turns: Arc<Turns>,
+    /// Task types and the domains that they are served in here.
+    pub(crate) domains: Arc<[(String, String)]>,
     pub(crate) pumps: Vec<PumpHandle>,
     pub(crate) session: Arc<watch::Sender<SessionId>>,
     /// Whether another live session held tasks at the last heartbeat.
@@ -39,6 +42,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// A leased task ended here, but not in a pump.
+    pub(crate) fn made_room(&self, queue: &str) {
+        made_room(&self.slots, &self.wakes, queue);
+    }
+
     /// A queue has a ready task that was written here, but not by a pump.
     fn ready(&self, queue: &str) {
         let here = queue == SYSTEM_QUEUE || self.slots.serves(queue);

@@ -100,6 +100,7 @@ impl Rescuer {
         }
         for queue in queues {
             shared.ready(&queue);
+            shared.made_room(&queue);
         }
         // The dead one's timers are everybody's.
         shared.wakes.due_in(Duration::ZERO);

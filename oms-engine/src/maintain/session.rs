@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::Shared;
 use crate::config::ENGINE_VERSION;
 use crate::error::Error;
-use crate::queue::{PumpHandle, PumpMessage, TIMER_NOTE};
+use crate::queue::{LIMITS_NOTE, PumpHandle, PumpMessage, TIMER_NOTE};
 
 /// Between tries to get the lock back from an old connection.
 const LOCK_RETRY: Duration = Duration::from_millis(50);
@@ -121,7 +121,10 @@ async fn beat(
                 // Somebody has just come.
                 Some(queue) if queue.is_empty() => next = Instant::now(),
                 Some(note) if note == TIMER_NOTE => shared.wakes.due_in(Duration::ZERO),
+                Some(note) if note == LIMITS_NOTE => next = Instant::now(),
+                // A queue, or a task definition with a limit that has room.
                 Some(queue) => {
+                    shared.wakes.wake_all(shared.slots.limited_queues(&queue));
                     if shared.slots.serves(&queue) || queue == crate::queue::SYSTEM_QUEUE {
                         shared.wakes.wake(&queue);
                     }
@@ -175,6 +178,13 @@ async fn one_beat(
         *known = beat.others_hold;
         news
     });
+    shared.turns.there_are_others(beat.others);
+    shared.core.store.record_polls(client, &shared.domains).await?;
+    shared.core.plans.polls.set(shared.core.store.list_polls(client).await?);
+    if beat.limits_version != shared.slots.limits_version() {
+        let limits = shared.core.store.list_limits(client).await?;
+        shared.wakes.wake_all(shared.slots.set_limits(limits));
+    }
     if let Some(due_at) = beat.next_due {
         // Also what an engine had written that has died since.
         shared.wakes.due_in(shared.clock.until(due_at));

@@ -148,7 +148,7 @@ impl Pump {
 
     async fn claimed(
         &mut self,
-        mut slots: HashMap<String, Vec<Slot>>,
+        slots: HashMap<String, Vec<Slot>>,
         tokens: Vec<Token>,
         slow: &mut Vec<OneStep>,
     ) {
@@ -163,6 +163,16 @@ impl Pump {
                 self.settings.wakes.wake(queue);
             }
         }
+        self.begin_claimed(slots, tokens, slow).await;
+    }
+
+    /// Hands out what was claimed, each in a slot that was taken for its queue.
+    pub(super) async fn begin_claimed(
+        &mut self,
+        mut slots: HashMap<String, Vec<Slot>>,
+        tokens: Vec<Token>,
+        slow: &mut Vec<OneStep>,
+    ) {
         let (own, tasks): (Vec<_>, Vec<_>) =
             tokens.into_iter().partition(|token| token.queue == SYSTEM_QUEUE);
         slow.extend(own.into_iter().map(|token| self.system_step(token.id)));

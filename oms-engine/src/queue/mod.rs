@@ -3,6 +3,7 @@
 mod answer;
 mod compare;
 mod handed;
+mod limited;
 mod outcome;
 mod pump;
 mod recover;
@@ -16,9 +17,23 @@ pub(crate) use handed::{
     Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartReply,
     StartRequestItem, Workers,
 };
+pub(crate) use limited::Turns;
 pub(crate) use pump::{Pump, PumpSettings, SessionId};
-pub(crate) use slots::{Slot, Slots};
+pub(crate) use slots::{OfQueue, Slot, Slots};
 pub(crate) use wake::Wakes;
 
 /// A wake-up for timers: something is due sooner than they know.
 pub(crate) const TIMER_NOTE: &str = "$timer";
+
+/// A wake-up for everybody: the limits of task definitions are others.
+pub(crate) const LIMITS_NOTE: &str = "$limits";
+
+/// What a task with a limit leaves behind when it ends: room for another, here or elsewhere.
+pub(crate) fn made_room(slots: &Slots, wakes: &Wakes, queue: &str) {
+    let Some(name) = slots.limited_by(queue) else { return };
+    let queues = slots.limited_queues(&name);
+    if queues.is_empty() || slots.free() == 0 {
+        wakes.tell_others(&name);
+    }
+    wakes.room(&name, queues);
+}

@@ -19,7 +19,7 @@ use super::handed::{
     Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartRequestItem, Workers,
 };
 use super::turn::Pending;
-use super::{SYSTEM_QUEUE, Slot, Slots, Wakes};
+use super::{SYSTEM_QUEUE, Slot, Slots, Turns, Wakes, made_room};
 use crate::advance::{Core, OneStep, Run};
 use crate::clock::Clock;
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload, clean_reason};
@@ -45,6 +45,7 @@ pub(crate) struct PumpSettings {
     pub(crate) connector: Connector,
     pub(crate) slots: Arc<Slots>,
     pub(crate) wakes: Arc<Wakes>,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) workers: Arc<dyn Workers>,
     pub(crate) session: watch::Receiver<SessionId>,
     pub(crate) ended: mpsc::Sender<WorkflowId>,
@@ -214,6 +215,9 @@ impl Pump {
         }
         // Its slot becomes free. It may be gone: a take-over met the commit half way.
         let held = self.held.remove(&committed.token_id);
+        if let Some(held) = &held {
+            made_room(&self.settings.slots, &self.settings.wakes, &held.token.queue);
+        }
         let chain_since = held.map_or_else(Instant::now, |held| held.chain_since);
         // What is leased to an earlier holder was given back when that was taken over.
         if let Some(next) = committed.next
@@ -288,6 +292,7 @@ impl Pump {
         if let Some(held) = self.held.remove(&token_id) {
             let task_id = super::handed::task_id(&held.token);
             tracing::warn!(%task_id, "lease lost; the task is canceled");
+            made_room(&self.settings.slots, &self.settings.wakes, &held.token.queue);
             held.cancellation.cancel();
         }
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::store::LimitsInForce;
+
 /// The queues that this process serves, and their free slots.
 #[derive(Debug)]
 pub(crate) struct Slots {
@@ -12,8 +14,20 @@ pub(crate) struct Slots {
 #[derive(Debug)]
 struct Free {
     overall: usize,
-    queues: BTreeMap<String, usize>,
+    queues: BTreeMap<String, OfQueue>,
+    /// Task definitions that have a limit, and how many of their tasks may run at once.
+    limits: BTreeMap<String, Option<usize>>,
+    limits_version: i64,
     closed: bool,
+}
+
+/// A queue that is served here.
+#[derive(Clone, Debug)]
+pub(crate) struct OfQueue {
+    /// How many of its tasks may run here at once; while they run, so many more.
+    pub(crate) free: usize,
+    /// The name of the task definition.
+    pub(crate) name: String,
 }
 
 /// A place for one running task; given back when dropped.
@@ -24,9 +38,10 @@ pub(crate) struct Slot {
 }
 
 impl Slots {
-    /// `queues`: each with its own bound.
-    pub(crate) fn new(overall: usize, queues: BTreeMap<String, usize>) -> Arc<Self> {
-        Arc::new(Self { free: Mutex::new(Free { overall, queues, closed: false }) })
+    pub(crate) fn new(overall: usize, queues: BTreeMap<String, OfQueue>) -> Arc<Self> {
+        let limits = BTreeMap::new();
+        let free = Free { overall, queues, limits, limits_version: -1, closed: false };
+        Arc::new(Self { free: Mutex::new(free) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Free> {
@@ -51,10 +66,19 @@ impl Slots {
         }
         let overall = free.overall;
         let Some(of_queue) = free.queues.get_mut(queue) else { return Vec::new() };
-        let n = wanted.min(overall).min(*of_queue);
-        *of_queue -= n;
+        let n = wanted.min(overall).min(of_queue.free);
+        of_queue.free -= n;
         free.overall -= n;
         (0..n).map(|_| Slot { slots: self.clone(), queue: queue.to_owned() }).collect()
+    }
+
+    /// A slot for a task that is written leased, without a claim. None also where its definition
+    /// has a limit, which only a claim can keep.
+    pub(crate) fn reserve_at_once(self: &Arc<Self>, queue: &str) -> Option<Slot> {
+        if self.limit_of(queue).is_some() {
+            return None;
+        }
+        self.reserve(queue, 1).pop()
     }
 
     /// Free slots in all.
@@ -67,6 +91,66 @@ impl Slots {
     pub(crate) fn close(&self) {
         self.lock().closed = true;
     }
+
+    /// The limits that were read last.
+    pub(crate) fn limits_version(&self) -> i64 {
+        self.lock().limits_version
+    }
+
+    /// Takes limits that were read. Out: the queues served here.
+    pub(crate) fn set_limits(&self, limits: LimitsInForce) -> Vec<String> {
+        let mut free = self.lock();
+        // Another may have read newer ones meanwhile.
+        if limits.version >= free.limits_version {
+            free.limits_version = limits.version;
+            let most = |most: Option<i32>| most.and_then(|most| usize::try_from(most).ok());
+            free.limits = limits.names.into_iter().map(|(name, n)| (name, most(n))).collect();
+        }
+        free.queues.keys().cloned().collect()
+    }
+
+    /// Of a queue served here whose task definition has a limit: the name of that, and how many
+    /// may run at once.
+    pub(crate) fn limit_of(&self, queue: &str) -> Option<(String, Option<usize>)> {
+        let free = self.lock();
+        if free.limits.is_empty() {
+            return None;
+        }
+        let name = &free.queues.get(queue)?.name;
+        free.limits.get(name).map(|most| (name.clone(), *most))
+    }
+
+    /// The task definition with a limit whose tasks a queue holds, served here or not.
+    pub(crate) fn limited_by(&self, queue: &str) -> Option<String> {
+        let free = self.lock();
+        if free.limits.is_empty() {
+            return None;
+        }
+        if let Some(served) = free.queues.get(queue) {
+            return free.limits.contains_key(&served.name).then(|| served.name.clone());
+        }
+        free.limits.keys().find(|name| is_of(queue, name)).cloned()
+    }
+
+    /// The queues served here that hold tasks of a definition with a limit.
+    pub(crate) fn limited_queues(&self, name: &str) -> Vec<String> {
+        let free = self.lock();
+        if !free.limits.contains_key(name) {
+            return Vec::new();
+        }
+        let of_name = free.queues.iter().filter(|(_, of)| of.name == name);
+        of_name.map(|(queue, _)| queue.clone()).collect()
+    }
+}
+
+/// Whether a queue holds tasks of this name: `[domain:]name[@namespace][-group]`. Where it may be
+/// either, it does: that costs a look and nothing else.
+fn is_of(queue: &str, name: &str) -> bool {
+    let begins = |rest: &str| {
+        let rest = rest.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['@', '-']))
+    };
+    begins(queue) || queue.split_once(':').is_some_and(|(_, rest)| begins(rest))
 }
 
 impl Drop for Slot {
@@ -74,7 +158,7 @@ impl Drop for Slot {
         let mut free = self.slots.lock();
         free.overall += 1;
         if let Some(of_queue) = free.queues.get_mut(&self.queue) {
-            *of_queue += 1;
+            of_queue.free += 1;
         }
     }
 }
@@ -84,7 +168,15 @@ mod tests {
     use super::*;
 
     fn slots() -> Arc<Slots> {
-        Slots::new(3, BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 9)]))
+        let of = |queue: &str, free, name: &str| {
+            (queue.to_owned(), OfQueue { free, name: name.to_owned() })
+        };
+        Slots::new(3, BTreeMap::from([of("a", 2, "a"), of("b", 9, "b"), of("eu:b", 9, "b")]))
+    }
+
+    fn limits(version: i64, names: &[(&str, Option<i32>)]) -> LimitsInForce {
+        let names = names.iter().map(|(name, most)| ((*name).to_owned(), *most)).collect();
+        LimitsInForce { version, names }
     }
 
     #[test]
@@ -103,5 +195,30 @@ mod tests {
         assert!(slots.reserve("c", 1).is_empty() && !slots.serves("c"));
         slots.close();
         assert!(slots.reserve("a", 1).is_empty());
+    }
+
+    #[test]
+    fn what_has_a_limit_is_never_handed_over_in_whatever_queue() {
+        let slots = slots();
+        slots.set_limits(limits(4, &[("b", Some(2)), ("c", None)]));
+        assert!(slots.reserve_at_once("a").is_some());
+        assert!(slots.reserve_at_once("b").is_none() && slots.reserve_at_once("eu:b").is_none());
+        assert_eq!(slots.limit_of("eu:b"), Some(("b".to_owned(), Some(2))));
+        assert_eq!(slots.limited_queues("b"), ["b", "eu:b"]);
+        assert_eq!(slots.limited_queues("a"), Vec::<String>::new());
+        for queue in ["c", "eu:c", "c@space", "eu:c@space-group", "c-group"] {
+            assert_eq!(slots.limited_by(queue).as_deref(), Some("c"), "{queue}");
+        }
+        assert_eq!(slots.limited_by("cc"), None);
+    }
+
+    #[test]
+    fn older_limits_do_not_replace_newer_ones() {
+        let slots = slots();
+        slots.set_limits(limits(4, &[("a", Some(2))]));
+        slots.set_limits(limits(3, &[]));
+        assert!(slots.limit_of("a").is_some());
+        slots.set_limits(limits(5, &[]));
+        assert!(slots.limit_of("a").is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Pump;
+use super::{Pump, made_room};
 use crate::advance::{Action, OneStep};
 use crate::store::ReturnedRow;
 
@@ -48,6 +48,9 @@ impl Pump {
                 }
                 for queue in &acted.ready {
                     self.ready(queue);
+                }
+                for queue in &acted.freed {
+                    made_room(&self.settings.slots, &self.settings.wakes, queue);
                 }
                 if let Some(id) = acted.ended {
                     self.tell_ended(id);

@@ -9,7 +9,7 @@ use super::answer::reply;
 use super::handed::{Report, StartReply, StartRequestItem, task_id};
 use super::outcome::{Ended, task_end};
 use super::pump::{BATCH_MAX, Held};
-use super::{Pump, SYSTEM_QUEUE, Slot};
+use super::{Pump, SYSTEM_QUEUE, Slot, made_room};
 use crate::advance::{Happened, OneStep, PlannedTask, Run, plan_step};
 use crate::decide::{TaskEnd, TaskStatus};
 use crate::error::{Error, Remedy, remedy};
@@ -65,11 +65,12 @@ impl Pump {
             let slot = self.keep_slot(&start.row.first, start.row.priority, None);
             work.starts.push((start, slot));
         }
-        self.plan_claims(&mut work).await;
+        let limited = self.plan_claims(&mut work).await;
         self.write(work, &mut slow).await;
         if !returned.is_empty() {
             self.return_tasks(&returned).await;
         }
+        self.claim_limited(limited, &mut slow).await;
         slow.append(&mut self.carried_steps);
         for step in slow {
             self.go_slow(step).await;
@@ -92,6 +93,7 @@ impl Pump {
             );
             return;
         };
+        made_room(&self.settings.slots, &self.settings.wakes, &held.token.queue);
         let id = task_id(&held.token);
         self.keep_log(&id, report.log);
         let worker = self.settings.worker_name.clone();
@@ -163,13 +165,13 @@ impl Pump {
                 return None;
             }
         }
-        self.settings.slots.reserve(&row.queue, 1).pop()
+        self.settings.slots.reserve_at_once(&row.queue)
     }
 
-    /// Takes slots for the queues that may have ready tasks.
-    async fn plan_claims(&mut self, work: &mut Work) {
+    /// Takes slots for the queues that may have ready tasks. Out: those of queues with limits.
+    async fn plan_claims(&mut self, work: &mut Work) -> HashMap<String, Vec<Slot>> {
         let flagged = self.settings.wakes.take();
-        let mut without = Vec::new();
+        let (mut without, mut limited) = (Vec::new(), HashMap::new());
         let shares = flagged.iter().filter(|q| *q != SYSTEM_QUEUE).count().max(1);
         let share = self.settings.slots.free().div_ceil(shares).min(BATCH_MAX);
         for queue in flagged {
@@ -177,15 +179,25 @@ impl Pump {
                 work.claims.insert(queue, Vec::new());
                 continue;
             }
-            let slots = self.settings.slots.reserve(&queue, share);
+            let limit = self.settings.slots.limit_of(&queue);
+            if let Some((name, _)) = &limit
+                && !self.may_claim(&queue, name)
+            {
+                continue;
+            }
+            let most = limit.as_ref().and_then(|(_, most)| *most).unwrap_or(share);
+            let slots = self.settings.slots.reserve(&queue, share.min(most));
             if slots.is_empty() {
                 without.push(queue);
+            } else if limit.is_some() {
+                limited.insert(queue, slots);
             } else {
                 work.claims.insert(queue, slots);
             }
         }
         self.look_who_waits(&without).await;
         self.settings.wakes.put_back(without);
+        limited
     }
 
     async fn look_who_waits(&mut self, queues: &[String]) {

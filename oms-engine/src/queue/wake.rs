@@ -2,7 +2,7 @@
 //!
 //! None of it is needed for correctness: a slow poll is always there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,10 @@ pub(crate) struct Wakes {
     /// For our pumps.
     flagged: Mutex<BTreeSet<String>>,
     pumps: Notify,
+    /// Queues that may have something to claim after a time, and when.
+    later: Mutex<BTreeMap<String, Instant>>,
+    /// Task definitions with a limit of which a task has ended here, so that there is room.
+    freed: Mutex<BTreeSet<String>>,
     /// For other processes; somebody sends them at intervals.
     outgoing: Mutex<BTreeSet<String>>,
     sender: Notify,
@@ -43,8 +47,50 @@ impl Wakes {
         self.pumps.notify_one();
     }
 
+    /// A queue may have something to claim after this time.
+    pub(crate) fn wake_later(&self, queue: &str, time: Duration) {
+        let at = Instant::now() + time.min(LOOK_AHEAD_MAX);
+        let mut later = lock(&self.later);
+        let known = later.entry(queue.to_owned()).or_insert(at);
+        *known = (*known).min(at);
+    }
+
+    /// A task ended here of a definition with a limit: these queues may have one that can begin.
+    pub(crate) fn room(&self, name: &str, queues: Vec<String>) {
+        lock(&self.freed).insert(name.to_owned());
+        self.wake_all(queues);
+    }
+
+    /// Whether a task of this name has ended here and nobody looked since.
+    pub(crate) fn has_room(&self, name: &str) -> bool {
+        lock(&self.freed).contains(name)
+    }
+
+    /// Whether there was room of this name to tell of; it is no longer.
+    pub(crate) fn take_room(&self, name: &str) -> bool {
+        lock(&self.freed).remove(name)
+    }
+
+    /// Flags queues whose time has come. Out: when the next one's comes.
+    fn ripen(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut later = lock(&self.later);
+        let ripe: Vec<String> =
+            later.iter().filter(|(_, at)| **at <= now).map(|(queue, _)| queue.clone()).collect();
+        for queue in &ripe {
+            later.remove(queue);
+        }
+        let next = later.values().min().copied();
+        drop(later);
+        if !ripe.is_empty() {
+            self.wake_all(ripe);
+        }
+        next
+    }
+
     /// Takes the flags; whoever takes one claims from that queue.
     pub(crate) fn take(&self) -> BTreeSet<String> {
+        self.ripen();
         std::mem::take(&mut *lock(&self.flagged))
     }
 
@@ -55,7 +101,13 @@ impl Wakes {
 
     /// Waits until a pump should look.
     pub(crate) async fn woken(&self) {
-        self.pumps.notified().await;
+        loop {
+            let Some(next) = self.ripen() else { return self.pumps.notified().await };
+            tokio::select! {
+                () = self.pumps.notified() => return,
+                () = tokio::time::sleep_until(next) => {}
+            }
+        }
     }
 
     /// Other processes should hear of a queue.

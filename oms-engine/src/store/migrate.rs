@@ -13,10 +13,12 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (4, "family", include_str!("../../migrations/engine/0004_family.sql")),
     (5, "rerun", include_str!("../../migrations/engine/0005_rerun.sql")),
     (6, "keys", include_str!("../../migrations/engine/0006_keys.sql")),
+    (7, "limits", include_str!("../../migrations/engine/0007_limits.sql")),
+    (8, "domains", include_str!("../../migrations/engine/0008_domains.sql")),
 ];
 
 /// The version of the tables that this library works on.
-pub(crate) const SCHEMA_VERSION: i32 = 6;
+pub(crate) const SCHEMA_VERSION: i32 = 8;
 
 /// Checks and quotes a schema's name: `[a-z_][a-z0-9_]{0,39}`, so that names made from it fit
 /// PostgreSQL's 63 bytes.

@@ -10,6 +10,7 @@ mod container;
 mod definitions;
 mod family;
 mod lease;
+mod limits;
 mod lists;
 mod migrate;
 mod operate;
@@ -33,13 +34,14 @@ pub(crate) use connect::{Connector, Pool, Rented, Statements, plan_ours};
 pub(crate) use container::{ChildRow, LoopRow, Wanted};
 pub(crate) use definitions::DefinitionRow;
 pub(crate) use lease::ReturnedRow;
+pub(crate) use limits::{LimitedClaim, LimitsInForce, Room};
 pub use migrate::migration_sql;
 pub(crate) use operate::{Cut, ParkedRow, RestartRow};
 pub(crate) use read::{ListFilter, ListedRow, OpenTaskRow};
 pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
 #[cfg(feature = "cron")]
 pub(crate) use schedules::{DueSchedule, FireRow, MovedSchedule, PutSchedule, ScheduleRow};
-pub(crate) use session::SessionLook;
+pub(crate) use session::{PollRow, SessionLook};
 pub(crate) use start::{FoundRow, Parent, StartBatch, StartRow};
 
 use crate::error::{Doing as _, Error};
@@ -134,9 +136,11 @@ statements!(
     bury_session,
     cancel_tokens,
     check_lease,
+    claim_limited,
     close_session,
     close_token,
     count_down,
+    count_leases,
     disarm,
     disarm_workflow,
     draw_holder,
@@ -149,6 +153,7 @@ statements!(
     find_history,
     find_started,
     find_waiting,
+    forget_polls,
     forget_sessions,
     grow_loop,
     heartbeat,
@@ -160,6 +165,8 @@ statements!(
     list_fires,
     #[cfg(feature = "cron")]
     list_schedules,
+    list_limits,
+    list_polls,
     list_task_definitions,
     list_workflows,
     load_ancestry,
@@ -207,11 +214,13 @@ statements!(
     postpone_tasks,
     #[cfg(feature = "cron")]
     put_schedule,
+    put_limit,
     put_task_definition,
     #[cfg(feature = "cron")]
     read_time,
     #[cfg(feature = "cron")]
     record_fires,
+    record_polls,
     release_due,
     release_holders,
     release_key,
@@ -235,6 +244,7 @@ statements!(
     start_workflows,
     terminate_ended,
     timed_out,
+    try_limits,
     unmark_latest,
     wait_again,
     wait_for_child,

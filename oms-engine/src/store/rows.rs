@@ -1,5 +1,7 @@
 //! Rows as the engine reads them.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -7,6 +9,7 @@ use tokio_postgres::types::{FromSql, Json};
 use uuid::Uuid;
 
 use crate::decide::{TaskStatus, WorkflowStatus};
+use crate::definition::TaskToDomain;
 use crate::error::{Doing as _, Error};
 use crate::ids::WorkflowId;
 
@@ -159,6 +162,8 @@ pub(crate) struct RunRow {
     pub(crate) resumes: bool,
     /// The step that it was rerun from, and what it is given, where that was said.
     pub(crate) given: Option<(String, Value)>,
+    /// None for no domains.
+    pub(crate) task_to_domain: Option<Arc<TaskToDomain>>,
 }
 
 impl RunRow {
@@ -189,6 +194,12 @@ impl RunRow {
             parent_token: get(row, 22)?,
             resumes: get(row, 23)?,
             given: get::<Option<String>>(row, 24)?.zip(json(row, 25)?),
+            task_to_domain: match json(row, 26)? {
+                Some(map) => TaskToDomain::read(&map)
+                    .map_err(|(key, reason)| unreadable(&format!("domain {key:?} ({reason})")))?
+                    .map(Arc::new),
+                None => None,
+            },
         })
     }
 }

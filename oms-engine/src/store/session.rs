@@ -20,6 +20,8 @@ pub(crate) struct Heartbeat {
     pub(crate) others: bool,
     pub(crate) others_hold: bool,
     pub(crate) next_due: Option<DateTime<Utc>>,
+    /// Another number than before: the limits of task definitions are others.
+    pub(crate) limits_version: i64,
 }
 
 /// Another session, as it was seen.
@@ -34,7 +36,41 @@ pub(crate) struct SessionLook {
     pub(crate) server_started: DateTime<Utc>,
 }
 
+/// When a worker of a domain last asked for work.
+#[derive(Clone, Debug)]
+pub(crate) struct PollRow {
+    pub(crate) task_type: String,
+    pub(crate) domain: String,
+    pub(crate) age_ms: i64,
+}
+
 impl Store {
+    /// Workers of these task types ask for work in these domains.
+    pub(crate) async fn record_polls(
+        &self,
+        db: &impl Executor,
+        served: &[(String, String)],
+    ) -> Result<(), Error> {
+        if served.is_empty() {
+            return Ok(());
+        }
+        let types: Vec<&str> = served.iter().map(|(task_type, _)| task_type.as_str()).collect();
+        let domains: Vec<&str> = served.iter().map(|(_, domain)| domain.as_str()).collect();
+        let sql = &self.sql.record_polls;
+        self.rows(db, sql, &[&types, &domains], "telling which domains are served").await?;
+        Ok(())
+    }
+
+    /// Who has asked for work lately.
+    pub(crate) async fn list_polls(&self, db: &impl Executor) -> Result<Vec<PollRow>, Error> {
+        let rows = self.rows(db, &self.sql.list_polls, &[], "reading who is there").await?;
+        rows.iter()
+            .map(|row| {
+                Ok(PollRow { task_type: get(row, 0)?, domain: get(row, 1)?, age_ms: get(row, 2)? })
+            })
+            .collect()
+    }
+
     pub(crate) async fn open_session(
         &self,
         db: &impl Executor,
@@ -66,6 +102,7 @@ impl Store {
             others: get(&row, 5)?,
             others_hold: get(&row, 6)?,
             next_due: get(&row, 7)?,
+            limits_version: get(&row, 8)?,
         })
     }
 
@@ -110,6 +147,7 @@ impl Store {
 
     pub(crate) async fn forget_sessions(&self, db: &impl Executor) -> Result<(), Error> {
         self.rows(db, &self.sql.forget_sessions, &[], "forgetting dead sessions").await?;
+        self.rows(db, &self.sql.forget_polls, &[], "forgetting domains").await?;
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use tokio_postgres::types::Json;
 use super::advance::OpenedRow;
 use super::rows::{Token, get};
 use super::{Executor, Store};
+use crate::definition::TaskToDomain;
 use crate::error::Error;
 use crate::ids::WorkflowId;
 
@@ -35,6 +36,7 @@ pub(crate) struct StartRow {
     pub(crate) idempotency_key: Option<String>,
     pub(crate) timeout_ms: Option<i64>,
     pub(crate) parent: Option<Parent>,
+    pub(crate) task_to_domain: Option<Arc<TaskToDomain>>,
     pub(crate) first: OpenedRow,
 }
 
@@ -96,6 +98,8 @@ impl Store {
                     &column(runs, |r| r.first.input.as_deref().map(Json)),
                     &numbers,
                     &holder,
+                    &column(runs, |r| r.task_to_domain.as_ref().map(|map| Json(map.as_map()))),
+                    &column(runs, |r| r.first.task_type.as_deref()),
                 ],
                 "starting workflows",
             )

@@ -6,6 +6,7 @@ mod execute;
 mod http;
 mod lease;
 mod registry;
+mod serving;
 mod task;
 mod transactional;
 
@@ -16,5 +17,6 @@ pub use http::HttpSettings;
 #[cfg(feature = "http")]
 pub(crate) use http::HttpTask;
 pub(crate) use registry::Registry;
+pub use serving::Serving;
 pub use task::{Task, TaskError, TransactionalTask};
 pub(crate) use transactional::Transactions;

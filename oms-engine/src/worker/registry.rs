@@ -10,8 +10,9 @@ use tokio_postgres::Transaction;
 
 use crate::definition::KEY_MAX_BYTES;
 use crate::error::Error;
+use crate::queue::OfQueue;
 
-use super::{Task, TaskContext, TaskError, TransactionalTask};
+use super::{Serving, Task, TaskContext, TaskError, TransactionalTask};
 
 #[async_trait]
 pub(crate) trait ErasedTask: Send + Sync {
@@ -81,29 +82,49 @@ impl<T: TransactionalTask> ErasedTransactionalTask for Transactional<T> {
     }
 }
 
-/// The tasks that this process runs.
+/// The tasks that this process runs, by queue.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    tasks: BTreeMap<String, (AnyTask, Option<usize>)>,
+    tasks: BTreeMap<String, Registered>,
+    /// Two names that make one queue.
+    clash: Option<(String, String)>,
+}
+
+#[derive(Debug)]
+struct Registered {
+    name: String,
+    serving: Serving,
+    task: AnyTask,
+    limit: Option<usize>,
 }
 
 impl Registry {
-    pub(crate) fn add<T: Task>(&mut self, task: T) {
-        self.insert(T::NAME, AnyTask::Plain(Arc::new(Plain(task))));
+    pub(crate) fn add<T: Task>(&mut self, task: T, serving: Serving) {
+        self.insert(T::NAME, serving, AnyTask::Plain(Arc::new(Plain(task))));
     }
 
-    pub(crate) fn add_transactional<T: TransactionalTask>(&mut self, task: T) {
-        self.insert(T::NAME, AnyTask::Transactional(Arc::new(Transactional(task))));
+    pub(crate) fn add_transactional<T: TransactionalTask>(&mut self, task: T, serving: Serving) {
+        self.insert(T::NAME, serving, AnyTask::Transactional(Arc::new(Transactional(task))));
     }
 
-    fn insert(&mut self, name: &str, task: AnyTask) {
-        let limit = self.tasks.get(name).and_then(|(_, limit)| *limit);
-        self.tasks.insert(name.to_owned(), (task, limit));
+    fn insert(&mut self, name: &str, serving: Serving, task: AnyTask) {
+        let queue = serving.queue(name);
+        let registered = Registered { name: name.to_owned(), serving, task, limit: None };
+        let before = self.tasks.insert(queue, registered);
+        if let Some(before) = before.filter(|before| before.name != name) {
+            self.clash = Some((before.name, name.to_owned()));
+        }
     }
 
     /// Refuses names that no task definition can have.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        for name in self.tasks.keys() {
+        if let Some((a, b)) = &self.clash {
+            return Err(Error::Config(format!(
+                "tasks {a:?} and {b:?} come to one queue where they are registered: rename one"
+            )));
+        }
+        for Registered { name, serving, .. } in self.tasks.values() {
+            serving.check()?;
             let kept = name.trim().is_empty() || name.starts_with('$') || name.contains('\0');
             if kept || name.len() > KEY_MAX_BYTES {
                 return Err(Error::Config(format!(
@@ -116,29 +137,38 @@ impl Registry {
 
     /// Whether there is such a task.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.tasks.contains_key(name)
+        self.tasks.values().any(|registered| registered.name == name)
     }
 
     /// False: there is no such task.
     pub(crate) fn limit(&mut self, name: &str, concurrency: usize) -> bool {
-        match self.tasks.get_mut(name) {
-            Some((_, limit)) => {
-                *limit = Some(concurrency);
-                true
-            }
-            None => false,
+        let mut found = false;
+        for registered in self.tasks.values_mut().filter(|registered| registered.name == name) {
+            registered.limit = Some(concurrency);
+            found = true;
         }
+        found
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&AnyTask> {
-        self.tasks.get(name).map(|(task, _)| task)
+    pub(crate) fn get(&self, queue: &str) -> Option<&AnyTask> {
+        self.tasks.get(queue).map(|registered| &registered.task)
+    }
+
+    /// The task types and domains that are served here.
+    pub(crate) fn domains(&self) -> Vec<(String, String)> {
+        let domain = |registered: &Registered| {
+            let domain = registered.serving.domain_name()?;
+            Some((registered.name.clone(), domain.to_owned()))
+        };
+        self.tasks.values().filter_map(domain).collect()
     }
 
     /// Each queue with the number of tasks that may run at once.
-    pub(crate) fn queues(&self, overall: usize) -> BTreeMap<String, usize> {
-        self.tasks
-            .iter()
-            .map(|(name, (_, limit))| (name.clone(), limit.unwrap_or(overall)))
-            .collect()
+    pub(crate) fn queues(&self, overall: usize) -> BTreeMap<String, OfQueue> {
+        let of = |(queue, registered): (&String, &Registered)| {
+            let free = registered.limit.unwrap_or(overall);
+            (queue.clone(), OfQueue { free, name: registered.name.clone() })
+        };
+        self.tasks.iter().map(of).collect()
     }
 }

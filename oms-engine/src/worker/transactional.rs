@@ -325,7 +325,7 @@ impl Transactions {
             let ready = task.row.status.is_none() && task.row.state == TokenState::Ready;
             let slots = &self.slots;
             let slot = (ready && alone && task.for_worker)
-                .then(|| slots.reserve(&task.row.queue, 1).pop())
+                .then(|| slots.reserve_at_once(&task.row.queue))
                 .flatten();
             if let Some(slot) = slot {
                 task.row.state = TokenState::Leased;

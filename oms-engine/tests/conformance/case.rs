@@ -18,6 +18,9 @@ pub(crate) struct Case {
     pub(crate) definition: Value,
     #[serde(default)]
     pub(crate) start: Start,
+    /// Domains in which the workers of a task take theirs, beside those in none.
+    #[serde(default)]
+    pub(crate) serves: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     pub(crate) workers: BTreeMap<String, Vec<Value>>,
     #[serde(default)]
@@ -38,6 +41,8 @@ pub(crate) struct Start {
     #[serde(default)]
     pub(crate) input: Map<String, Value>,
     pub(crate) correlation_id: Option<String>,
+    #[serde(default)]
+    pub(crate) task_to_domain: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -58,6 +63,8 @@ pub(crate) struct Task {
     #[serde(rename = "type")]
     pub(crate) task_type: String,
     pub(crate) status: String,
+    /// Empty for none.
+    pub(crate) domain: Option<Value>,
     #[serde(default)]
     pub(crate) attempt: i16,
     #[serde(default)]

@@ -24,6 +24,7 @@ pub(crate) struct SeenTask {
     pub(crate) reference_name: String,
     pub(crate) task_type: String,
     pub(crate) status: String,
+    pub(crate) domain: Option<String>,
     pub(crate) attempt: i16,
     pub(crate) input: Value,
     pub(crate) output: Value,
@@ -126,6 +127,7 @@ pub(crate) fn differences(expect: &Expect, run: &Seen) -> Vec<String> {
 
 fn of_task(names: &Names, expected: &Task, found: &SeenTask, wrong: &mut Vec<String>) {
     let reason = Value::from(found.reason.clone());
+    let domain = Value::from(found.domain.clone().unwrap_or_default());
     let iteration = found
         .reference_name
         .rsplit_once("__")
@@ -142,6 +144,7 @@ fn of_task(names: &Names, expected: &Task, found: &SeenTask, wrong: &mut Vec<Str
         ("input", &expected.input, &found.input),
         ("output", &expected.output, &found.output),
         ("reason", &expected.reason, &reason),
+        ("domain", &expected.domain, &domain),
     ];
     for (field, expected_value, found) in fields {
         let Some(value) = expected_value else { continue };

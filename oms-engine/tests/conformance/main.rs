@@ -13,6 +13,7 @@ mod case;
 mod common;
 mod compare;
 mod play;
+mod stage;
 #[path = "../common/stand_in.rs"]
 mod stand_in;
 mod steps;

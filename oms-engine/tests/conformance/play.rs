@@ -1,22 +1,19 @@
 //! Plays a case against PostgreSQL: one worker task ends at a time, the lowest sequence number
 //! first, and time passes when it is told to.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use oms_engine::testkit::TestDatabase;
 use oms_engine::tokio_postgres::Client;
-use oms_engine::{
-    Engine, Error, Execution, HttpSettings, StartRequest, Task, TaskContext, TaskDef, TaskError,
-    WorkflowDef, WorkflowId,
-};
+use oms_engine::{Engine, Error, Execution, StartRequest, TaskDef, WorkflowDef, WorkflowId};
 use serde_json::{Map, Value, json};
-use tokio::sync::oneshot;
 
 use crate::case::Case;
 use crate::common::assert_nothing_stuck;
 use crate::compare::{Seen, SeenTask, differences};
+use crate::stage::{self, Stage};
 use crate::stand_in::StandIn;
 
 /// How long anything may take that needs no time of its own.
@@ -24,53 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Ends and moments in one case.
 const MOVES_MAX: usize = 500;
 
-/// What the worker of a case does, and who waits to be told.
-#[derive(Default)]
-struct Stage {
-    entered: Mutex<HashMap<String, oneshot::Sender<Value>>>,
-}
-
-macro_rules! workers {
-    ($($type:ident = $name:literal),*) => {$(
-        struct $type(Arc<Stage>);
-
-        impl Task for $type {
-            const NAME: &'static str = $name;
-            type Input = Value;
-            type Output = Value;
-
-            async fn run(&self, cx: &TaskContext, _input: Value) -> Result<Value, TaskError> {
-                let (sender, told) = oneshot::channel();
-                self.0.entered.lock().unwrap().insert(cx.task_id().to_string(), sender);
-                match told.await {
-                    Ok(outcome) => end(&outcome),
-                    Err(_) => Err(TaskError::terminal("the case is over")),
-                }
-            }
-        }
-    )*};
-}
-
-workers!(T = "t", U = "u", V = "v");
-
-fn end(outcome: &Value) -> Result<Value, TaskError> {
-    let text = |key: &str| outcome[key].as_str().unwrap_or_default();
-    let output = outcome.get("output").cloned();
-    let with = |error: TaskError| match output.clone() {
-        Some(output) => error.with_output(output),
-        None => error,
-    };
-    match text("status") {
-        "" | "COMPLETED" => Ok(output.unwrap_or_else(|| json!({}))),
-        "FAILED" => Err(with(TaskError::retry(text("reason")))),
-        "FAILED_WITH_TERMINAL_ERROR" => Err(with(TaskError::terminal(text("reason")))),
-        "IN_PROGRESS" => {
-            let seconds = outcome["callbackAfterSeconds"].as_u64().unwrap_or(0);
-            Err(with(TaskError::in_progress(Duration::from_secs(seconds))))
-        }
-        other => panic!("{other:?} is no outcome"),
-    }
-}
+/// Whether the limits of the task `t` leave no room for it.
+const USED_UP: &str = "EXISTS (
+    SELECT FROM oms_engine.task_limits l
+    WHERE l.name = regexp_replace(t.queue, '^[^:]*:', '') AND (
+        l.concurrent <= (SELECT count(*) FROM oms_engine.open_tasks o
+            WHERE o.state = 1 AND regexp_replace(o.queue, '^[^:]*:', '') = l.name)
+        OR l.rate <= (SELECT coalesce(sum(s.handed_out), 0) FROM oms_engine.rate_steps s
+            WHERE s.name = l.name
+                AND s.step_end > statement_timestamp() - l.rate_ms * interval '1 millisecond')))";
 
 /// A worker task that is leased: its id and the run it is of.
 pub(crate) struct Leased {
@@ -97,17 +56,7 @@ pub(crate) async fn play(case: Case) -> Result<(), String> {
     let database = TestDatabase::migrated().await.unwrap();
     let client = database.connect().await.unwrap();
     let stage = Arc::new(Stage::default());
-    let engine = Engine::builder(database.url())
-        .poll_interval(Duration::from_millis(50))
-        .pumps(1)
-        .concurrency(200)
-        .task(T(stage.clone()))
-        .task(U(stage.clone()))
-        .task(V(stage.clone()))
-        .http(HttpSettings::allow([format!("127.0.0.1:{}", server.port)]))
-        .build()
-        .await
-        .unwrap();
+    let engine = stage::engine(database.url(), &case, &stage, server.port).await;
     let started = begin(&engine, &case).await;
     let id = match (started, &case.refused) {
         (Err(error), Some(part)) if error.to_string().contains(part) => return Ok(()),
@@ -135,6 +84,9 @@ async fn begin(engine: &Engine, case: &Case) -> Result<WorkflowId, Error> {
     }
     if let Some(correlation_id) = &case.start.correlation_id {
         request = request.correlation_id(correlation_id);
+    }
+    for (task_type, domains) in &case.start.task_to_domain {
+        request = request.task_to_domain(task_type, domains);
     }
     Ok(engine.start(request).await?.id)
 }
@@ -169,20 +121,26 @@ impl Player {
 
     /// Waits until nothing moves but the tasks that wait to be told. Out: these.
     async fn settled(&self) -> Result<Vec<Leased>, String> {
-        let sql = "SELECT workflow_id::text, epoch, attempt, reference_name, queue, state
-            FROM oms_engine.open_tasks WHERE state IN (0, 1) ORDER BY seq";
+        let sql = format!(
+            "SELECT workflow_id::text, epoch, attempt, reference_name, queue, state,
+                state = 0 AND {USED_UP} AS waits
+            FROM oms_engine.open_tasks t WHERE state IN (0, 1) ORDER BY seq"
+        );
         let begun = Instant::now();
         loop {
-            let rows = self.client.query(sql, &[]).await.unwrap();
+            let rows = self.client.query(&sql, &[]).await.unwrap();
             let mut leased = Vec::new();
             let quiet = rows.iter().all(|row| {
                 let (queue, state): (String, i16) = (row.get(4), row.get(5));
+                if state == 0 && (row.get(6) || !self.served(&queue)) {
+                    return true;
+                }
                 let reference_name: String = row.get(3);
                 let epoch: i16 = row.get(1);
                 let attempt: i16 = row.get(2);
                 let workflow: String = row.get(0);
                 let task_id = format!("{workflow}.{epoch}.{attempt}.{reference_name}");
-                let here = self.stage.entered.lock().unwrap().contains_key(&task_id);
+                let here = self.stage.waits(&task_id);
                 leased.push(Leased { task_id, reference_name, attempt });
                 queue != "$system" && state == 1 && here
             });
@@ -195,6 +153,12 @@ impl Player {
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// Whether the case has a worker for it.
+    fn served(&self, queue: &str) -> bool {
+        let Some((domain, task)) = queue.split_once(':') else { return true };
+        self.case.serves.get(task).is_some_and(|domains| domains.iter().any(|d| d == domain))
     }
 
     /// The first task that is to end, and how.
@@ -211,8 +175,7 @@ impl Player {
     }
 
     pub(crate) fn release(&self, task_id: &str, outcome: Value) {
-        let told = self.stage.entered.lock().unwrap().remove(task_id);
-        told.expect("a task that waits").send(outcome).expect("it listens");
+        self.stage.tell(task_id, outcome);
     }
 
     async fn step(&self, step: &Map<String, Value>, leased: &[Leased]) -> Result<(), String> {
@@ -236,7 +199,10 @@ impl Player {
                 UPDATE oms_engine.open_tasks
                 SET due_at = due_at - $1::float8 * interval '1 second',
                     expires_at = expires_at - $1::float8 * interval '1 second'
-                WHERE due_at IS NOT NULL OR expires_at IS NOT NULL)
+                WHERE due_at IS NOT NULL OR expires_at IS NOT NULL),
+            -- A little more, so that no step falls on another before that has moved.
+            s AS (UPDATE oms_engine.rate_steps
+                SET step_end = step_end - ($1::float8 + 0.000001) * interval '1 second')
             UPDATE oms_engine.workflows SET deadline = deadline - $1::float8 * interval '1 second'
             WHERE deadline IS NOT NULL";
         self.client.execute(sql, &[&seconds]).await.unwrap();
@@ -252,7 +218,13 @@ impl Player {
     async fn pass_to_next(&self) -> bool {
         let sql = "SELECT extract(epoch FROM min(at) - statement_timestamp())::float8 FROM (
             SELECT due_at AS at FROM oms_engine.open_tasks
-            UNION ALL SELECT deadline FROM oms_engine.workflows WHERE status = 0) x";
+            UNION ALL SELECT deadline FROM oms_engine.workflows WHERE status = 0
+            UNION ALL SELECT min(s.step_end) + l.rate_ms * interval '1 millisecond'
+                FROM oms_engine.rate_steps s JOIN oms_engine.task_limits l USING (name)
+                WHERE s.step_end > statement_timestamp() - l.rate_ms * interval '1 millisecond'
+                    AND EXISTS (SELECT FROM oms_engine.open_tasks
+                        WHERE state = 0 AND queue = l.name)
+                GROUP BY l.name, l.rate_ms) x";
         let row = self.client.query_one(sql, &[]).await.unwrap();
         let Some(seconds) = row.get::<_, Option<f64>>(0) else { return false };
         self.pass(seconds.max(0.0) + 0.06).await;
@@ -322,6 +294,7 @@ fn seen(run: &Execution) -> Seen {
         reference_name: task.reference_task_name.clone(),
         task_type: task.task_type.clone(),
         status: task.status.as_str().to_owned(),
+        domain: task.domain.clone(),
         attempt: task.retry_count,
         input: task.input_data.clone(),
         output: task.output_data.clone(),

@@ -14,6 +14,7 @@ mod dropped;
 mod family;
 mod graphs;
 mod kills;
+mod limits;
 mod proxy;
 mod schedules;
 mod witness;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::rows::Open;
 use super::world::World;
-use crate::advance::child::{SUB_WORKFLOWS_DEEP_MAX, key_of, strategy_of, too_deep};
+use crate::advance::child::{SUB_WORKFLOWS_DEEP_MAX, domains_of, key_of, strategy_of, too_deep};
 use crate::advance::family::Control;
 use crate::advance::load::Run;
 use crate::advance::told::ended;
@@ -30,14 +30,7 @@ impl World {
                 self.wait_again(open, child.id, false);
                 return None;
             }
-            let child = crate::store::ChildRow {
-                id: child.id,
-                name: child.name.clone(),
-                version: child.version,
-                status: child.status,
-                output: child.output.clone(),
-                reason: child.reason.clone(),
-            };
+            let child = child.clone().into();
             return Some(Event::Ended(crate::advance::child::end_of_child(token, Some(child))));
         }
         if let Some(child) = token.detail.as_ref().and_then(|detail| detail.get("child")?.as_str())
@@ -56,6 +49,11 @@ impl World {
             let reason = format!("workflow {name:?} is not registered");
             return Some(Event::Ended(ended(token, TaskStatus::Failed, None, Some(reason))));
         };
+        let failed = |reason| ended(token, TaskStatus::Failed, None, Some(reason));
+        let domains = match domains_of(run, get("subWorkflowTaskToDomain")) {
+            Ok(domains) => domains,
+            Err(reason) => return Some(Event::Ended(failed(reason))),
+        };
         if self.above(token.workflow_id) + 1 >= SUB_WORKFLOWS_DEEP_MAX {
             let status = TaskStatus::FailedWithTerminalError;
             return Some(Event::Ended(ended(token, status, None, Some(too_deep()))));
@@ -71,7 +69,7 @@ impl World {
                 return None;
             }
             Keyed::Refused(reason) => {
-                return Some(Event::Ended(ended(token, TaskStatus::Failed, None, Some(reason))));
+                return Some(Event::Ended(failed(reason)));
             }
         }
         let inline = get("subWorkflowDefinition").is_some();
@@ -86,6 +84,7 @@ impl World {
         let parent = Some((token.workflow_id, token.id));
         let child = self.tables.add_run(&plan, input, correlation_id, parent);
         self.tables.runs.get_mut(&child).unwrap().row.idempotency_key = key;
+        self.tables.runs.get_mut(&child).unwrap().row.task_to_domain = domains;
         self.wait_for(token.id, child);
         let started = self.tables.open.get_mut(&token.id).unwrap();
         if let Some(input) = started.row.token.input.as_mut().filter(|_| !inline) {
@@ -150,6 +149,10 @@ impl World {
         let input = Value::Object(plan.def.with_input_template(input.unwrap_or_else(Map::new)));
         let own = run.state.correlation_id.as_deref().map(str::to_owned);
         let id = self.tables.add_run(&plan, input, own, None);
+        let domains = asked.and_then(|asked| asked.get("taskToDomain"));
+        let domains = domains.filter(|map| map.as_object().is_some_and(|map| !map.is_empty()));
+        let domains = domains_of(run, domains).unwrap();
+        self.tables.runs.get_mut(&id).unwrap().row.task_to_domain = domains;
         let output = json!({ "workflowId": id.to_string() });
         ended(token, TaskStatus::Completed, Some(output), None)
     }

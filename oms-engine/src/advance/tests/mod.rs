@@ -8,6 +8,7 @@ mod children;
 mod compare;
 mod http;
 mod laws;
+mod limits;
 mod lists;
 mod operators;
 mod play;

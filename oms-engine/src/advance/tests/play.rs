@@ -1,5 +1,7 @@
 //! Plays a case: one worker task ends at a time, the lowest number first; time is moved.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Map, Value, json};
 
@@ -7,10 +9,11 @@ use super::case::Case;
 use super::compare::{Seen, SeenTask, differences};
 use super::http::Asked;
 use super::rows::Open;
-use super::world::{What, World};
+use super::world::{What, World, what_of};
 use crate::advance::start::hold_to_schema;
 use crate::advance::{Execution, Rerun, RerunFrom};
-use crate::decide::{SYSTEM_QUEUE, TaskStatus, WorkflowStatus};
+use crate::decide::{SYSTEM_QUEUE, WorkflowStatus};
+use crate::definition::TaskToDomain;
 use crate::ids::WorkflowId;
 use crate::store::TokenState;
 
@@ -31,6 +34,7 @@ pub(super) fn play(case: &Case) -> Result<(), String> {
     let mut world = World::new();
     for def in &case.task_definitions {
         let def: crate::TaskDef = serde_json::from_value(def.clone()).unwrap();
+        world.tables.limits.insert(def.name.clone(), def.limits());
         world.task_defs.insert(def.name.clone(), def);
     }
     let texts = case.workflows.iter().chain([&case.definition]);
@@ -48,7 +52,11 @@ pub(super) fn play(case: &Case) -> Result<(), String> {
         (Ok(()), Some(part)) => return Err(format!("is not refused with {part:?}")),
         (Ok(()), None) => {}
     }
+    world.tables.serve(&case.serves);
     let id = world.tables.add_run(&plan, input, case.start.correlation_id.clone(), None);
+    let domains = TaskToDomain::read(&json!(case.start.task_to_domain));
+    let domains = domains.map_err(|(key, reason)| format!("{key}: {reason}"))?;
+    world.tables.runs.get_mut(&id).unwrap().row.task_to_domain = domains.map(Arc::new);
     Player { case, world, asked: Asked::new(), id }.run()
 }
 
@@ -56,9 +64,10 @@ impl Player<'_> {
     fn run(mut self) -> Result<(), String> {
         let mut steps = self.case.steps.iter();
         for _ in 0..MOVES_MAX {
+            self.world.tables.hand_out();
             if let Some(token) = self.system() {
                 self.world.step(token, What::System);
-            } else if self.http() {
+            } else if self.http() || self.give_back() {
                 continue;
             } else if let Some((token, what)) = self.next() {
                 self.world.step(token, what);
@@ -90,13 +99,34 @@ impl Player<'_> {
         })
     }
 
+    /// What the case says that the worker of a task does.
+    fn outcome(&self, open: &Open) -> Value {
+        let token = &open.row.token;
+        let listed = self.case.workers.get(&token.reference_name);
+        let number = usize::try_from(token.attempt).unwrap();
+        let outcome = listed.and_then(|list| list.get(number)).cloned();
+        outcome.unwrap_or_else(|| json!({}))
+    }
+
+    /// A task that is in progress goes back until its callback. False: there is none.
+    fn give_back(&mut self) -> bool {
+        let found = self.workers().into_iter().find_map(|open| {
+            let outcome = self.outcome(open);
+            let after = outcome["callbackAfterSeconds"].as_i64().unwrap_or(0);
+            (outcome["status"] == "IN_PROGRESS").then_some((open.row.token.id, after))
+        });
+        let Some((id, after)) = found else { return false };
+        let now = self.world.tables.now;
+        let open = self.world.tables.open.get_mut(&id).unwrap();
+        open.row.token.state = TokenState::Delayed;
+        open.due = Some(now + Duration::seconds(after));
+        true
+    }
+
     fn next(&self) -> Option<(i64, What)> {
         self.workers().into_iter().find_map(|open| {
             let token = &open.row.token;
-            let listed = self.case.workers.get(&token.reference_name);
-            let number = usize::try_from(token.attempt).unwrap();
-            let outcome = listed.and_then(|list| list.get(number)).cloned();
-            match outcome.unwrap_or_else(|| json!({})) {
+            match self.outcome(open) {
                 Value::String(hold) if hold == "HOLD" => None,
                 outcome => Some((token.id, what_of(&outcome))),
             }
@@ -205,7 +235,11 @@ impl Player<'_> {
         let of_runs = runs
             .filter(|run| run.row.status == WorkflowStatus::Running)
             .filter_map(|run| run.deadline);
-        let Some(at) = of_tokens.chain(of_runs).min() else { return false };
+        let waits = |open: &&Open| open.row.token.state == TokenState::Ready;
+        let ready = self.world.tables.open.values().filter(waits);
+        let of_rates = ready.filter_map(|open| self.world.tables.opens(&open.row.token.queue));
+        let all = of_tokens.chain(of_runs).chain(of_rates);
+        let Some(at) = all.min() else { return false };
         self.pass_to(at);
         true
     }
@@ -233,8 +267,14 @@ impl Player<'_> {
             if open.row.token.state == TokenState::Delayed && !expired && !told {
                 let system = open.row.token.queue == SYSTEM_QUEUE;
                 // A worker of the case takes its task at once.
-                open.row.token.state = if system { TokenState::Ready } else { TokenState::Leased };
-                open.due = open.timeout_ms.map(|ms| now + Duration::milliseconds(ms));
+                let queue = open.row.token.queue.clone();
+                let begins = !system && self.world.tables.takes(&queue);
+                let Some(open) = self.world.tables.open.get_mut(&id) else { continue };
+                open.row.token.state = if begins { TokenState::Leased } else { TokenState::Ready };
+                open.due = open
+                    .timeout_ms
+                    .filter(|_| begins || system)
+                    .map(|ms| now + Duration::milliseconds(ms));
             } else {
                 self.world.step(id, What::TimeUp);
             }
@@ -300,6 +340,7 @@ impl Player<'_> {
             reference_name: task.reference_task_name,
             task_type: task.task_type,
             status: task.status.as_str().to_owned(),
+            domain: task.domain,
             attempt: task.retry_count,
             input: task.input_data,
             output: task.output_data,
@@ -314,14 +355,4 @@ impl Player<'_> {
             tasks: tasks.collect(),
         }
     }
-}
-
-fn what_of(outcome: &Value) -> What {
-    let text = |key: &str| outcome[key].as_str().map(str::to_owned);
-    let status = text("status").map_or(TaskStatus::Completed, |name| name.parse().unwrap());
-    let output = outcome.get("output").cloned();
-    let output =
-        if status == TaskStatus::Completed { output.or_else(|| Some(json!({}))) } else { output };
-    let reason = if status == TaskStatus::Completed { None } else { text("reason") };
-    What::Ended { status, output, reason }
 }

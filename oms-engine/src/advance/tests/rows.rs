@@ -1,6 +1,6 @@
 //! Tables in memory: what the hot statement does to them, and what loads read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::advance::load::Run;
+use crate::advance::route::{Domains, Polls};
 use crate::advance::rows::opened_rows;
 use crate::decide::{Plan, SYSTEM_QUEUE, Scheduled, TaskStatus, WorkflowStatus};
+use crate::definition::Limits;
 use crate::ids::WorkflowId;
 use crate::store::{EndedRow, HistoryRow, OpenTaskRow, OpenedRow, RunRow, Token, TokenState};
 
@@ -46,13 +48,29 @@ pub(super) struct Tables {
     pub(super) history: Vec<HistoryRow>,
     pub(super) open: BTreeMap<i64, Open>,
     pub(super) now: DateTime<Utc>,
+    /// Limits by task, and what was handed out of those that have a rate.
+    pub(super) limits: BTreeMap<String, Limits>,
+    pub(super) handed_out: Vec<(String, DateTime<Utc>)>,
+    /// Queues of domains that have a worker.
+    pub(super) served: BTreeSet<String>,
+    pub(super) polls: Arc<Polls>,
     numbers: i64,
 }
 
 impl Tables {
     pub(super) fn new() -> Self {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        Self { runs: BTreeMap::new(), history: Vec::new(), open: BTreeMap::new(), now, numbers: 0 }
+        Self {
+            runs: BTreeMap::new(),
+            history: Vec::new(),
+            open: BTreeMap::new(),
+            now,
+            limits: BTreeMap::new(),
+            handed_out: Vec::new(),
+            served: BTreeSet::new(),
+            polls: Arc::default(),
+            numbers: 0,
+        }
     }
 
     pub(super) fn number(&mut self) -> i64 {
@@ -101,6 +119,7 @@ impl Tables {
             parent_token: parent.map(|parent| parent.1),
             resumes: false,
             given: None,
+            task_to_domain: None,
         };
         let deadline = self.after(plan.timeout_ms);
         let record = Record { row, plan: plan.clone(), deadline, cuts: Vec::new() };
@@ -146,7 +165,9 @@ impl Tables {
         let number = self.number();
         // A worker of the case takes its task at once.
         let state = match row.state {
-            TokenState::Ready if row.queue != SYSTEM_QUEUE => TokenState::Leased,
+            TokenState::Ready if row.queue != SYSTEM_QUEUE && self.begins_at_once(&row.queue) => {
+                TokenState::Leased
+            }
             state => state,
         };
         let due = row.due.or_else(|| match state {
@@ -229,7 +250,10 @@ impl Tables {
         {
             record.row.variables.as_object_mut().unwrap().extend(set);
         }
-        let opened = self.schedule(&open, opened_rows(scheduled, token.id, around));
+        let map = self.runs[&id].row.task_to_domain.clone();
+        let domains = map.map(|map| Domains { map, polls: self.polls.clone() });
+        let rows = opened_rows(scheduled, token.id, around, domains.as_ref());
+        let opened = self.schedule(&open, rows);
         if ended.arrives {
             self.count_down(token.scope.expect("it stands in a container"), ended.note);
         }

@@ -316,3 +316,14 @@ pub(super) fn is_parked(open: &Open) -> bool {
     let of_no_task = token.reference_name.is_empty() || open.row.remaining == Some(0);
     token.state == TokenState::Delayed && of_no_task
 }
+
+/// What an outcome of a case does to its task.
+pub(super) fn what_of(outcome: &Value) -> What {
+    let text = |key: &str| outcome[key].as_str().map(str::to_owned);
+    let status = text("status").map_or(TaskStatus::Completed, |name| name.parse().unwrap());
+    let output = outcome.get("output").cloned();
+    let output =
+        if status == TaskStatus::Completed { output.or_else(|| Some(json!({}))) } else { output };
+    let reason = if status == TaskStatus::Completed { None } else { text("reason") };
+    What::Ended { status, output, reason }
+}

@@ -174,7 +174,7 @@ fn what_is_wrong_with_a_schedule_is_said_at_once_each_with_its_path() {
         "scheduleEndTime": 1_000,
         "startWorkflowRequest": {
             "name": " ", "version": 0, "priority": 100, "correlationId": "",
-            "idempotencyKey": "k", "taskToDomain": {"a": "b"},
+            "idempotencyKey": "k", "taskToDomain": {"a": "b:c"},
         },
     });
     let schedule = WorkflowSchedule::from_json(&schedule.to_string()).unwrap();
@@ -190,8 +190,8 @@ fn what_is_wrong_with_a_schedule_is_said_at_once_each_with_its_path() {
             "$.startWorkflowRequest.version",
             "$.startWorkflowRequest.priority",
             "$.startWorkflowRequest.correlationId",
+            "$.startWorkflowRequest.taskToDomain.a",
             "$.startWorkflowRequest.idempotencyKey",
-            "$.startWorkflowRequest.taskToDomain",
             "$.cronSchedules[0].cronExpression",
             "$.cronSchedules[1].cronExpression",
             "$.cronSchedules[2].zoneId",

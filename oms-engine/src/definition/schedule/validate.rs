@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{Crons, StartWorkflowRequest, WorkflowSchedule};
+use crate::definition::domain::TaskToDomain;
 use crate::definition::faults::{Fault, Faults};
-use crate::definition::payload::{KEY_MAX_BYTES, check_value};
+use crate::definition::payload::{KEY_MAX_BYTES, check_value, push_key};
 
 /// Expressions of one schedule.
 const EXPRESSIONS_MAX: usize = 100;
@@ -81,11 +82,15 @@ fn check_start(add: &mut impl FnMut(&str, String), start: &StartWorkflowRequest)
     if let Some(id) = &start.correlation_id {
         check_key(add, &path("correlationId"), id);
     }
+    if let Err((key, reason)) = TaskToDomain::new(start.task_to_domain.clone()) {
+        let mut path = path("taskToDomain");
+        push_key(&mut path, &key);
+        add(&path, reason);
+    }
     let own = "each fire is a start of its own: remove it";
     for (field, given, hint) in [
         ("idempotencyKey", start.idempotency_key.is_some(), own),
         ("idempotencyStrategy", start.idempotency_strategy.is_some(), own),
-        ("taskToDomain", !start.task_to_domain.is_empty(), "not supported yet: remove it"),
         (
             "externalInputPayloadStoragePath",
             start.external_input_payload_storage_path.is_some(),

@@ -5,6 +5,7 @@
 
 mod http;
 mod inert;
+mod limits;
 mod not_yet;
 mod numbers;
 mod references;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+pub(crate) use self::limits::validate_limits;
 use self::references::Walk;
 use super::faults::{Fault, Faults, Notice};
 use super::payload::{DEPTH_MAX, KEY_MAX_BYTES, check_value};
@@ -58,6 +60,7 @@ pub(crate) fn validate_branch(task: &WorkflowTask) -> Result<(), Faults> {
             let step = if path == "$" { path.clone() } else { format!("{path}[{index}]") };
             types::check_idle_fields(&mut found, task, &step);
             let known = types::check_known(&mut found, task, &step, None);
+            limits::check_step(&mut found, task, &step, None);
             if not_yet::check_step(&mut found, task, &step) && known {
                 types::check_required(&mut found, task, &step, None);
                 scripts::check(&mut found, task, &step);
@@ -179,6 +182,14 @@ fn check_task_def(found: &mut Found, def: &TaskDef, path: &str, response_timeout
     numbers::check_task_def(found, def, path, response_timeout_min);
     not_yet::check_task_def(found, def, path);
     schemas::check_task_def(found, def, path);
+    for (field, given) in [
+        ("isolationGroupId", &def.isolation_group_id),
+        ("executionNameSpace", &def.execution_name_space),
+    ] {
+        if let Some(name) = given.as_deref().filter(|name| !name.is_empty()) {
+            found.check_name(&format!("{path}.{field}"), name);
+        }
+    }
     let template = Value::Object(def.input_template.clone());
     for fault in survey(&template, &format!("{path}.inputTemplate")).1 {
         found.add(fault.path, fault.message);

@@ -11,7 +11,7 @@ use super::Found;
 use crate::definition::task_def::TaskDef;
 use crate::definition::task_type::TaskType;
 use crate::definition::workflow_def::WorkflowDef;
-use crate::definition::workflow_task::{SubWorkflowParams, WorkflowTask};
+use crate::definition::workflow_task::WorkflowTask;
 
 const TYPES: &[TaskType] = &[TaskType::Event, TaskType::PullWorkflowMessages];
 
@@ -25,30 +25,18 @@ const OF_WORKFLOWS: &[Field<WorkflowDef>] = &[
 
 const OF_STEPS: &[Field<WorkflowTask>] = &[
     ("asyncComplete", |task| task.async_complete && task.task_type != TaskType::Http),
-    ("subWorkflowParam.taskToDomain", |task| {
-        of_child(task, |params| params.task_to_domain.as_ref().is_some_and(|map| !map.is_empty()))
-    }),
     (EXTERNAL_INPUT, |task| is_set(&task.extra, EXTERNAL_INPUT)),
     (EXTERNAL_OUTPUT, |task| is_set(&task.extra, EXTERNAL_OUTPUT)),
 ];
 
-const OF_TASK_DEFS: &[Field<TaskDef>] = &[
-    ("concurrentExecLimit", |def| def.concurrent_exec_limit.is_some_and(|limit| limit != 0)),
-    ("rateLimitPerFrequency", |def| def.rate_limit_per_frequency != 0),
-    ("isolationGroupId", |def| is_text(def.isolation_group_id.as_ref())),
-    ("executionNameSpace", |def| is_text(def.execution_name_space.as_ref())),
-    ("runtimeMetadata", |def| !def.runtime_metadata.is_empty()),
-];
+const OF_TASK_DEFS: &[Field<TaskDef>] =
+    &[("runtimeMetadata", |def| !def.runtime_metadata.is_empty())];
 
 const EXTERNAL_INPUT: &str = "externalInputPayloadStoragePath";
 const EXTERNAL_OUTPUT: &str = "externalOutputPayloadStoragePath";
 
 fn is_set(extra: &BTreeMap<String, Value>, key: &str) -> bool {
     extra.get(key).is_some_and(|value| !value.is_null() && value != "")
-}
-
-fn of_child(task: &WorkflowTask, has_effect: impl Fn(&SubWorkflowParams) -> bool) -> bool {
-    task.sub_workflow_param.as_ref().is_some_and(has_effect)
 }
 
 /// A JOIN that goes on before every branch of its fork is through, in a task that data gives.
@@ -63,10 +51,6 @@ pub(super) fn check_fork(found: &mut Found, fork: &WorkflowTask, join: &Workflow
             format!("a JOIN that leaves branches behind, in a task that data gives: {hint}"),
         );
     }
-}
-
-fn is_text(field: Option<&String>) -> bool {
-    field.is_some_and(|text| !text.is_empty())
 }
 
 pub(super) fn check_workflow(found: &mut Found, def: &WorkflowDef) {

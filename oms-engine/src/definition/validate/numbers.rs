@@ -1,6 +1,10 @@
 //! Numbers within bounds in which no arithmetic overflows and the database knows every instant.
 
+use std::collections::BTreeMap;
+
 use super::Found;
+use crate::definition::domain::TaskToDomain;
+use crate::definition::payload::push_key;
 use crate::definition::task_def::TaskDef;
 use crate::definition::workflow_def::WorkflowDef;
 use crate::definition::workflow_task::WorkflowTask;
@@ -34,6 +38,15 @@ pub(super) fn check_step(found: &mut Found, task: &WorkflowTask, path: &str) {
             let path = format!("{path}.subWorkflowParam.version");
             check_range(found, &path, version, 1, i32::MAX.into());
         }
+        let domains = params.task_to_domain.iter().flatten();
+        for (task, domains) in domains.filter(|(_, domains)| !domains.contains("${")) {
+            let map = BTreeMap::from([(task.clone(), domains.clone())]);
+            if let Err((_, reason)) = TaskToDomain::new(map) {
+                let mut path = format!("{path}.subWorkflowParam.taskToDomain");
+                push_key(&mut path, task);
+                found.add(path, reason);
+            }
+        }
         if let Some(priority) = params.priority.as_ref().filter(|p| p.is_number()) {
             let path = format!("{path}.subWorkflowParam.priority");
             check_range(found, &path, priority.as_i64().unwrap_or(i64::MAX), 0, 99);
@@ -48,7 +61,7 @@ pub(super) fn check_task_def(
     response_timeout_min: i64,
 ) {
     let response = def.response_timeout_seconds;
-    let checks: [(&str, i64, i64, i64); 11] = [
+    let checks: [(&str, i64, i64, i64); 9] = [
         ("retryCount", def.retry_count.into(), 0, RETRIES_MAX),
         ("retryDelaySeconds", def.retry_delay_seconds.into(), 0, SECONDS_MAX),
         ("backoffScaleFactor", def.backoff_scale_factor.into(), 1, i32::MAX.into()),
@@ -58,13 +71,12 @@ pub(super) fn check_task_def(
         ("responseTimeoutSeconds", response, response_timeout_min, SECONDS_MAX),
         ("pollTimeoutSeconds", def.poll_timeout_seconds.unwrap_or(0).into(), 0, SECONDS_MAX),
         ("totalTimeoutSeconds", def.total_timeout_seconds, 0, SECONDS_MAX),
-        ("concurrentExecLimit", def.concurrent_exec_limit.unwrap_or(0).into(), 0, i64::MAX),
-        ("rateLimitPerFrequency", def.rate_limit_per_frequency.into(), 0, i64::MAX),
     ];
     for (field, value, least, most) in checks {
         check_range(found, &format!("{path}.{field}"), value, least, most);
     }
-    let window = def.rate_limit_frequency_in_seconds;
+    // Zero or less is none.
+    let window = i64::from(def.rate_limit_frequency_in_seconds).max(0);
     check_range(found, &format!("{path}.rateLimitFrequencyInSeconds"), window, 0, SECONDS_MAX);
     if def.timeout_seconds > 0 && response > def.timeout_seconds {
         found.add(

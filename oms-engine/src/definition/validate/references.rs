@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::{
-    Found, TaskDefs, branches, check_task_def, http, inert, not_yet, numbers, scripts, types,
+    Found, TaskDefs, branches, check_task_def, http, inert, limits, not_yet, numbers, scripts,
+    types,
 };
 use crate::definition::scope::{TASK_FIELDS, WORKFLOW_FIELDS};
 use crate::definition::task_type::TaskType;
@@ -150,6 +151,9 @@ impl<'a> Walk<'a> {
         let input_template = task_def.map(|def| &def.input_template);
         let known = types::check_known(self.found, task, step, self.task_defs);
         inert::note_step(self.found, task, step);
+        if self.task_defs.is_some() {
+            limits::check_step(self.found, task, step, self.task_defs);
+        }
         if not_yet::check_step(self.found, task, step) && known {
             types::check_required(self.found, task, step, input_template);
             scripts::check(self.found, task, step);

@@ -1,7 +1,7 @@
 -- heartbeat: $1 session id.
 -- Out: whether the session lives; the oldest engine that may work; the database's time; the ids
 -- leased to holders of this session, and to which of them; whether other sessions are known, and
--- whether one of them holds tasks; when the next open task is due.
+-- whether one of them holds tasks; when the next open task is due; the number of the limits.
 WITH beat AS (
     UPDATE {schema}.sessions SET heartbeat_at = statement_timestamp()
     WHERE id = $1::bigint AND dead_at IS NULL
@@ -24,4 +24,5 @@ SELECT
         WHERE h.session_id <> $1::bigint
             AND EXISTS (SELECT FROM {schema}.open_tasks t WHERE t.holder = h.id)
     ) AS others_hold,
-    (SELECT min(due_at) FROM {schema}.open_tasks WHERE due_at IS NOT NULL) AS next_due
+    (SELECT min(due_at) FROM {schema}.open_tasks WHERE due_at IS NOT NULL) AS next_due,
+    (SELECT limits_version FROM {schema}.meta) AS limits_version

@@ -1,0 +1,88 @@
+//! Which queue a task is put into. The domain is chosen here, when a decision becomes rows: the
+//! decider knows nothing of workers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::decide::Node;
+use crate::definition::{TaskToDomain, TaskType};
+use crate::store::PollRow;
+
+/// A worker that has asked for work within this time is there.
+const ACTIVE: Duration = Duration::from_secs(10);
+
+/// When the workers of each task type and domain last asked for work, as far as this engine has
+/// heard: at its last heartbeat.
+#[derive(Debug, Default)]
+pub(crate) struct Polls {
+    last: Mutex<HashMap<(String, String), Instant>>,
+}
+
+impl Polls {
+    /// Takes what was read.
+    pub(crate) fn set(&self, rows: Vec<PollRow>) {
+        let now = Instant::now();
+        let at = |age_ms: i64| now.checked_sub(Duration::from_millis(age_ms.max(0).unsigned_abs()));
+        let last = rows
+            .into_iter()
+            .filter_map(|row| Some(((row.task_type, row.domain), at(row.age_ms)?)))
+            .collect();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+    }
+
+    fn asked_lately(&self, task_type: &str, domain: &str) -> bool {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (task_type.to_owned(), domain.to_owned());
+        last.get(&key).is_some_and(|at| at.elapsed() < ACTIVE)
+    }
+}
+
+/// Where the tasks of a run with domains go.
+#[derive(Clone, Debug)]
+pub(crate) struct Domains {
+    pub(crate) map: Arc<TaskToDomain>,
+    pub(crate) polls: Arc<Polls>,
+}
+
+impl Domains {
+    /// Of nobody who was heard of yet.
+    pub(super) fn of(map: Arc<TaskToDomain>) -> Self {
+        Self { map, polls: Arc::default() }
+    }
+}
+
+/// The queue of a task, and what is shown as its type where that is another text:
+/// `[domain:]type[@namespace][-group]`, and the same without what follows the type.
+pub(super) fn queue_of(node: &Node, domains: Option<&Domains>) -> (String, Option<Arc<str>>) {
+    if !node.kind.is_worker() {
+        return (node.queue().to_owned(), Some(node.task_type.clone()));
+    }
+    let kind = &*node.task_type;
+    // Conductor's own types are in no domain.
+    let own = kind == TaskType::Http.as_str();
+    let domain = domains.filter(|_| !own).and_then(|domains| {
+        domains.map.choose(kind, |domain| domains.polls.asked_lately(kind, domain))
+    });
+    let of_type = match domain {
+        Some(domain) => format!("{domain}:{kind}"),
+        None => kind.to_owned(),
+    };
+    if node.apart.is_empty() {
+        return (of_type, None);
+    }
+    (format!("{of_type}{}", node.apart), Some(Arc::from(of_type)))
+}
+
+/// The domain and type in what is shown of a task.
+pub(super) fn domain_in<'a>(
+    shown: &'a str,
+    node: Option<&Node>,
+    map: Option<&TaskToDomain>,
+) -> (Option<&'a str>, &'a str) {
+    let plain = node.is_some_and(|node| &*node.task_type == shown);
+    match (map, shown.split_once(':')) {
+        (Some(map), Some((domain, kind))) if !plain && map.names(domain) => (Some(domain), kind),
+        _ => (None, shown),
+    }
+}
