@@ -21,7 +21,8 @@ pub use advance::{Execution, TaskExecution};
 pub use decide::{TaskStatus, WorkflowStatus};
 pub use definition::{IdempotencyStrategy, TaskDef, WorkflowDef, WorkflowTask};
 pub use engine::{
-    Engine, EngineBuilder, ListRequest, Page, Registered, RerunRequest, RestartOptions,
+    Engine, EngineBuilder, EventExecution, EventExecutionRequest, EventExecutionStatus,
+    EventRequest, ListRequest, Page, PublishedEvent, Registered, RerunRequest, RestartOptions,
     RetryOptions, Signal, StartRequest, Started, TaskLogLine, WorkflowSummary,
 };
 #[cfg(feature = "cron")]

@@ -16,15 +16,15 @@ use crate::ids::WorkflowId;
 use crate::store::{ChildRow, DueToken, Parent, RunRow, Token};
 
 /// What a task asks to be started.
-struct Wish {
-    name: String,
-    version: Option<i32>,
-    definition: Option<Value>,
-    new: NewRun,
+pub(super) struct Wish {
+    pub(super) name: String,
+    pub(super) version: Option<i32>,
+    pub(super) definition: Option<Value>,
+    pub(super) new: NewRun,
 }
 
 /// What became of a wish.
-enum Wished {
+pub(super) enum Wished {
     Started {
         id: WorkflowId,
         queue: String,
@@ -153,7 +153,7 @@ impl Core {
     }
 
     /// Starts a run; what the wish is wrong about is the inner error.
-    async fn start_wish(
+    pub(super) async fn start_wish(
         &self,
         tx: &Transaction<'_>,
         wish: Wish,

@@ -372,6 +372,7 @@ fn open_task(
         Some("WAIT" | "HUMAN" | "JOIN" | "DO_WHILE") => true,
         // A worker's task that waits to be ended from outside.
         Some(kind) if kind == token.queue => true,
+        Some("EVENT") => row.output.is_some(),
         Some(_) => row.remaining.is_some(),
         None => false,
     };

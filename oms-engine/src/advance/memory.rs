@@ -50,6 +50,9 @@ pub(crate) fn plan_step(
     let held = end.held_to_schema(&run.plan, &run.state);
     let end = &*held;
     let decision = decide(&run.plan, &mut run.state, &Event::Ended(end.clone())).ok()?;
+    if !decision.events.is_empty() || decision.stays.is_some() {
+        return None;
+    }
     let end_of_run = decision.end.clone().map(|end| end.within_limits(&run.plan));
     if let Some(end) = &end_of_run {
         let fails = end.status != WorkflowStatus::Completed;

@@ -6,6 +6,7 @@
 //! its own. Operators' actions and workflow time-outs take all tokens of a run first.
 
 mod child;
+mod events;
 mod execution;
 mod failure;
 mod family;
@@ -16,6 +17,7 @@ mod load;
 mod memory;
 mod one;
 mod operate;
+mod outside;
 mod plans;
 mod rerun;
 mod route;
@@ -30,11 +32,13 @@ use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 
+pub(crate) use events::{EVENTS_NOTE, not_open};
 pub use execution::{Execution, TaskExecution};
 pub(crate) use load::{Run, as_object, load_runs};
 pub(crate) use memory::{PlannedTask, plan_step};
 pub(crate) use one::{Happened, OneStep, asked};
 pub(crate) use operate::Operation;
+pub(crate) use outside::Said;
 pub(crate) use plans::Plans;
 pub(crate) use rerun::{Rerun, RerunFrom};
 pub(crate) use start::{Begun, Met, NewRun, Resolved, met, resolve};
@@ -125,7 +129,7 @@ impl Core {
     }
 }
 
-fn repeats(error: &Error) -> bool {
+pub(super) fn repeats(error: &Error) -> bool {
     match error {
         Error::Database { source, .. } => remedy(source) == Remedy::RepeatTransaction,
         Error::Moved { .. } => true,

@@ -7,12 +7,13 @@ use deadpool_postgres::Transaction;
 use serde_json::Value;
 
 use super::load::{Asked, Run, load_runs};
+use super::outside::Said;
 use super::rows::{opened_rows, run_end, tell};
 use super::take::take_rest;
-use super::told::{Told, ended, parked};
+use super::told::{Told, parked};
 use super::{Acted, Core};
 use crate::decide::{
-    DecideError, Decision, End, Event, SYSTEM_QUEUE, TaskEnd, TaskStatus, TimeoutKind,
+    DecideError, Decision, End, Event, Node, SYSTEM_QUEUE, TaskEnd, TaskStatus, TimeoutKind,
     WorkflowStatus, counts_as, decide, input_of, only_alerts, timeout_reason,
 };
 use crate::error::Error;
@@ -26,8 +27,8 @@ pub(crate) enum Happened {
     Ended(TaskEnd),
     /// Its time is up; which time is read from the token.
     TimeUp,
-    /// Somebody ends what it waits for.
-    Signal { status: TaskStatus, output: Value, reason: Option<String> },
+    /// Somebody outside says how it stands.
+    Said(Said),
     /// It is one that engines take themselves: what to do is read from it.
     System,
 }
@@ -62,6 +63,11 @@ impl Core {
         {
             return Ok(acted);
         }
+        if let Happened::Said(said) = &step.happened
+            && said.status == TaskStatus::InProgress
+        {
+            return self.update(tx, &locked, said).await;
+        }
         let id = locked.token.workflow_id;
         // A new statement: it sees what was committed before the lock was had.
         let asked = [asked(&locked.token)];
@@ -77,10 +83,7 @@ impl Core {
         }
         let told = match &step.happened {
             Happened::Ended(end) => Told::Event(Event::Ended(end.clone())),
-            Happened::Signal { status, output, reason } => {
-                let (output, reason) = (Some(output.clone()), reason.clone());
-                Told::Event(Event::Ended(ended(&locked.token, *status, output, reason)))
-            }
+            Happened::Said(said) => Told::Event(Event::Ended(said.end(&run, &locked))),
             Happened::System => self.told(tx, &run, &locked).await?,
             Happened::TimeUp => match time_up(&run, &locked) {
                 Some(end) => Told::Event(Event::Ended(end)),
@@ -145,6 +148,12 @@ impl Core {
             ..Acted::default()
         };
         done.freed = freed([locked]);
+        if let Some(output) = &decision.stays {
+            self.store.keep_open(tx, locked.token.id, output).await?;
+            self.publish(tx, &decision, &mut done).await?;
+            return Ok(done);
+        }
+        self.publish(tx, &decision, &mut done).await?;
         batch.opened = opened_rows(
             &decision.scheduled,
             locked.token.id,
@@ -265,9 +274,7 @@ pub(crate) fn asked(token: &Token) -> Asked<'_> {
 /// The end of an attempt whose time is up, or none where the policy only alerts.
 pub(crate) fn time_up(run: &Run, locked: &DueToken) -> Option<TaskEnd> {
     let token = &locked.token;
-    let own = run.state.branch.as_ref().and_then(|b| b.graph.find(&token.reference_name));
-    let (node, _) = own.or_else(|| run.plan.graph.find(&token.reference_name))?;
-    let node = run.state.dynamic.as_ref().unwrap_or(node);
+    let node = node_of(run, token)?;
     let kind = match (locked.expired, token.state) {
         (true, _) => TimeoutKind::Total,
         (false, TokenState::Ready) => TimeoutKind::Poll,
@@ -281,22 +288,28 @@ pub(crate) fn time_up(run: &Run, locked: &DueToken) -> Option<TaskEnd> {
         reference_name: token.reference_name.clone(),
         attempt: token.attempt,
         status: TaskStatus::TimedOut,
-        input: Some(match &token.input {
-            Some(input) => Arc::new(input.clone()),
-            None => Arc::new(input_of(
-                &run.plan,
-                &run.state,
-                node,
-                &token.reference_name,
-                token.attempt,
-            )),
-        }),
+        input: Some(input_now(run, node, token)),
         output: None,
         reason: Some(timeout_reason(node, kind, &task_id)),
         retry_after: None,
         timeout: Some(kind),
         jitter: draw_jitter(),
     })
+}
+
+/// What a token's task got.
+pub(super) fn input_now(run: &Run, node: &Node, token: &Token) -> Arc<Value> {
+    Arc::new(match &token.input {
+        Some(input) => input.clone(),
+        None => input_of(&run.plan, &run.state, node, &token.reference_name, token.attempt),
+    })
+}
+
+/// The step of a token, as its own branch and definition have it.
+pub(super) fn node_of<'a>(run: &'a Run, token: &Token) -> Option<&'a Arc<Node>> {
+    let own = run.state.branch.as_ref().and_then(|b| b.graph.find(&token.reference_name));
+    let (node, _) = own.or_else(|| run.plan.graph.find(&token.reference_name))?;
+    Some(run.state.dynamic.as_ref().unwrap_or(node))
 }
 
 pub(super) fn ended_row(

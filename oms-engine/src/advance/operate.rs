@@ -6,6 +6,7 @@ use std::sync::Arc;
 use deadpool_postgres::Transaction;
 use serde_json::{Map, Value, json};
 
+use super::events::with_variables;
 use super::family::cannot_retry;
 use super::load::{Run, load_runs, load_whole};
 use super::one::{asked, freed};
@@ -37,8 +38,11 @@ pub(crate) enum Operation {
     },
     SetPriority(i16),
     Rerun(Rerun),
-    /// Merged into those it has.
-    SetVariables(Map<String, Value>),
+    /// Merged into those it has; with `append` a list is added to the list that one holds.
+    SetVariables {
+        variables: Map<String, Value>,
+        append: bool,
+    },
     /// Tasks that wait for a delay before a worker gets them are ready.
     ResetCallbacks,
     Skip {
@@ -60,7 +64,7 @@ impl Operation {
             Self::Restart { .. } => "restart",
             Self::SetPriority(_) => "set the priority of",
             Self::Rerun(_) => "rerun",
-            Self::SetVariables(_) => "set variables of",
+            Self::SetVariables { .. } => "set variables of",
             Self::ResetCallbacks => "reset callbacks of",
             Self::Skip { .. } => "skip a task of",
             Self::TimeUp => "time out",
@@ -86,7 +90,10 @@ impl Operation {
             Self::Terminate { .. } if status == WorkflowStatus::Completed => {
                 Some(format!("it has ended {status}"))
             }
-            Self::Pause | Self::SetPriority(_) | Self::SetVariables(_) | Self::ResetCallbacks
+            Self::Pause
+            | Self::SetPriority(_)
+            | Self::SetVariables { .. }
+            | Self::ResetCallbacks
                 if ended =>
             {
                 Some(format!("it has ended {status}"))
@@ -142,7 +149,9 @@ impl Core {
                 let ready = self.store.set_priority(tx, id, *priority).await?;
                 Ok(Acted { ready, ..Acted::default() })
             }
-            Operation::SetVariables(given) => self.set_variables(tx, &taken.row, given).await,
+            Operation::SetVariables { variables, append } => {
+                self.set_variables(tx, &taken.row, (variables, *append)).await
+            }
             Operation::ResetCallbacks => {
                 let ready = self.store.reset_callbacks(tx, id).await?;
                 Ok(Acted { ready, timed: true, ..Acted::default() })
@@ -279,11 +288,9 @@ impl Core {
         &self,
         tx: &Transaction<'_>,
         row: &RunRow,
-        given: &Map<String, Value>,
+        (given, append): (&Map<String, Value>, bool),
     ) -> Result<Acted, Error> {
-        let mut variables = row.variables.as_object().cloned().unwrap_or_default();
-        variables.extend(given.clone());
-        let variables = Value::Object(variables);
+        let variables = Value::Object(with_variables(&row.variables, given, append));
         check_payload("variables of the workflow", &variables, VARIABLES_MAX_BYTES).map_err(
             |fault| Error::invalid(format!("{} {}", fault.what, fault.path), fault.reason),
         )?;

@@ -64,6 +64,10 @@ fn opened_row(
             due = Some(*at);
         }
         Fate::Open(Wait::Signal) => state = TokenState::Delayed,
+        Fate::Waits { output: gave } => {
+            state = TokenState::Delayed;
+            output.clone_from(gave);
+        }
         Fate::Container { remaining: n } => {
             state = TokenState::Container;
             remaining = Some(i32::try_from(*n).unwrap_or(i32::MAX));

@@ -336,9 +336,12 @@ impl<'a> Walk<'a> {
 
     fn cancel_opened(&mut self) {
         for scheduled in &mut self.out.scheduled {
-            if matches!(scheduled.fate, Fate::Open(_) | Fate::Container { .. }) {
-                scheduled.fate = Fate::Ended { status: TaskStatus::Canceled, output: None };
-            }
+            let output = match &mut scheduled.fate {
+                Fate::Open(_) | Fate::Container { .. } => None,
+                Fate::Waits { output } => output.take(),
+                Fate::Ended { .. } | Fate::GoOn => continue,
+            };
+            scheduled.fate = Fate::Ended { status: TaskStatus::Canceled, output };
         }
         self.out.scheduled.retain(|scheduled| scheduled.fate != Fate::GoOn);
         self.out.arrives = false;

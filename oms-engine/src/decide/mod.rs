@@ -8,6 +8,7 @@ mod beside;
 mod branches;
 mod dynamic;
 mod ends;
+mod event;
 mod flow;
 mod graph;
 mod join;
@@ -37,6 +38,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use beside::Branches;
 pub(crate) use ends::{counts_as, misfit, output_of};
+pub(crate) use event::Published;
 pub(crate) use graph::{Branch, instance};
 pub(crate) use lists::Beside;
 pub(crate) use node::{Kind, Node, SYSTEM_QUEUE};
@@ -161,6 +163,8 @@ pub(crate) struct Scheduled {
 pub(crate) enum Fate {
     /// It is open.
     Open(Wait),
+    /// It is open, has given something, and ends when somebody says so.
+    Waits { output: Option<Arc<Value>> },
     /// It is open until so many branches have arrived.
     Container { remaining: usize },
     /// It has ended already.
@@ -198,6 +202,10 @@ pub(crate) struct Decision {
     pub(crate) output: Option<Arc<Value>>,
     pub(crate) reason: Option<String>,
     pub(crate) scheduled: Vec<Scheduled>,
+    /// The source's task does not end: it has given this, and ends when somebody says so.
+    pub(crate) stays: Option<Arc<Value>>,
+    /// Events that are published with it.
+    pub(crate) events: Vec<Published>,
     /// The source's branch is through: its container has one less to wait for.
     pub(crate) arrives: bool,
     /// What it tells the container.

@@ -80,7 +80,7 @@ pub(crate) enum Kind {
     StartWorkflow,
     Wait,
     Human,
-    Event(Option<Template>),
+    Event,
     Inline,
     Lambda,
     Jq,
@@ -123,7 +123,7 @@ impl Kind {
                 | Self::StartWorkflow
                 | Self::Wait
                 | Self::Human
-                | Self::Event(_)
+                | Self::Event
                 | Self::Inline
                 | Self::Lambda
                 | Self::Jq
@@ -198,12 +198,15 @@ impl Node {
         let fault = |field: &str, fault: &TemplateFault| {
             Fault::new(format!("{path}.{field}"), fault.to_string())
         };
-        let input = TaskInput::parse(&task.input_parameters, &def.input_template)
-            .map_err(|f| fault("inputParameters", &f))?;
+        let input = if task.task_type == TaskType::Event {
+            TaskInput::parse(&event_parameters(task), &Map::new())
+        } else {
+            TaskInput::parse(&task.input_parameters, &def.input_template)
+        };
+        let input = input.map_err(|f| fault("inputParameters", &f))?;
         let kind = kind_of(task).map_err(|(field, f)| fault(field, &f))?;
         let mut reads = input.reads().clone();
         if let Kind::SubWorkflow { params: template, .. }
-        | Kind::Event(Some(template))
         | Kind::Loop { items: Some(template), .. } = &kind
         {
             reads.merge(template.reads());
@@ -348,10 +351,7 @@ fn kind_of(task: &WorkflowTask) -> Result<Kind, (&'static str, TemplateFault)> {
         TaskType::StartWorkflow => Kind::StartWorkflow,
         TaskType::Wait => Kind::Wait,
         TaskType::Human => Kind::Human,
-        TaskType::Event => {
-            let sink = task.sink.as_ref().map(|sink| Template::parse(&json!(sink))).transpose();
-            Kind::Event(sink.map_err(|fault| ("sink", fault))?)
-        }
+        TaskType::Event => Kind::Event,
         TaskType::Inline => Kind::Inline,
         TaskType::Lambda => Kind::Lambda,
         TaskType::JsonJqTransform => Kind::Jq,
@@ -374,6 +374,14 @@ fn branches_from(task: &WorkflowTask) -> BranchesFrom {
         (_, _, Some(key)) => BranchesFrom::Older(key.clone()),
         _ => BranchesFrom::Elements,
     }
+}
+
+/// The input of an EVENT says where it goes, too, as in Conductor.
+fn event_parameters(task: &WorkflowTask) -> Map<String, Value> {
+    let mut parameters = task.input_parameters.clone();
+    parameters.insert("sink".to_owned(), json!(task.sink));
+    parameters.insert("asyncComplete".to_owned(), json!(task.async_complete));
+    parameters
 }
 
 /// What stands in `subWorkflowParam`, with expressions. A definition that is written out is no

@@ -70,10 +70,6 @@ impl Walk<'_> {
             }
             Kind::Dynamic(key) => self.open_dynamic(&place, attempt, key, input),
             Kind::Wait => self.open_wait(&place, attempt, input),
-            Kind::Event(_) => {
-                self.open(&place, attempt, Wait::Now, input);
-                Ok(())
-            }
             Kind::Switch { on, .. } => self.switch(&place, attempt, on, &input),
             Kind::Fork { branches, floats } => {
                 self.push(&place, attempt, input);
@@ -83,6 +79,7 @@ impl Walk<'_> {
             Kind::Loop { .. } => self.open_loop(&place, attempt, input),
             Kind::Join { .. }
             | Kind::ExclusiveJoin { .. }
+            | Kind::Event
             | Kind::Inline
             | Kind::Lambda
             | Kind::Jq
@@ -155,7 +152,12 @@ impl Walk<'_> {
     ) -> Result<(), DecideError> {
         match self.input(place, attempt)? {
             Ok(input) => {
-                self.open(place, attempt, wait, input);
+                match place.node.kind {
+                    // Nobody claims them: they wait anew.
+                    Kind::Human => self.open(place, attempt, Wait::Signal, input),
+                    Kind::Wait => self.open_wait(place, attempt, input)?,
+                    _ => self.open(place, attempt, wait, input),
+                }
                 if let Some(opened) = self.out.scheduled.last_mut() {
                     opened.reason = reason;
                 }

@@ -41,6 +41,13 @@ impl Walk<'_> {
             (_, Some(key)) => self.close(key, None),
             _ => {
                 let after = self.result(place, attempt, &input)?;
+                if Self::waits_on(place, &after) {
+                    self.state.open.insert(place.name(), attempt);
+                    if let Some(scheduled) = self.out.scheduled.get_mut(number) {
+                        scheduled.fate = super::Fate::Waits { output: after.output };
+                    }
+                    return Ok(());
+                }
                 if self.out.end.is_none() {
                     return self.judge(entry, place, &after);
                 }
@@ -62,6 +69,10 @@ impl Walk<'_> {
         input: &Arc<Value>,
     ) -> Result<(), DecideError> {
         let after = self.result(place, attempt, input)?;
+        if Self::waits_on(place, &after) {
+            self.out.stays = after.output;
+            return Ok(());
+        }
         self.out.output.clone_from(&after.output);
         self.out.reason.clone_from(&after.reason);
         if self.out.end.is_some() {
@@ -89,6 +100,7 @@ impl Walk<'_> {
             Kind::ExclusiveJoin { on, default, .. } => {
                 self.exclusive_join(attempt, (on, default), |name| self.known(place, name))
             }
+            Kind::Event => self.publish(place, attempt, input)?,
             Kind::Inline => inline(attempt, input),
             Kind::Lambda => lambda(attempt, input),
             Kind::Jq => transform(attempt, input),

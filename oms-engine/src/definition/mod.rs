@@ -6,6 +6,7 @@
 
 mod builder;
 mod domain;
+mod event;
 mod faults;
 mod http;
 mod json;
@@ -29,6 +30,11 @@ mod workflow_task;
 
 pub use builder::WorkflowDefBuilder;
 pub(crate) use domain::{TaskToDomain, wrong_domain};
+pub(crate) use event::{Asked, TaskTarget};
+pub use event::{
+    EventAction, EventActionKind, EventHandler, EventStart, EventTask, EventTermination,
+    EventVariables,
+};
 pub use faults::{Fault, Faults, Notice};
 #[cfg(feature = "http")]
 pub(crate) use http::{HttpAnswer, HttpEnd, HttpRequest, call_failed, end_of};
@@ -57,7 +63,7 @@ pub use task_type::TaskType;
 pub(crate) use template::java_text;
 pub use template::{TaskInput, Template, TemplateFault};
 pub(crate) use validate::{steps_of, validate_branch, validate_limits};
-pub use validate::{validate, validate_task_def};
+pub use validate::{validate, validate_event_handler, validate_task_def};
 pub(crate) use wait::{parse_duration, parse_until};
 pub use workflow_def::WorkflowDef;
 pub use workflow_task::{SubWorkflowParams, WorkflowTask};

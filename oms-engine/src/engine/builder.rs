@@ -14,7 +14,7 @@ use crate::advance::{Core, Plans};
 use crate::clock::Clock;
 use crate::config::{Config, StartMode};
 use crate::error::Error;
-use crate::maintain::{Shared, run_duties, run_session};
+use crate::maintain::{Shared, run_duties, run_events, run_session};
 use crate::queue::{Pump, PumpSettings, Slots, Turns, Wakes};
 use crate::store::{Connector, LimitsInForce, Statements, Store};
 use crate::worker::{LocalWorkers, Registry, Serving, Task, TransactionalTask, Transactions};
@@ -327,6 +327,7 @@ fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
     };
     let pumps: Vec<Pump> = (0..config.pumps).map(|_| Pump::new(settings.clone())).collect();
     let wait_pool = connector.pool(1, Statements::Ours)?;
+    let event_pool = connector.pool(1, Statements::Ours)?;
     let shared = Shared {
         config,
         core,
@@ -340,10 +341,12 @@ fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
         others_hold: Arc::new(watch::channel(false).0),
         clock,
         wait_pool,
+        event_pool,
         stop: CancellationToken::new(),
     };
     runtime.spawn(run_session(shared.clone()));
     runtime.spawn(run_duties(shared.clone()));
+    runtime.spawn(run_events(shared.clone()));
     runtime.spawn(slow_poll(shared.clone()));
     for pump in pumps {
         runtime.spawn(pump.run());

@@ -63,9 +63,7 @@ impl Engine {
             .await;
         self.forget_resolved();
         notices.extend(done?);
-        for notice in &notices {
-            tracing::info!(%notice, "a definition says what has no effect");
-        }
+        log_notices(&notices);
         Ok(Registered { notices })
     }
 
@@ -111,14 +109,20 @@ impl Engine {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Error> {
+pub(super) fn log_notices(notices: &[Notice]) {
+    for notice in notices {
+        tracing::info!(%notice, "a definition says what has no effect");
+    }
+}
+
+pub(super) fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Error> {
     serde_json::from_value(value).map_err(|error| Error::Invariant {
         workflow_id: None,
         what: format!("a definition in the tables cannot be read: {error}"),
     })
 }
 
-fn write(value: &impl serde::Serialize) -> Result<Value, Error> {
+pub(super) fn write(value: &impl serde::Serialize) -> Result<Value, Error> {
     serde_json::to_value(value)
         .map_err(|error| Error::invalid("definition", format!("cannot be written: {error}")))
 }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod definitions;
+mod events;
 mod operate;
 mod query;
 #[cfg(feature = "cron")]
@@ -18,6 +19,9 @@ use tokio::sync::oneshot;
 
 pub use builder::EngineBuilder;
 pub use definitions::Registered;
+pub use events::{
+    EventExecution, EventExecutionRequest, EventExecutionStatus, EventRequest, PublishedEvent,
+};
 pub use operate::{RerunRequest, RestartOptions, RetryOptions};
 pub use query::{ListRequest, Page, TaskLogLine, WorkflowSummary};
 #[cfg(feature = "cron")]

@@ -10,7 +10,6 @@ use crate::definition::{
 };
 use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
-use crate::queue::PumpMessage;
 
 /// How to restart a run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -190,7 +189,10 @@ impl Engine {
     /// [`Error::InvalidInput`] for what is no object, or variables too large.
     pub async fn set_variables(&self, id: WorkflowId, variables: Value) -> Result<(), Error> {
         match variables {
-            Value::Object(variables) => self.operate(id, Operation::SetVariables(variables)).await,
+            Value::Object(variables) => {
+                let append = false;
+                self.operate(id, Operation::SetVariables { variables, append }).await
+            }
             _ => Err(Error::invalid("variables", "is no JSON object")),
         }
     }
@@ -251,22 +253,7 @@ impl Engine {
 
     /// Tells the pumps, the timer and other processes what was done.
     pub(super) async fn tell(&self, acted: Acted) {
-        let shared = &self.inner.shared;
-        for queue in &acted.ready {
-            shared.wakes.wake(queue);
-            shared.wakes.tell_others(queue);
-        }
-        for queue in &acted.freed {
-            shared.made_room(queue);
-        }
-        if acted.timed {
-            shared.wakes.due_in(std::time::Duration::ZERO);
-        }
-        if !acted.taken.is_empty() {
-            for pump in &shared.pumps {
-                pump.tell(PumpMessage::Taken(acted.taken.clone())).await;
-            }
-        }
+        self.inner.shared.tell(acted).await;
     }
 }
 

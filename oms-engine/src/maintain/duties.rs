@@ -23,6 +23,9 @@ pub(super) const DUE_AFTER_ERROR: Duration = Duration::from_secs(5);
 const NOTIFY_INTERVAL: Duration = Duration::from_millis(20);
 /// How often dead sessions are forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(300);
+/// How long events are kept with what their handlers did, and how many are forgotten at once.
+const EVENTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+const EVENTS_FORGOTTEN_MAX: i64 = 10_000;
 const CONNECT_RETRY: Duration = Duration::from_millis(100);
 
 /// Lives until the engine stops.
@@ -88,13 +91,20 @@ async fn duties(
             }
             () = tokio::time::sleep_until(next_forget) => {
                 next_forget = Instant::now() + FORGET_INTERVAL;
-                shared.core.store.forget_sessions(&client).await
+                forget(shared, &client).await
             }
         };
         if let Err(error) = done {
             return error;
         }
     }
+}
+
+/// Forgets dead sessions, and events that are old.
+async fn forget(shared: &Shared, client: &ClientWrapper) -> Result<(), Error> {
+    let kept = i64::try_from(EVENTS_KEPT.as_millis()).unwrap_or(i64::MAX);
+    shared.core.store.forget_events(client, (kept, EVENTS_FORGOTTEN_MAX)).await?;
+    shared.core.store.forget_sessions(client).await
 }
 
 /// When the other sessions are looked at again: often while one of them holds tasks, and then

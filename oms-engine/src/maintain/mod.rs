@@ -1,6 +1,7 @@
 //! Duties of a running engine: its session, the rescue of others' tasks, timers, wake-ups.
 
 mod duties;
+mod events;
 mod rescue;
 #[cfg(feature = "cron")]
 mod schedules;
@@ -11,13 +12,16 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::advance::Core;
+use crate::advance::{Acted, Core};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::queue::{PumpHandle, SYSTEM_QUEUE, SessionId, Slots, Turns, Wakes, made_room};
+use crate::queue::{
+    PumpHandle, PumpMessage, SessionId, Slots, Turns, Wakes, is_engines, made_room,
+};
 use crate::store::{Connector, Pool};
 
 pub(crate) use duties::run_duties;
+pub(crate) use events::run_events;
 pub(crate) use session::run_session;
 
 /// What the duties share with the rest of the engine.
@@ -38,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// One connection for the poll of those who wait.
     pub(crate) wait_pool: Pool,
+    /// One connection for events.
+    pub(crate) event_pool: Pool,
     pub(crate) stop: CancellationToken,
 }
 
@@ -47,9 +53,28 @@ impl Shared {
         made_room(&self.slots, &self.wakes, queue);
     }
 
+    /// Tells the pumps, the timer and other processes what was done outside of them.
+    pub(crate) async fn tell(&self, acted: Acted) {
+        for queue in &acted.ready {
+            self.wakes.wake(queue);
+            self.wakes.tell_others(queue);
+        }
+        for queue in &acted.freed {
+            self.made_room(queue);
+        }
+        if acted.timed {
+            self.wakes.due_in(std::time::Duration::ZERO);
+        }
+        if !acted.taken.is_empty() {
+            for pump in &self.pumps {
+                pump.tell(PumpMessage::Taken(acted.taken.clone())).await;
+            }
+        }
+    }
+
     /// A queue has a ready task that was written here, but not by a pump.
     fn ready(&self, queue: &str) {
-        let here = queue == SYSTEM_QUEUE || self.slots.serves(queue);
+        let here = is_engines(queue) || self.slots.serves(queue);
         if here {
             self.wakes.wake(queue);
         }

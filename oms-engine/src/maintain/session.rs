@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::Shared;
 use crate::config::ENGINE_VERSION;
 use crate::error::Error;
-use crate::queue::{LIMITS_NOTE, PumpHandle, PumpMessage, TIMER_NOTE};
+use crate::queue::{LIMITS_NOTE, PumpHandle, PumpMessage, TIMER_NOTE, is_engines};
 
 /// Between tries to get the lock back from an old connection.
 const LOCK_RETRY: Duration = Duration::from_millis(50);
@@ -125,7 +125,7 @@ async fn beat(
                 // A queue, or a task definition with a limit that has room.
                 Some(queue) => {
                     shared.wakes.wake_all(shared.slots.limited_queues(&queue));
-                    if shared.slots.serves(&queue) || queue == crate::queue::SYSTEM_QUEUE {
+                    if shared.slots.serves(&queue) || is_engines(&queue) {
                         shared.wakes.wake(&queue);
                     }
                 }

@@ -12,6 +12,7 @@ mod slow;
 mod turn;
 mod wake;
 
+pub(crate) use crate::advance::EVENTS_NOTE;
 pub(crate) use crate::decide::SYSTEM_QUEUE;
 pub(crate) use handed::{
     Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartReply,
@@ -21,6 +22,11 @@ pub(crate) use limited::Turns;
 pub(crate) use pump::{Pump, PumpSettings, SessionId};
 pub(crate) use slots::{OfQueue, Slot, Slots};
 pub(crate) use wake::Wakes;
+
+/// Whether every engine serves a queue, whatever its tasks are.
+pub(crate) fn is_engines(queue: &str) -> bool {
+    queue == SYSTEM_QUEUE || queue == EVENTS_NOTE
+}
 
 /// A wake-up for timers: something is due sooner than they know.
 pub(crate) const TIMER_NOTE: &str = "$timer";

@@ -19,7 +19,7 @@ use super::handed::{
     Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartRequestItem, Workers,
 };
 use super::turn::Pending;
-use super::{SYSTEM_QUEUE, Slot, Slots, Turns, Wakes, made_room};
+use super::{Slot, Slots, Turns, Wakes, is_engines, made_room};
 use crate::advance::{Core, OneStep, Run};
 use crate::clock::Clock;
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload, clean_reason};
@@ -240,7 +240,7 @@ impl Pump {
 
     /// A queue has a ready task that was written here.
     pub(super) fn ready(&self, queue: &str) {
-        let here = queue == SYSTEM_QUEUE || self.settings.slots.serves(queue);
+        let here = is_engines(queue) || self.settings.slots.serves(queue);
         if here {
             self.settings.wakes.wake(queue);
         }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::EVENTS_NOTE;
+
 /// The furthest that a timer is set.
 const LOOK_AHEAD_MAX: Duration = Duration::from_secs(3_600);
 
@@ -28,6 +30,8 @@ pub(crate) struct Wakes {
     /// When the timer must look at the latest.
     due: Mutex<Option<Instant>>,
     timer: Notify,
+    /// For whoever looks after events.
+    events: Notify,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -37,6 +41,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Wakes {
     /// A queue may have ready tasks.
     pub(crate) fn wake(&self, queue: &str) {
+        if queue == EVENTS_NOTE {
+            return self.events.notify_one();
+        }
         lock(&self.flagged).insert(queue.to_owned());
         self.pumps.notify_one();
     }
@@ -108,6 +115,11 @@ impl Wakes {
                 () = tokio::time::sleep_until(next) => {}
             }
         }
+    }
+
+    /// Waits until an event is published.
+    pub(crate) async fn published(&self) {
+        self.events.notified().await;
     }
 
     /// Other processes should hear of a queue.

@@ -147,22 +147,6 @@ impl Store {
         rows.first().map(|row| get(row, 0)).transpose()
     }
 
-    /// The token of a task that waits for a time or a person; of one attempt, where that is given.
-    pub(crate) async fn find_waiting(
-        &self,
-        db: &impl Executor,
-        id: WorkflowId,
-        reference_name: &str,
-        attempt: Option<(i16, i16)>,
-    ) -> Result<Option<i64>, Error> {
-        let sql = &self.sql.find_waiting;
-        let (epoch, attempt) = (attempt.map(|a| a.0), attempt.map(|a| a.1));
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-            [&id.as_uuid(), &reference_name, &epoch, &attempt];
-        let rows = self.rows(db, sql, &params, "finding a task that waits").await?;
-        rows.first().map(|row| get(row, 0)).transpose()
-    }
-
     pub(crate) async fn park_container(&self, db: &impl Executor, token: i64) -> Result<(), Error> {
         self.rows(db, &self.sql.park_container, &[&token], "parking a container").await?;
         Ok(())

@@ -8,12 +8,14 @@ mod advance;
 mod connect;
 mod container;
 mod definitions;
+mod events;
 mod family;
 mod lease;
 mod limits;
 mod lists;
 mod migrate;
 mod operate;
+mod outside;
 mod read;
 mod rows;
 #[cfg(feature = "cron")]
@@ -33,10 +35,14 @@ pub(crate) use advance::{AdvanceBatch, Advanced, EndedRow, OpenedRow, RunEnd};
 pub(crate) use connect::{Connector, Pool, Rented, Statements, plan_ours};
 pub(crate) use container::{ChildRow, LoopRow, Wanted};
 pub(crate) use definitions::DefinitionRow;
+pub(crate) use events::{
+    ActionRow, ActionStatus, DueAction, EventRow, ExecutionFilter, ExecutionRow, NewEvent,
+};
 pub(crate) use lease::ReturnedRow;
 pub(crate) use limits::{LimitedClaim, LimitsInForce, Room};
 pub use migrate::migration_sql;
 pub(crate) use operate::{Cut, ParkedRow, RestartRow};
+pub(crate) use outside::OpenTask;
 pub(crate) use read::{ListFilter, ListedRow, OpenTaskRow};
 pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
 #[cfg(feature = "cron")]
@@ -147,19 +153,27 @@ statements!(
     #[cfg(feature = "cron")]
     due_schedules,
     end_waiting,
+    end_event_action,
     end_workflow,
     ended_workflows,
     find_definition,
+    find_event,
+    find_event_handlers,
+    find_first_wait,
     find_history,
+    find_open_task,
     find_started,
-    find_waiting,
     forget_polls,
+    forget_events,
     forget_sessions,
     grow_loop,
     heartbeat,
     insert_definition,
+    insert_events,
     insert_inline_definition,
+    keep_open,
     last_output,
+    lay_out_events,
     list_definitions,
     #[cfg(feature = "cron")]
     list_fires,
@@ -167,6 +181,8 @@ statements!(
     list_schedules,
     list_limits,
     list_polls,
+    list_event_executions,
+    list_event_handlers,
     list_task_definitions,
     list_workflows,
     load_ancestry,
@@ -211,10 +227,12 @@ statements!(
     pause_tokens,
     peek_queues,
     pinned_version,
+    postpone_event_action,
     postpone_tasks,
     #[cfg(feature = "cron")]
     put_schedule,
     put_limit,
+    put_event_handler,
     put_task_definition,
     #[cfg(feature = "cron")]
     read_time,
@@ -227,6 +245,7 @@ statements!(
     release_tasks,
     #[cfg(feature = "cron")]
     remove_schedule,
+    remove_event_handler,
     reopen_workflow,
     rerun_workflow,
     reset_callbacks,
@@ -243,9 +262,12 @@ statements!(
     skip_task,
     start_workflows,
     terminate_ended,
+    take_event_action,
+    take_events,
     timed_out,
     try_limits,
     unmark_latest,
+    update_task,
     wait_again,
     wait_for_child,
     wake_joins,

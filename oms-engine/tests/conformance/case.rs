@@ -15,6 +15,8 @@ pub(crate) struct Case {
     pub(crate) task_definitions: Vec<Value>,
     #[serde(default)]
     pub(crate) workflows: Vec<Value>,
+    #[serde(default)]
+    pub(crate) event_handlers: Vec<Value>,
     pub(crate) definition: Value,
     #[serde(default)]
     pub(crate) start: Start,
@@ -32,7 +34,17 @@ pub(crate) struct Case {
     pub(crate) children: BTreeMap<String, Expect>,
     #[serde(default)]
     pub(crate) started: Vec<Started>,
+    /// What event handlers did, in their order.
+    pub(crate) executions: Option<Vec<Execution>>,
     pub(crate) refused: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Execution {
+    pub(crate) handler: String,
+    pub(crate) action: Option<String>,
+    pub(crate) status: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -12,6 +12,7 @@ mod case;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
+mod outside;
 mod play;
 mod stage;
 #[path = "../common/stand_in.rs"]
@@ -19,8 +20,9 @@ mod stand_in;
 mod steps;
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
-use case::Case;
+use oms_engine::testkit::TestDatabase;
 use tokio::task::JoinSet;
 
 /// Cases that are played at once.
@@ -37,23 +39,42 @@ fn every_case_has_a_name_of_its_own_and_says_which_rule_it_comes_from() {
     }
 }
 
+/// What the cases before have left goes, so that one database does for many: to make and to drop
+/// one takes longer than to play a case.
+const CLEAR: &str = "DO $$ BEGIN EXECUTE (
+    SELECT 'TRUNCATE ' || string_agg(format('%I.%I', schemaname, tablename), ', ')
+    FROM pg_tables WHERE schemaname = 'oms_engine' AND tablename NOT IN ('migrations', 'meta')
+); END $$";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_gives_what_every_case_expects() {
-    let mut waiting: Vec<Case> = case::all();
-    let (mut playing, mut wrong, mut played) = (JoinSet::new(), Vec::new(), 0);
-    loop {
-        while playing.len() < AT_ONCE
-            && let Some(case) = waiting.pop()
-        {
-            playing.spawn(async move { (case.name.clone(), play::play(case).await) });
-        }
-        let Some(done) = playing.join_next().await else { break };
-        played += 1;
-        match done {
-            Ok((_, Ok(()))) => {}
-            Ok((name, Err(what))) => wrong.push(format!("{name}: {what}")),
-            Err(panic) => wrong.push(panic.to_string()),
-        }
+    let cases = case::all();
+    let played = cases.len();
+    let waiting = Arc::new(Mutex::new(cases));
+    let mut players = JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let waiting = waiting.clone();
+        players.spawn(async move {
+            let database = TestDatabase::migrated().await.unwrap();
+            let client = database.connect().await.unwrap();
+            let mut wrong = Vec::new();
+            loop {
+                let Some(case) = waiting.lock().unwrap().pop() else { return wrong };
+                let name = case.name.clone();
+                client.batch_execute(CLEAR).await.unwrap();
+                // A case that panics is told by its name, too.
+                let playing = tokio::spawn(play::play(database.url().to_owned(), case));
+                match playing.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(what)) => wrong.push(format!("{name}: {what}")),
+                    Err(panic) => wrong.push(format!("{name}: {panic}")),
+                }
+            }
+        });
+    }
+    let mut wrong = Vec::new();
+    while let Some(found) = players.join_next().await {
+        wrong.extend(found.unwrap());
     }
     println!("{played} cases");
     assert!(wrong.is_empty(), "{} of {played} cases:\n{}", wrong.len(), wrong.join("\n\n"));

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use oms_engine::testkit::TestDatabase;
-use oms_engine::tokio_postgres::Client;
-use oms_engine::{Engine, Error, Execution, StartRequest, TaskDef, WorkflowDef, WorkflowId};
+use oms_engine::tokio_postgres::{Client, NoTls, connect};
+use oms_engine::{Engine, Execution, WorkflowId};
 use serde_json::{Map, Value, json};
 
 use crate::case::Case;
@@ -39,7 +38,7 @@ pub(crate) struct Leased {
 }
 
 pub(crate) struct Player {
-    case: Case,
+    pub(crate) case: Case,
     pub(crate) engine: Engine,
     client: Client,
     stage: Arc<Stage>,
@@ -47,17 +46,17 @@ pub(crate) struct Player {
 }
 
 /// Plays a case; what differs is the error.
-pub(crate) async fn play(case: Case) -> Result<(), String> {
+pub(crate) async fn play(url: String, case: Case) -> Result<(), String> {
     let server = StandIn::new().await;
     for (path, acts) in &case.http {
         server.on(path, acts.clone());
     }
     let case = case.calling(&server.url(""));
-    let database = TestDatabase::migrated().await.unwrap();
-    let client = database.connect().await.unwrap();
+    let (client, connection) = connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
     let stage = Arc::new(Stage::default());
-    let engine = stage::engine(database.url(), &case, &stage, server.port).await;
-    let started = begin(&engine, &case).await;
+    let engine = stage::engine(&url, &case, &stage, server.port).await;
+    let started = crate::outside::begin(&engine, &case).await;
     let id = match (started, &case.refused) {
         (Err(error), Some(part)) if error.to_string().contains(part) => return Ok(()),
         (Err(error), _) => return Err(format!("refused: {error}")),
@@ -68,27 +67,6 @@ pub(crate) async fn play(case: Case) -> Result<(), String> {
     let played = player.run().await;
     player.engine.shutdown(Duration::ZERO).await;
     played
-}
-
-async fn begin(engine: &Engine, case: &Case) -> Result<WorkflowId, Error> {
-    let read = |def: &Value| WorkflowDef::from_json(&def.to_string()).unwrap();
-    let task = |def: &Value| serde_json::from_value::<TaskDef>(def.clone()).unwrap();
-    let tasks: Vec<TaskDef> = case.task_definitions.iter().map(task).collect();
-    let workflows: Vec<WorkflowDef> = case.workflows.iter().map(read).collect();
-    engine.register(&tasks, &workflows).await?;
-    let definition = read(&case.definition);
-    engine.register_workflow(&definition).await?;
-    let mut request = StartRequest::new(&definition.name).version(definition.version);
-    if !case.start.input.is_empty() {
-        request = request.input(Value::Object(case.start.input.clone()));
-    }
-    if let Some(correlation_id) = &case.start.correlation_id {
-        request = request.correlation_id(correlation_id);
-    }
-    for (task_type, domains) in &case.start.task_to_domain {
-        request = request.task_to_domain(task_type, domains);
-    }
-    Ok(engine.start(request).await?.id)
 }
 
 impl Player {
@@ -121,10 +99,16 @@ impl Player {
 
     /// Waits until nothing moves but the tasks that wait to be told. Out: these.
     async fn settled(&self) -> Result<Vec<Leased>, String> {
+        // What is to be done about events is not quiet either.
         let sql = format!(
-            "SELECT workflow_id::text, epoch, attempt, reference_name, queue, state,
-                state = 0 AND {USED_UP} AS waits
-            FROM oms_engine.open_tasks t WHERE state IN (0, 1) ORDER BY seq"
+            "SELECT workflow_id, epoch, attempt, reference_name, queue, state, waits FROM (
+                SELECT workflow_id::text, epoch, attempt, reference_name, queue, state,
+                    state = 0 AND {USED_UP} AS waits, seq
+                FROM oms_engine.open_tasks t WHERE state IN (0, 1)
+                UNION ALL SELECT '', 0::int2, 0::int2, event, '$system', 0::int2, false, 0
+                FROM oms_engine.events WHERE pending
+                UNION ALL SELECT '', 0::int2, 0::int2, handler, '$system', 0::int2, false, 0
+                FROM oms_engine.event_executions WHERE status = 0) x ORDER BY seq"
         );
         let begun = Instant::now();
         loop {
@@ -184,7 +168,10 @@ impl Player {
             Some(path) => self.child(path).await?,
             None => self.id,
         };
-        let done = self.act(id, step, leased).await;
+        let done = match self.tell(id, step).await {
+            Some(done) => done,
+            None => self.act(id, step, leased).await,
+        };
         match (done, step.get("refused").and_then(Value::as_str)) {
             (Ok(()), None) => Ok(()),
             (Ok(()), Some(part)) => Err(format!("{step:?} is not refused with {part:?}")),
@@ -284,6 +271,7 @@ impl Player {
                 wrong.extend(found.into_iter().map(|line| format!("  {}:{line}", started.name)));
             }
         }
+        wrong.extend(self.executions().await);
         if wrong.is_empty() { Ok(()) } else { Err(format!("\n{}", wrong.join("\n"))) }
     }
 }

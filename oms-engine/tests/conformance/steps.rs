@@ -45,7 +45,7 @@ impl Player {
                     if terminal { failed.terminal() } else { failed }
                 }
             };
-            return engine.signal(id, name, signal).await;
+            return engine.signal(id, name, signal).await.map(drop);
         }
         if let Some(reason) = text("terminate") {
             return engine.terminate(id, reason).await;

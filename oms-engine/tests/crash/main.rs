@@ -11,6 +11,7 @@ mod common;
 mod chaos;
 mod cuts;
 mod dropped;
+mod events;
 mod family;
 mod graphs;
 mod kills;

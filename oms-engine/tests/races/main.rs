@@ -9,6 +9,7 @@ mod family;
 mod forks;
 mod leases;
 mod session;
+mod signals;
 mod starts;
 mod taken;
 mod tasks;

@@ -9,7 +9,7 @@ use crate::advance::family::Control;
 use crate::advance::load::Run;
 use crate::advance::told::ended;
 use crate::advance::{Met, met};
-use crate::decide::{Event, TaskEnd, TaskStatus};
+use crate::decide::{Event, TaskEnd, TaskStatus, WorkflowStatus};
 use crate::definition::IdempotencyStrategy;
 use crate::ids::WorkflowId;
 use crate::store::{FoundRow, Token, TokenState};
@@ -141,13 +141,16 @@ impl World {
         let token = &open.row.token;
         let asked = token.input.as_ref().and_then(|input| input.get("startWorkflow"));
         let name = asked.and_then(|asked| asked.get("name")?.as_str());
-        let Some(plan) = name.and_then(|name| self.find(name, None)) else {
+        let version = asked.and_then(|asked| asked.get("version")?.as_i64());
+        let version = version.and_then(|version| i32::try_from(version).ok());
+        let Some(plan) = name.and_then(|name| self.find(name, version)) else {
             let reason = "it cannot be started".to_owned();
             return ended(token, TaskStatus::Failed, None, Some(reason));
         };
         let input = asked.and_then(|asked| asked.get("input")?.as_object()).cloned();
         let input = Value::Object(plan.def.with_input_template(input.unwrap_or_else(Map::new)));
-        let own = run.state.correlation_id.as_deref().map(str::to_owned);
+        let own = asked.and_then(|asked| asked.get("correlationId")?.as_str());
+        let own = own.or(run.state.correlation_id.as_deref()).map(str::to_owned);
         let id = self.tables.add_run(&plan, input, own, None);
         let domains = asked.and_then(|asked| asked.get("taskToDomain"));
         let domains = domains.filter(|map| map.as_object().is_some_and(|map| !map.is_empty()));
@@ -155,6 +158,18 @@ impl World {
         self.tables.runs.get_mut(&id).unwrap().row.task_to_domain = domains;
         let output = json!({ "workflowId": id.to_string() });
         ended(token, TaskStatus::Completed, Some(output), None)
+    }
+
+    /// The failure workflow of a run that one of its steps has ended, without what became of it.
+    pub(super) fn start_failure_workflow(&mut self, run: &Run, status: WorkflowStatus) {
+        let name = run.plan.def.failure_workflow.as_deref().unwrap_or_default();
+        if status == WorkflowStatus::Completed || name.is_empty() {
+            return;
+        }
+        let Some(plan) = self.find(name, run.plan.def.failure_workflow_version) else { return };
+        let input = Value::clone(&run.state.input);
+        let correlation_id = run.state.correlation_id.as_deref().map(str::to_owned);
+        self.tables.add_run(&plan, input, correlation_id, None);
     }
 }
 

@@ -25,6 +25,9 @@ pub(super) enum Shape {
     },
     Noop,
     SetVariable,
+    Event {
+        asynchronous: bool,
+    },
     Switch {
         cases: Vec<Vec<Self>>,
         taken: usize,
@@ -54,6 +57,7 @@ pub(super) fn shape() -> impl Strategy<Value = Shape> {
         }),
         1 => Just(Shape::Noop),
         1 => Just(Shape::SetVariable),
+        1 => any::<bool>().prop_map(|asynchronous| Shape::Event { asynchronous }),
         1 => (0..3_usize).prop_map(|branches| Shape::Dynamic { branches }),
         1 => Just(Shape::Child),
     ];
@@ -99,6 +103,8 @@ pub(super) fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
             Shape::SetVariable => {
                 steps.push(step("SET_VARIABLE", json!({ "inputParameters": { &name: 1 } })));
             }
+            Shape::Event { asynchronous } => steps
+                .push(step("EVENT", json!({ "sink": "conductor", "asyncComplete": asynchronous }))),
             Shape::Switch { cases, taken } => {
                 let branches: serde_json::Map<String, Value> = cases
                     .iter()
@@ -306,7 +312,12 @@ fn play(world: &mut World, id: WorkflowId, outcomes: &[Move]) {
             .open
             .values()
             .filter(|open| open.row.token.state != TokenState::Container && !is_parked(open))
-            .map(|open| (open.row.token.id, open.row.token.queue == SYSTEM_QUEUE))
+            .map(|open| {
+                // An event that was published and waits is ended from outside.
+                let kind = open.row.task_type.as_deref();
+                let told = kind == Some("EVENT") && open.row.output.is_some();
+                (open.row.token.id, open.row.token.queue == SYSTEM_QUEUE && !told)
+            })
             .collect();
         if ready.is_empty() {
             let paused = world.tables.runs[&id].row.status == WorkflowStatus::Paused;

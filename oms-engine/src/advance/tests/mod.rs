@@ -6,6 +6,7 @@ mod case;
 mod children;
 #[path = "../../../tests/conformance/compare.rs"]
 mod compare;
+mod events;
 mod http;
 mod laws;
 mod limits;

@@ -11,8 +11,8 @@ use super::http::Asked;
 use super::rows::Open;
 use super::world::{What, World, what_of};
 use crate::advance::start::hold_to_schema;
-use crate::advance::{Execution, Rerun, RerunFrom};
-use crate::decide::{SYSTEM_QUEUE, WorkflowStatus};
+use crate::advance::{Execution, Rerun, RerunFrom, Said};
+use crate::decide::{SYSTEM_QUEUE, TaskStatus, WorkflowStatus};
 use crate::definition::TaskToDomain;
 use crate::ids::WorkflowId;
 use crate::store::TokenState;
@@ -44,6 +44,12 @@ pub(super) fn play(case: &Case) -> Result<(), String> {
         (Err(error), _) => return Err(format!("refused: {error}")),
         (Ok(_), _) => {}
     }
+    for text in &case.event_handlers {
+        match (world.add_handler(text), &case.refused) {
+            (Err(error), Some(part)) if error.contains(part) => return Ok(()),
+            (done, _) => done?,
+        }
+    }
     let plan = world.compile(&case.definition)?;
     let input = Value::Object(plan.def.with_input_template(case.start.input.clone()));
     match (hold_to_schema(&plan, &input), &case.refused) {
@@ -69,6 +75,8 @@ impl Player<'_> {
                 self.world.step(token, What::System);
             } else if self.http() || self.give_back() {
                 continue;
+            } else if self.world.next_event() {
+                // Its handlers have acted.
             } else if let Some((token, what)) = self.next() {
                 self.world.step(token, what);
             } else if let Some(step) = steps.next() {
@@ -154,6 +162,9 @@ impl Player<'_> {
         if let Some(name) = text("complete").or_else(|| text("fail")) {
             return self.signal(id, name, step);
         }
+        if let Some(done) = self.world.told_by(id, step) {
+            return done;
+        }
         if let Some(reason) = text("terminate") {
             return self.world.terminate(id, reason.to_owned());
         }
@@ -205,27 +216,15 @@ impl Player<'_> {
         name: &str,
         step: &Map<String, Value>,
     ) -> Result<(), String> {
-        let waits = |open: &Open| {
-            let token = &open.row.token;
-            let kind = open.row.task_type.as_deref();
-            let here = token.workflow_id == id && token.reference_name == name;
-            let worker = token.state == TokenState::Leased;
-            let told = token.state == TokenState::Delayed
-                && (matches!(kind, Some("WAIT" | "HUMAN")) || kind == Some(token.queue.as_str()));
-            here && (worker || told)
-        };
-        let found = self.open(waits).last().map(|open| open.row.token.id);
-        let token = found.ok_or_else(|| format!("no task {name:?} waits"))?;
-        let mut outcome = json!({ "reason": step.get("reason") });
         let terminal = step.get("terminal") == Some(&json!(true));
-        outcome["status"] = json!(match (step.contains_key("complete"), terminal) {
-            (true, _) => "COMPLETED",
-            (false, true) => "FAILED_WITH_TERMINAL_ERROR",
-            (false, false) => "FAILED",
-        });
-        outcome["output"] = step.get("output").cloned().unwrap_or_else(|| json!({}));
-        self.world.step(token, what_of(&outcome));
-        Ok(())
+        let status = match (step.contains_key("complete"), terminal) {
+            (true, _) => TaskStatus::Completed,
+            (false, true) => TaskStatus::FailedWithTerminalError,
+            (false, false) => TaskStatus::Failed,
+        };
+        let output = step.get("output").cloned().unwrap_or_else(|| json!({}));
+        let reason = step.get("reason").and_then(Value::as_str).map(str::to_owned);
+        self.world.say(id, name, Said { status, output, reason, adds: true })
     }
 
     /// Moves to the next moment at which something is due. False: nothing is.
@@ -324,6 +323,12 @@ impl Player<'_> {
         }
         for (run, started) in others.into_iter().zip(&self.case.started) {
             wrong.extend(differences(&started.expect, &self.seen(run.row.id)));
+        }
+        if let Some(expected) = &self.case.executions
+            && *expected != self.world.events.executions
+        {
+            let found = &self.world.events.executions;
+            wrong.push(format!("  executions: expected {expected:#?}, found {found:#?}"));
         }
         if wrong.is_empty() { Ok(()) } else { Err(format!("\n{}", wrong.join("\n"))) }
     }

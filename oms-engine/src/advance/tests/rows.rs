@@ -203,7 +203,7 @@ impl Tables {
             scheduled_at: self.now,
             worker: None,
             reason: row.reason,
-            output: None,
+            output: row.output.map(|output| Value::clone(&output)),
             task_type: row.task_type.map(|kind| kind.to_string()),
             remaining: row.remaining,
         };

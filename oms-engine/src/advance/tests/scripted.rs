@@ -77,7 +77,8 @@ pub(crate) fn outcome(reference_name: &str, attempt: i16) -> (TaskStatus, Value)
 fn tame(shape: &mut Shape) {
     match shape {
         Shape::Task { permissive, .. } => *permissive = false,
-        Shape::Terminate => *shape = Shape::Noop,
+        // What an event holds names its run, which is another each time.
+        Shape::Terminate | Shape::Event { .. } => *shape = Shape::Noop,
         Shape::Switch { cases: lists, .. } | Shape::Fork { branches: lists, .. } => {
             lists.iter_mut().flatten().for_each(tame);
         }
@@ -96,7 +97,7 @@ fn line_up(shape: &mut Shape) {
         }
         Shape::Switch { cases, .. } => cases.iter_mut().flatten().for_each(line_up),
         Shape::Loop { body, .. } => body.iter_mut().for_each(line_up),
-        Shape::Dynamic { .. } => *shape = Shape::Noop,
+        Shape::Dynamic { .. } | Shape::Event { .. } => *shape = Shape::Noop,
         Shape::Task { .. } | Shape::Noop | Shape::SetVariable | Shape::Child | Shape::Terminate => {
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::rows::{Open, Tables};
+use crate::advance::Said;
 use crate::advance::family::Control;
 use crate::advance::load::{Run, as_object};
 use crate::advance::one::{ended_row, time_up};
@@ -28,11 +29,13 @@ pub(super) struct World {
     memory: BTreeMap<i64, Run>,
     /// Decisions that memory could make.
     pub(super) remembered: usize,
+    pub(super) events: super::events::Events,
 }
 
 /// What happens to a token.
 pub(super) enum What {
     Ended { status: TaskStatus, output: Option<Value>, reason: Option<String> },
+    Said(Said),
     TimeUp,
     System,
 }
@@ -45,6 +48,7 @@ impl World {
             task_defs: BTreeMap::new(),
             memory: BTreeMap::new(),
             remembered: 0,
+            events: super::events::Events::default(),
         }
     }
 
@@ -85,6 +89,7 @@ impl World {
             What::Ended { status, output, reason } => {
                 Event::Ended(ended(token, status, output.map(as_object), reason))
             }
+            What::Said(said) => Event::Ended(said.end(&run, &self.due(&open))),
             What::TimeUp => match time_up(&run, &self.due(&open)) {
                 Some(end) => Event::Ended(end),
                 None => {
@@ -105,6 +110,11 @@ impl World {
         let mut row = self.ended_row(&run, &open, &event);
         let (after, decision) = self.decide(run, &event);
         self.remembers(token_id, &event, &decision);
+        self.events.publish(&decision.events);
+        if let Some(output) = &decision.stays {
+            self.stays(token_id, output);
+            return;
+        }
         if decision.waits {
             let open = self.tables.open.get_mut(&token_id).unwrap();
             open.row.token.state = TokenState::Container;
@@ -119,7 +129,10 @@ impl World {
             self.tables.wake_joins(id, &decision.listed);
         }
         if let Some(end) = decision.end {
-            self.end(id, end.within_limits(&after.plan));
+            let end = end.within_limits(&after.plan);
+            let status = end.status;
+            self.end(id, end);
+            self.start_failure_workflow(&after, status);
         }
     }
 
@@ -164,7 +177,7 @@ impl World {
         (open.due, open.expires) = (None, None);
     }
 
-    fn due(&self, open: &Open) -> DueToken {
+    pub(super) fn due(&self, open: &Open) -> DueToken {
         DueToken {
             token: open.row.token.clone(),
             holder: 0,
@@ -253,6 +266,7 @@ impl World {
         let Some(then) = then else {
             let open = self.tables.open.get_mut(&open.row.token.id).unwrap();
             open.row.token.state = TokenState::Delayed;
+            open.row.remaining = Some(0);
             return;
         };
         let mut row = self.ended_row(run, open, event);

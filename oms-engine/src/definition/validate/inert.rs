@@ -3,6 +3,7 @@
 
 use super::Found;
 use super::not_yet::Field;
+use crate::definition::task_type::TaskType;
 use crate::definition::workflow_def::WorkflowDef;
 use crate::definition::workflow_task::WorkflowTask;
 
@@ -16,6 +17,9 @@ const OF_WORKFLOWS: &[Field<WorkflowDef>] = &[
 ];
 
 const OF_STEPS: &[Field<WorkflowTask>] = &[
+    ("asyncComplete", |task| {
+        task.async_complete && !matches!(task.task_type, TaskType::Event | TaskType::Http)
+    }),
     ("rateLimited", |task| task.rate_limited == Some(true)),
     ("cacheConfig", |task| is_given(task.cache_config.as_ref())),
     ("onStateChange", |task| !task.on_state_change.is_empty()),

@@ -13,7 +13,7 @@ use crate::definition::task_type::TaskType;
 use crate::definition::workflow_def::WorkflowDef;
 use crate::definition::workflow_task::WorkflowTask;
 
-const TYPES: &[TaskType] = &[TaskType::Event, TaskType::PullWorkflowMessages];
+const TYPES: &[TaskType] = &[TaskType::PullWorkflowMessages];
 
 /// A field and whether its value would have an effect.
 pub(super) type Field<T> = (&'static str, fn(&T) -> bool);
@@ -24,7 +24,6 @@ const OF_WORKFLOWS: &[Field<WorkflowDef>] = &[
 ];
 
 const OF_STEPS: &[Field<WorkflowTask>] = &[
-    ("asyncComplete", |task| task.async_complete && task.task_type != TaskType::Http),
     (EXTERNAL_INPUT, |task| is_set(&task.extra, EXTERNAL_INPUT)),
     (EXTERNAL_OUTPUT, |task| is_set(&task.extra, EXTERNAL_OUTPUT)),
 ];

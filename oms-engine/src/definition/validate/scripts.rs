@@ -45,6 +45,13 @@ pub(super) fn check(found: &mut Found, task: &WorkflowTask, path: &str) {
     }
 }
 
+/// Checks the condition of an event handler.
+pub(super) fn check_condition(found: &mut Found, language: &str, condition: &str) {
+    if is_script(found, language, "$.evaluatorType") {
+        check_script(found, Some(condition), "$.condition");
+    }
+}
+
 /// Whether the language is one of scripts; one that is not known is a fault.
 fn is_script(found: &mut Found, language: &str, path: &str) -> bool {
     match language {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::handlers::check_sink;
 use super::{Found, TaskDefs};
 use crate::definition::task_type::TaskType;
 use crate::definition::wait::{parse_duration, parse_until};
@@ -143,6 +144,12 @@ fn check_values(found: &mut Found, task: &WorkflowTask, path: &str) {
                     format!("{path}.inputParameters.terminationStatus"),
                     format!("is {status:?}: write COMPLETED, FAILED or TERMINATED"),
                 );
+            }
+        }
+        TaskType::Event => {
+            let sink = task.sink.as_deref().filter(|sink| !sink.contains("${"));
+            if let Some(Err(reason)) = sink.map(check_sink) {
+                found.add(format!("{path}.sink"), reason);
             }
         }
         TaskType::Wait if !text("duration").is_empty() && !text("until").is_empty() => {

@@ -82,7 +82,7 @@ s AS (
     INSERT INTO {schema}.open_tasks (
         id, seq, workflow_id, reference_name, epoch, attempt, queue, task_type, state, rev,
         priority, scope, remaining, holder, set_aside, poll_count, started_at, due_at, expires_at,
-        timeout_ms, poll_timeout_ms, reason, input, detail
+        timeout_ms, poll_timeout_ms, reason, input, output, detail
     )
     SELECT x.id, x.seq, x.workflow_id, x.ref, x.epoch, x.attempt, x.queue, x.task_type, x.state,
         x.rev, x.priority,
@@ -103,7 +103,7 @@ s AS (
             END * interval '1 millisecond'),
             x.expiry
         ),
-        x.expiry, x.timeout_ms, x.poll_timeout_ms, x.reason, x.input, x.detail
+        x.expiry, x.timeout_ms, x.poll_timeout_ms, x.reason, x.input, x.output, x.detail
     FROM n x
     WHERE x.status IS NULL
     ORDER BY x.ord
