@@ -42,7 +42,7 @@ async fn a_loop_over_the_limit_fails_and_says_what_keeps_it_small() {
     assert_eq!(run.status, WorkflowStatus::Failed);
     assert_eq!(of_loop.status, TaskStatus::FailedWithTerminalError);
     let reason = of_loop.reason_for_incompletion.as_deref().unwrap();
-    assert!(reason.contains("keepLastN") && reason.contains("limit"), "{reason}");
+    assert!(reason.contains("larger than") && reason.contains("keepLastN"), "{reason}");
     assert_eq!(of_loop.output_data, json!({"iteration": 4}));
     let run = play(&engine, &with(json!({"_items": [1, 2, 3, 4], "keepLastN": 2}))).await;
     assert_eq!(run.status, WorkflowStatus::Completed, "{:?}", run.reason_for_incompletion);
