@@ -94,11 +94,17 @@ pub(super) enum Resumed {
 pub(super) fn resumed(row: &RunRow, retry: bool, done: &BTreeMap<String, Fact>) -> Resumed {
     if !row.status.is_terminal() {
         Resumed::Waits
-    } else if retry && row.parent_token.is_some() && cannot_retry(row.status, done).is_none() {
+    } else if retry && row.parent_token.is_some() && goes_on(row.status, done) {
         Resumed::Retried
     } else {
         Resumed::Counts
     }
+}
+
+/// Whether a run that ended badly can go on. One that ended before anything of it was done begins.
+fn goes_on(status: WorkflowStatus, done: &BTreeMap<String, Fact>) -> bool {
+    let never_began = status != WorkflowStatus::Completed && done.is_empty();
+    never_began || cannot_retry(status, done).is_none()
 }
 
 /// Why an ended run cannot be retried.
