@@ -19,7 +19,7 @@ mod worker;
 
 pub use advance::{Execution, TaskExecution};
 pub use decide::{TaskStatus, WorkflowStatus};
-pub use definition::{IdempotencyStrategy, TaskDef, WorkflowDef, WorkflowTask};
+pub use definition::{IdempotencyStrategy, TaskDef, TaskSchemas, WorkflowDef, WorkflowTask};
 pub use engine::{
     Engine, EngineBuilder, EventExecution, EventExecutionRequest, EventExecutionStatus,
     EventRequest, ListRequest, Page, PublishedEvent, Registered, RerunRequest, RestartOptions,
@@ -37,6 +37,8 @@ pub use worker::{LOG_LINES_MAX, Serving, Task, TaskContext, TaskError, Transacti
 // Named in this crate's API.
 pub use async_trait;
 pub use chrono;
+#[cfg(feature = "schema")]
+pub use schemars;
 pub use tokio_postgres;
 
 /// What README.md shows is compiled and run.

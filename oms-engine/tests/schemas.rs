@@ -8,11 +8,12 @@ mod common;
 use common::script::{Work, told};
 use common::{assert_nothing_stuck, database, wait};
 use oms_engine::definition::{SchemaDef, WorkflowDef, WorkflowTask};
+use oms_engine::schemars;
 use oms_engine::testkit::TestDatabase;
 use oms_engine::tokio_postgres::Transaction;
 use oms_engine::{
-    Engine, Error, RestartOptions, StartRequest, TaskContext, TaskDef, TaskError, TaskStatus,
-    TransactionalTask, WorkflowStatus,
+    Engine, Error, RestartOptions, StartRequest, Task, TaskContext, TaskDef, TaskError,
+    TaskSchemas, TaskStatus, TransactionalTask, WorkflowStatus,
 };
 use serde_json::{Value, json};
 
@@ -128,4 +129,61 @@ async fn the_writes_of_a_transactional_task_whose_output_does_not_fit_are_rolled
     let effects: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(effects, [json!({"amount": 1}).to_string()]);
     assert_nothing_stuck(&client).await;
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[expect(dead_code, reason = "a type that its schema is made of")]
+struct Payment {
+    cents: u64,
+    note: Option<String>,
+}
+
+/// Publishes what its types look like.
+struct Pay;
+
+impl Task for Pay {
+    const NAME: &'static str = "pay";
+    type Input = Payment;
+    type Output = String;
+
+    fn schemas() -> Option<TaskSchemas> {
+        TaskSchemas::of::<Self::Input, Self::Output>()
+    }
+
+    async fn run(&self, _: &TaskContext, _: Payment) -> Result<String, TaskError> {
+        Ok(String::new())
+    }
+}
+
+#[tokio::test]
+async fn a_definition_that_cannot_fit_the_types_of_a_task_is_noticed_when_it_is_registered() {
+    let database = database().await;
+    let engine = told(&database).task(Pay).build().await.unwrap();
+    let def = WorkflowDef::builder("pays")
+        .task(WorkflowTask::simple("pay", "first").input("cents", "many"))
+        .task(WorkflowTask::simple("pay", "second").input("note", "${first.output.result}"))
+        .task(
+            WorkflowTask::simple("pay", "third")
+                .input("cents", "${second.output.result}")
+                .input("note", "${second.output.receipt}"),
+        )
+        .build()
+        .unwrap();
+    let notices = engine.register_workflow(&def).await.unwrap().notices;
+    let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
+    let at = "workflow definition \"pays\" version 1: $.tasks";
+    assert_eq!(
+        notices,
+        [
+            format!("{at}[0].inputParameters.cents: is a text, and task \"pay\" wants integer"),
+            format!(
+                "{at}[1].inputParameters: leaves out \"cents\", which task \"pay\" cannot do without"
+            ),
+            format!(
+                "{at}[2].inputParameters.cents: is string by task \"pay\", and task \"pay\" wants \
+                 integer"
+            ),
+            format!("{at}[2].inputParameters.note: task \"pay\" gives no \"receipt\""),
+        ]
+    );
 }

@@ -19,6 +19,7 @@ mod scope;
 mod script;
 mod settings;
 mod task_def;
+mod task_schemas;
 mod task_type;
 mod template;
 #[cfg(test)]
@@ -59,10 +60,11 @@ pub use settings::{
     SchemaDef, SchemaType, StateChangeEvent, Termination, TimeoutPolicy, WorkflowTimeoutPolicy,
 };
 pub use task_def::TaskDef;
+pub use task_schemas::TaskSchemas;
 pub use task_type::TaskType;
 pub(crate) use template::java_text;
 pub use template::{TaskInput, Template, TemplateFault};
-pub(crate) use validate::{steps_of, validate_branch, validate_limits};
+pub(crate) use validate::{misfits, steps_of, validate_branch, validate_limits};
 pub use validate::{validate, validate_event_handler, validate_task_def};
 pub(crate) use wait::{parse_duration, parse_until};
 pub use workflow_def::WorkflowDef;

@@ -213,6 +213,7 @@ impl EngineBuilder {
         let served = domains.clone();
         let preparing = async move { prepare(&task_core, &task_connector, mode, &served).await };
         let limits = run_on(&handle, preparing).await?;
+        let schemas = Arc::new(self.registry.schemas());
         let (shared, waiters) = assemble(Parts {
             config: config.clone(),
             core,
@@ -229,6 +230,7 @@ impl EngineBuilder {
             shared,
             pool,
             waiters,
+            schemas,
             runtime,
             resolved: std::sync::Mutex::default(),
         };

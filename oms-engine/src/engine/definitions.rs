@@ -9,8 +9,8 @@ use super::{Engine, connection};
 use crate::advance::Core;
 use crate::decide::Plan;
 use crate::definition::{
-    Fault, Faults, Notice, TaskDef, TaskType, WorkflowDef, steps_of, validate, validate_limits,
-    validate_task_def,
+    Fault, Faults, Notice, TaskDef, TaskSchemas, TaskType, WorkflowDef, misfits, steps_of,
+    validate, validate_limits, validate_task_def,
 };
 use crate::error::Error;
 use crate::queue::LIMITS_NOTE;
@@ -20,7 +20,8 @@ use crate::store::LimitsInForce;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Registered {
-    /// What the definitions say without an effect. It is logged as well.
+    /// What the definitions say without an effect, and templates that cannot fit the types that
+    /// tasks of this process publish. It is logged as well.
     pub notices: Vec<Notice>,
 }
 
@@ -49,11 +50,13 @@ impl Engine {
         let core = self.inner.shared.core.clone();
         let pool = self.inner.pool.clone();
         let shared = self.inner.shared.clone();
+        let schemas = self.inner.schemas.clone();
         let (tasks, workflows) = (tasks.to_vec(), workflows.to_vec());
         let done = self
             .on_own_threads(async move {
                 let mut client = connection(&pool).await?;
-                let done = register_all(&core, client.client()?, &tasks, workflows).await;
+                let done =
+                    register_all(&core, client.client()?, &tasks, (workflows, &schemas)).await;
                 let (notices, limits) = client.settle(done)?;
                 if let Some(limits) = limits {
                     shared.wakes.wake_all(shared.slots.set_limits(limits));
@@ -111,7 +114,7 @@ impl Engine {
 
 pub(super) fn log_notices(notices: &[Notice]) {
     for notice in notices {
-        tracing::info!(%notice, "a definition says what has no effect");
+        tracing::info!(%notice, "a notice on a definition");
     }
 }
 
@@ -139,12 +142,12 @@ async fn register_all(
     core: &Core,
     client: &mut ClientWrapper,
     tasks: &[TaskDef],
-    workflows: Vec<WorkflowDef>,
+    (workflows, schemas): (Vec<WorkflowDef>, &BTreeMap<String, TaskSchemas>),
 ) -> Result<(Vec<Notice>, Option<LimitsInForce>), Error> {
     let tx = core.store.begin(client).await?;
     core.store.lock_definitions(&tx).await?;
     let limits = register_tasks(core, &tx, tasks).await?;
-    let notices = register_workflows(core, &tx, workflows).await?;
+    let notices = register_workflows(core, &tx, workflows, schemas).await?;
     core.store.commit(tx).await?;
     Ok((notices, limits))
 }
@@ -184,12 +187,14 @@ async fn register_workflows(
     core: &Core,
     tx: &deadpool_postgres::Transaction<'_>,
     workflows: Vec<WorkflowDef>,
+    schemas: &BTreeMap<String, TaskSchemas>,
 ) -> Result<Vec<Notice>, Error> {
     let all = task_definitions(core, tx).await?;
     let mut notices = Vec::new();
     for def in workflows {
         let noticed = validate(&def, &all);
         notices.extend(noticed.map_err(|faults| Error::InvalidDefinition { faults })?);
+        notices.extend(misfits(&def, &all, schemas));
         put(core, tx, &def, &all).await?;
     }
     Ok(notices)

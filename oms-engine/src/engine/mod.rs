@@ -11,7 +11,7 @@ mod signal;
 mod start;
 mod waiters;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub use signal::Signal;
 pub use start::{StartRequest, Started};
 
 use crate::advance::Resolved;
+use crate::definition::TaskSchemas;
 use crate::error::Error;
 use crate::maintain::Shared;
 use crate::queue::{PumpMessage, TIMER_NOTE};
@@ -58,6 +59,8 @@ struct Inner {
     shared: Shared,
     pool: Pool,
     waiters: waiters::Waiters,
+    /// What the tasks of this process publish of their types.
+    schemas: Arc<BTreeMap<String, TaskSchemas>>,
     resolved: Mutex<HashMap<(String, Option<i32>), Resolved>>,
     // Last: the threads outlive what runs on them.
     runtime: builder::OwnRuntime,

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_postgres::Transaction;
 
-use crate::definition::KEY_MAX_BYTES;
+use crate::definition::{KEY_MAX_BYTES, TaskSchemas};
 use crate::error::Error;
 use crate::queue::OfQueue;
 
@@ -88,6 +88,8 @@ pub(crate) struct Registry {
     tasks: BTreeMap<String, Registered>,
     /// Two names that make one queue.
     clash: Option<(String, String)>,
+    /// What tasks publish of their types, by name.
+    schemas: BTreeMap<String, TaskSchemas>,
 }
 
 #[derive(Debug)]
@@ -100,11 +102,25 @@ struct Registered {
 
 impl Registry {
     pub(crate) fn add<T: Task>(&mut self, task: T, serving: Serving) {
+        self.publish(T::NAME, T::schemas());
         self.insert(T::NAME, serving, AnyTask::Plain(Arc::new(Plain(task))));
     }
 
     pub(crate) fn add_transactional<T: TransactionalTask>(&mut self, task: T, serving: Serving) {
+        self.publish(T::NAME, T::schemas());
         self.insert(T::NAME, serving, AnyTask::Transactional(Arc::new(Transactional(task))));
+    }
+
+    fn publish(&mut self, name: &str, schemas: Option<TaskSchemas>) {
+        match schemas {
+            Some(schemas) => self.schemas.insert(name.to_owned(), schemas),
+            None => self.schemas.remove(name),
+        };
+    }
+
+    /// What tasks publish of their types.
+    pub(crate) fn schemas(&self) -> BTreeMap<String, TaskSchemas> {
+        self.schemas.clone()
     }
 
     fn insert(&mut self, name: &str, serving: Serving, task: AnyTask) {

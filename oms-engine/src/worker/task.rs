@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio_postgres::Transaction;
 
 use super::TaskContext;
+use crate::definition::TaskSchemas;
 use crate::store::describe;
 
 /// A task that runs at least once per attempt and whose result counts exactly once.
@@ -41,6 +42,13 @@ pub trait Task: Send + Sync + 'static {
     /// Written as the task's output; what is no JSON object is put under the key `result`.
     type Output: Serialize + Send;
 
+    /// The JSON Schemas of its types, if it publishes them: definitions are checked against them
+    /// when they are registered. One line with the feature `schema`: see [`TaskSchemas`].
+    #[must_use]
+    fn schemas() -> Option<TaskSchemas> {
+        None
+    }
+
     /// Does the work.
     ///
     /// # Cancel safety
@@ -64,6 +72,12 @@ pub trait TransactionalTask: Send + Sync + 'static {
     type Input: DeserializeOwned + Send;
     /// As [`Task::Output`].
     type Output: Serialize + Send;
+
+    /// As [`Task::schemas`].
+    #[must_use]
+    fn schemas() -> Option<TaskSchemas> {
+        None
+    }
 
     /// Does the work inside `tx`. A serialization failure or deadlock repeats it within the same
     /// attempt; so does nothing else.

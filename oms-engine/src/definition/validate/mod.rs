@@ -3,6 +3,7 @@
 //! The rules are those of Conductor's registration, and bounds that keep arithmetic and the
 //! database safe. What is not supported yet stands in one table, [`not_yet`].
 
+mod fit;
 mod handlers;
 mod http;
 mod inert;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+pub(crate) use self::fit::misfits;
 pub use self::handlers::validate_event_handler;
 pub(crate) use self::limits::validate_limits;
 use self::references::Walk;
