@@ -17,7 +17,7 @@ mod store;
 pub mod testkit;
 mod worker;
 
-pub use advance::{Execution, TaskExecution};
+pub use advance::{Execution, NotCompensated, TaskExecution};
 pub use decide::{TaskStatus, WorkflowStatus};
 pub use definition::{IdempotencyStrategy, TaskDef, TaskSchemas, WorkflowDef, WorkflowTask};
 pub use engine::{

@@ -172,7 +172,7 @@ impl Core {
                 Ok((self.end_task(tx, &task, said).await?, output))
             }
             Asked::Terminate { workflow_id, reason } => {
-                let operation = Operation::Terminate { reason };
+                let operation = Operation::Terminate { reason, compensate: false };
                 let acted = self.operate(tx, workflow_id, &operation).await?;
                 Ok((acted, json!({ "workflowId": workflow_id.to_string() })))
             }

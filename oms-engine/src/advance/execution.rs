@@ -11,7 +11,7 @@ use super::route::domain_in;
 use crate::decide::{Plan, RunState, TaskStatus, WorkflowStatus, input_of};
 use crate::definition::TaskToDomain;
 use crate::ids::{TaskId, WorkflowId};
-use crate::store::{HistoryRow, OpenTaskRow, RunRow, TokenState};
+use crate::store::{HistoryRow, NotCompensated, OpenTaskRow, RunRow, TokenState};
 
 /// A run. Times are in epoch milliseconds in JSON, 0 or absent for not set.
 #[derive(Clone, Debug, Serialize)]
@@ -57,6 +57,12 @@ pub struct Execution {
     /// The task it failed with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_task_id: Option<String>,
+    /// How the run ends once what it did is undone; set while that is under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compensating: Option<WorkflowStatus>,
+    /// What may still stand of a run that was undone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_compensated: Vec<NotCompensated>,
     /// Reference names of tasks of which an attempt failed.
     pub failed_reference_task_names: Vec<String>,
     /// When it was started, or restarted.
@@ -188,6 +194,8 @@ impl Execution {
             parent_workflow_id: run.parent_id,
             failure_workflow_id: run.failure_workflow_id,
             failed_task_id: run.failed_task,
+            compensating: run.undo.as_ref().and_then(|undo| undo.end),
+            not_compensated: run.undo.map(|undo| undo.left).unwrap_or_default(),
             failed_reference_task_names: failed,
             create_time: run.created_at,
             end_time: run.ended_at,

@@ -16,16 +16,20 @@ use super::{Acted, Core};
 use crate::decide::{Fact, Plan, SYSTEM_QUEUE, WorkflowStatus};
 use crate::error::Error;
 use crate::ids::WorkflowId;
-use crate::store::{HistoryRow, RunRow, Token};
+use crate::store::{Cut, HistoryRow, RunRow, Token};
 
 /// What a run is told of a relative.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Control {
     /// The run that waited for it has ended. Void once another task waits for it than then.
-    Terminate { reason: String, token: Option<i64> },
+    /// What it did is undone first if `compensate` is set.
+    Terminate { reason: String, token: Option<i64>, compensate: bool },
     /// A task of its parent waits for it. It goes on if it ended badly and `retry` is set, unless
     /// it was brought back since the task before that one ended. Void once that task is gone.
     Resume { token: i64, retry: bool },
+    /// What it did is undone, and the tasks that this token of its own waits for have had their
+    /// time. Void once that has fallen.
+    CutOff { gate: i64 },
     /// A child of it that had ended was brought back. Void unless it has ended itself and the
     /// child is what the last attempt of a step of it, that is not optional, had started.
     Reopen { child: WorkflowId, above: Option<Above> },
@@ -49,7 +53,9 @@ impl Control {
             "terminate" => Some(Self::Terminate {
                 reason: text("reason").unwrap_or_default().to_owned(),
                 token: number,
+                compensate: told.get("compensate").and_then(Value::as_bool).unwrap_or(false),
             }),
+            "cut off" => Some(Self::CutOff { gate: told.get("gate")?.as_i64()? }),
             "resume" => Some(Self::Resume {
                 token: number?,
                 retry: told.get("retry").and_then(Value::as_bool).unwrap_or(false),
@@ -66,9 +72,11 @@ impl Control {
     /// As a token says it.
     pub(super) fn told(&self) -> Value {
         match self {
-            Self::Terminate { reason, token } => {
-                json!({ "control": "terminate", "reason": reason, "token": token })
-            }
+            Self::Terminate { reason, token, compensate } => json!({
+                "control": "terminate", "reason": reason, "token": token,
+                "compensate": compensate,
+            }),
+            Self::CutOff { gate } => json!({ "control": "cut off", "gate": gate }),
             Self::Resume { token, retry } => {
                 json!({ "control": "resume", "token": token, "retry": retry })
             }
@@ -167,7 +175,16 @@ impl Core {
             {
                 Ok(Acted::default())
             }
-            Control::Terminate { reason, .. } => Box::pin(self.terminate(tx, taken, reason)).await,
+            Control::Terminate { compensate: true, .. } if taken.row.is_undone() => {
+                Ok(Acted::default())
+            }
+            Control::Terminate { reason, compensate, .. } => {
+                Box::pin(self.terminate(tx, taken, reason, compensate)).await
+            }
+            Control::CutOff { gate } if taken.row.is_undone() => {
+                self.cut_off(tx, taken, gate).await
+            }
+            Control::CutOff { .. } => Ok(Acted::default()),
             Control::Resume { token, retry } => {
                 self.resume_child(tx, taken.row, token, retry).await
             }
@@ -196,8 +213,8 @@ impl Core {
             }
             Resumed::Retried => {
                 let waiting = (true, Some(token));
-                self.store.reopen_workflow(tx, id, run.plan.timeout_ms, waiting).await?;
-                self.go_on(tx, (id, row.epoch, row.priority), &json!({ "retry": true })).await
+                let epoch = self.bring_back(tx, &row, run.plan.timeout_ms, waiting).await?;
+                self.go_on(tx, (id, epoch, row.priority), &json!({ "retry": true })).await
             }
             Resumed::Counts => {
                 self.store.attach_child(tx, id, token).await?;
@@ -216,7 +233,9 @@ impl Core {
         above: Option<Above>,
     ) -> Result<Acted, Error> {
         let detached = self.store.load_detached(tx, &[row.id]).await?;
-        if !row.status.is_terminal() || !detached.contains(&(row.id, child)) {
+        // What was undone of it has to run again: it starts others.
+        let undone = row.undo.as_ref().is_some_and(|undo| undo.first.is_some());
+        if undone || !row.status.is_terminal() || !detached.contains(&(row.id, child)) {
             return Ok(Acted::default());
         }
         let loaded = load_whole(&self.store, tx, &self.plans, row).await?;
@@ -235,14 +254,35 @@ impl Core {
         above: Option<Above>,
     ) -> Result<Acted, Error> {
         let LoadedRun { run, row, .. } = loaded;
-        self.store.reopen_workflow(tx, row.id, run.plan.timeout_ms, (resumes, None)).await?;
+        let epoch = self.bring_back(tx, &row, run.plan.timeout_ms, (resumes, None)).await?;
         let own = above.as_ref().filter(|above| above.workflow == row.id);
         if let Some(own) = own {
             let set = (own.input.as_ref(), own.correlation_id.as_deref());
             self.store.set_input(tx, row.id, set).await?;
         }
         self.tell_parent(tx, &row, above.filter(|above| above.workflow != row.id)).await?;
-        self.go_on(tx, (row.id, row.epoch, row.priority), &json!({ "retry": true })).await
+        self.go_on(tx, (row.id, epoch, row.priority), &json!({ "retry": true })).await
+    }
+
+    /// An ended run goes on where it ended; one that was undone from the first step that was. Out:
+    /// its epoch.
+    async fn bring_back(
+        &self,
+        tx: &Transaction<'_>,
+        row: &RunRow,
+        timeout_ms: Option<i64>,
+        (resumes, token): (bool, Option<i64>),
+    ) -> Result<i16, Error> {
+        let Some((seq, at)) = row.undo.as_ref().and_then(|undo| undo.first) else {
+            self.store.reopen_workflow(tx, row.id, timeout_ms, (resumes, token)).await?;
+            return Ok(row.epoch);
+        };
+        let cut = Cut { seq, at, kept: Vec::new(), given: None };
+        let epoch = self.store.rerun_workflow(tx, row.id, &cut, timeout_ms).await?;
+        if let Some(token) = token {
+            self.store.attach_child(tx, row.id, token).await?;
+        }
+        Ok(epoch)
     }
 
     /// Tells the parent of a run that it was brought back. The queue of what is told is that of
@@ -283,12 +323,13 @@ impl Core {
         tx: &Transaction<'_>,
         taken: Taken,
         reason: String,
+        compensate: bool,
     ) -> Result<Acted, Error> {
         let end = |run: &mut super::load::Run| {
             let status = WorkflowStatus::Terminated;
             crate::decide::end_now(&run.plan, &mut run.state, status, reason)
         };
-        self.end(tx, taken, end).await.map(|(acted, _, _)| acted)
+        self.end(tx, taken, Some(compensate), end).await.map(|(acted, _)| acted)
     }
 
     /// An operator's `terminate` of a run that ended badly: it counts as terminated from now on.

@@ -24,7 +24,8 @@ impl Core {
         run: Run,
         token: &Token,
     ) -> Result<Run, Error> {
-        if !run.plan.graph.by_list {
+        // No JOIN is open of a run that is undone.
+        if !run.plan.graph.by_list || run.state.undoing {
             return Ok(run);
         }
         let id = token.workflow_id;

@@ -88,7 +88,8 @@ async fn facts_of(
     let (mut wanted, mut whole, mut with_inputs) = (Vec::new(), Vec::new(), false);
     for row in &rows {
         let plan = plan_of(plans, row)?;
-        with_inputs |= plan.reads_task_inputs;
+        // A task that undoes another is tried again with what it got.
+        with_inputs |= plan.reads_task_inputs || row.is_undone();
         if row.replays {
             whole.push(row.id);
         }
@@ -286,7 +287,7 @@ pub(crate) async fn load_whole(
     Ok(LoadedRun { run: Run { plan, state, domains }, row, history })
 }
 
-fn fact_of(h: &HistoryRow, turns: Vec<u32>) -> Fact {
+pub(super) fn fact_of(h: &HistoryRow, turns: Vec<u32>) -> Fact {
     Fact {
         turns,
         epoch: h.epoch,
@@ -327,6 +328,7 @@ fn state_of(
         given: row.given.as_ref().map(|(name, input)| (name.clone(), Arc::new(input.clone()))),
         parent_id: row.parent_id,
         reason: row.reason.clone(),
+        undoing: row.is_undone(),
         facts,
         set_aside,
         retried_at: row.last_retried_at,

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::load::Run;
 use super::rows::{opened_rows, run_end, tell};
+use super::undo::undoes;
 use crate::decide::{Branch, Event, Node, TaskEnd, WorkflowStatus, decide};
 use crate::store::{EndedRow, OpenedRow, Token};
 
@@ -56,7 +57,7 @@ pub(crate) fn plan_step(
     let end_of_run = decision.end.clone().map(|end| end.within_limits(&run.plan));
     if let Some(end) = &end_of_run {
         let fails = end.status != WorkflowStatus::Completed;
-        if end.output.is_none() || (fails && run.plan.has_failure_workflow()) {
+        if end.output.is_none() || undoes(run, end) || (fails && run.plan.has_failure_workflow()) {
             return None;
         }
     }

@@ -12,6 +12,7 @@ mod failure;
 mod family;
 #[cfg(feature = "cron")]
 mod fire;
+mod ledger;
 mod lists;
 mod load;
 mod memory;
@@ -27,6 +28,7 @@ mod take;
 #[cfg(test)]
 pub(crate) mod tests;
 mod told;
+mod undo;
 
 use std::time::Duration;
 
@@ -45,6 +47,7 @@ pub(crate) use start::{Begun, Met, NewRun, Resolved, met, resolve};
 
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::{WorkflowId, draw_jitter};
+pub use crate::store::NotCompensated;
 use crate::store::Store;
 
 /// How often a transaction is repeated that met a deadlock, a lock that was not to be had, or a

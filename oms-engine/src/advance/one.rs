@@ -11,6 +11,7 @@ use super::outside::Said;
 use super::rows::{opened_rows, run_end, tell};
 use super::take::take_rest;
 use super::told::{Told, parked};
+use super::undo::{Ending, undoes};
 use super::{Acted, Core};
 use crate::decide::{
     DecideError, Decision, End, Event, Node, SYSTEM_QUEUE, TaskEnd, TaskStatus, TimeoutKind,
@@ -109,16 +110,13 @@ impl Core {
     }
 
     async fn park(&self, tx: &Transaction<'_>, run: &Run, seen: &Seen<'_>) -> Result<(), Error> {
-        if matches!(seen.event, Event::Fell(_) | Event::Run { .. }) {
+        let Some(then) = parked(seen.event) else {
             return self.store.park_container(tx, seen.locked.token.id).await;
-        }
+        };
         let mut ended = ended_row(run, seen.locked, seen.step.worker.clone(), seen.event);
         if let Event::Ended(end) = seen.event {
             ended.status = counts_as(&run.plan, &run.state, end);
         }
-        let Some(then) = parked(seen.event) else {
-            return self.store.park_container(tx, seen.locked.token.id).await;
-        };
         self.store.park_outcome(tx, &ParkedRow { ended: &ended, then }).await
     }
 
@@ -168,7 +166,8 @@ impl Core {
         }
         let end = decision.end.clone().map(|end| end.within_limits(&run.plan));
         let alone = !run.plan.forks && !run.plan.has_loops && locked.token.scope.is_none();
-        if alone && end.as_ref().is_none_or(|end| end.output.is_some()) {
+        let undoes = end.as_ref().is_some_and(|end| undoes(&run, end));
+        if alone && !undoes && end.as_ref().is_none_or(|end| end.output.is_some()) {
             ended.run_end = end.clone().map(run_end);
         }
         let written = ended.run_end.is_some();
@@ -181,8 +180,14 @@ impl Core {
         done.ready.extend(advanced.fallen.into_iter().map(|token| token.queue));
         self.wake(tx, &run, &decision, &mut done).await?;
         if let Some(end) = end {
-            let end =
-                if written { end } else { self.end_with_tokens(tx, &run, end, &mut done).await? };
+            let end = if written {
+                end
+            } else {
+                match self.end_with_tokens(tx, &run, end, &mut done).await? {
+                    Some(end) => end,
+                    None => return Ok(done),
+                }
+            };
             if let Some(queue) = self.start_failure_workflow(tx, &run, &end).await? {
                 done.ready.push(queue);
                 done.timed = true;
@@ -191,20 +196,19 @@ impl Core {
         Ok(done)
     }
 
-    /// Ends a run that may have other open tasks.
+    /// Ends a run that may have other open tasks. None: what it did is undone before.
     async fn end_with_tokens(
         &self,
         tx: &Transaction<'_>,
         run: &Run,
         end: End,
         done: &mut Acted,
-    ) -> Result<End, Error> {
+    ) -> Result<Option<End>, Error> {
         let leaves = take_rest(&self.store, tx, run.state.id).await?;
-        let inputs = self.inputs_of(tx, &leaves).await?;
-        let (end, canceled) = self.end_run(tx, run, end, &inputs).await?;
-        done.taken.extend(leaves.iter().filter(|leaf| leaf.holder != 0).map(|leaf| leaf.token.id));
-        done.ready.extend(canceled);
-        done.freed.extend(freed(&leaves));
+        let end = self.end_or_undo(tx, (run, &leaves), Ending::of_step(end), done).await?;
+        if end.is_none() {
+            done.ended = None;
+        }
         Ok(end)
     }
 

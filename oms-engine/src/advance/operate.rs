@@ -9,23 +9,26 @@ use serde_json::{Map, Value, json};
 use super::events::with_variables;
 use super::family::cannot_retry;
 use super::load::{Run, load_runs, load_whole};
-use super::one::{asked, freed};
+use super::one::asked;
 use super::rerun::Rerun;
 use super::rows::run_end;
 use super::start::{hold_to_schema, resolve};
 use super::take::{Taken, take_all};
+use super::undo::Ending;
 use super::{Acted, Core};
 use crate::decide::{End, SYSTEM_QUEUE, WorkflowStatus, input_of, workflow_timeout};
 use crate::definition::{VARIABLES_MAX_BYTES, check_payload};
 use crate::error::Error;
 use crate::ids::WorkflowId;
-use crate::store::{DueToken, RestartRow, RunRow, Token};
+use crate::store::{CanceledRow, DueToken, RestartRow, RunRow, Token};
 
 /// What to do to a run from outside its steps.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
     Terminate {
         reason: String,
+        /// What it did is undone before.
+        compensate: bool,
     },
     Pause,
     Resume,
@@ -76,15 +79,18 @@ impl Operation {
     /// Whether there is nothing left to do.
     fn is_done(&self, row: &RunRow) -> bool {
         match self {
-            Self::Terminate { .. } => row.status == WorkflowStatus::Terminated,
+            Self::Terminate { compensate, .. } => {
+                row.status == WorkflowStatus::Terminated || (*compensate && row.is_undone())
+            }
             Self::Pause => row.status == WorkflowStatus::Paused,
             Self::TimeUp => row.status != WorkflowStatus::Running || !row.overdue,
             _ => false,
         }
     }
 
-    /// Why a run in this status cannot have it.
-    fn refusal(&self, status: WorkflowStatus) -> Option<String> {
+    /// Why a run as it is cannot have it.
+    fn refusal(&self, row: &RunRow) -> Option<String> {
+        let status = row.status;
         let ended = status.is_terminal();
         match self {
             Self::Terminate { .. } if status == WorkflowStatus::Completed => {
@@ -104,6 +110,7 @@ impl Operation {
             Self::Skip { .. } if status != WorkflowStatus::Running => {
                 Some(format!("it is {status}, not RUNNING"))
             }
+            Self::Skip { .. } if row.is_undone() => Some("what it did is being undone".to_owned()),
             Self::Retry { .. } | Self::Restart { .. } | Self::Rerun(_) if !ended => {
                 Some(format!("it is {status} and has not ended"))
             }
@@ -130,14 +137,16 @@ impl Core {
         if operation.is_done(&taken.row) {
             return Ok(Acted::default());
         }
-        if let Some(reason) = operation.refusal(status) {
+        if let Some(reason) = operation.refusal(&taken.row) {
             return Err(refused(id, operation, reason));
         }
         match operation {
-            Operation::Terminate { reason } if status.is_terminal() => {
+            Operation::Terminate { reason, .. } if status.is_terminal() => {
                 self.terminate_ended(tx, id, reason).await
             }
-            Operation::Terminate { reason } => self.terminate(tx, taken, reason.clone()).await,
+            Operation::Terminate { reason, compensate } => {
+                self.terminate(tx, taken, reason.clone(), *compensate).await
+            }
             Operation::TimeUp => self.time_up(tx, taken).await,
             Operation::Pause => {
                 self.store.pause_tokens(tx, id).await?;
@@ -189,27 +198,32 @@ impl Core {
         Ok(load_whole(&self.store, tx, &self.plans, row).await?.run)
     }
 
-    /// Ends a run with its open tasks.
+    /// Ends a run with its open tasks; `by_operator` says whether an operator does, and whether he
+    /// wants undone what it did. Out: also the run and its end, if that is written.
     pub(super) async fn end(
         &self,
         tx: &Transaction<'_>,
         taken: Taken,
+        by_operator: Option<bool>,
         end: impl FnOnce(&mut Run) -> End + Send,
-    ) -> Result<(Acted, Run, End), Error> {
+    ) -> Result<(Acted, Option<(Run, End)>), Error> {
         let id = taken.row.id;
+        let interrupted = taken.row.undo.clone().filter(|undo| undo.end.is_some());
         let mut run = self.load(tx, taken.row).await?;
         for token in taken.leaves.iter().map(|leaf| &leaf.token) {
             if !token.reference_name.is_empty() {
                 run.state.open.insert(token.reference_name.clone(), token.attempt);
             }
         }
-        let inputs = self.inputs_of(tx, &taken.leaves).await?;
-        let end = end(&mut run).within_limits(&run.plan);
-        let (end, ready) = self.end_run(tx, &run, end, &inputs).await?;
-        let freed = freed(&taken.leaves);
-        let leased = taken.leaves.iter().filter(|l| l.holder != 0 && !l.token.is_control());
-        let taken = leased.map(|leaf| leaf.token.id).collect();
-        Ok((Acted { ended: Some(id), taken, ready, freed, ..Acted::default() }, run, end))
+        let ending = Ending { end: end(&mut run).within_limits(&run.plan), by_operator };
+        let mut acted = Acted { ended: Some(id), ..Acted::default() };
+        let end = self.end_or_undo(tx, (&run, &taken.leaves), ending, &mut acted).await?;
+        if end.is_none() {
+            acted.ended = None;
+        } else if let Some(undo) = interrupted {
+            self.note_left(tx, &run, undo).await?;
+        }
+        Ok((acted, end.map(|end| (run, end))))
     }
 
     /// The inputs of tasks whose token has none.
@@ -242,13 +256,16 @@ impl Core {
         &self,
         tx: &Transaction<'_>,
         run: &Run,
-        mut end: End,
+        ending: Ending,
         inputs: &[(String, Arc<Value>)],
     ) -> Result<(End, Vec<String>), Error> {
         let id = run.state.id;
-        let of_children = reason_of_children(&end);
+        let compensate = ending.compensates();
+        let mut end = ending.end;
+        let reason = reason_of_children(&end);
+        let canceled = CanceledRow { inputs, reason: &reason, compensate, stay: None };
         let mut ready = Vec::new();
-        if self.store.cancel_tokens(tx, id, inputs, &of_children).await? {
+        if self.store.cancel_tokens(tx, id, &canceled).await? {
             ready.push(SYSTEM_QUEUE.to_owned());
         }
         if end.output.is_none() {
@@ -269,18 +286,21 @@ impl Core {
             self.store.disarm_workflow(tx, id).await?;
             return Ok(Acted::default());
         }
-        let (mut acted, run, end) =
-            self.end(tx, taken, |run| workflow_timeout(&run.plan, &mut run.state)).await?;
-        acted.ready.extend(self.start_failure_workflow(tx, &run, &end).await?);
+        let ended = self.end(tx, taken, None, |run| workflow_timeout(&run.plan, &mut run.state));
+        let (mut acted, ended) = ended.await?;
+        if let Some((run, end)) = ended {
+            acted.ready.extend(self.start_failure_workflow(tx, &run, &end).await?);
+        }
         acted.timed = true;
         Ok(acted)
     }
 
     async fn resume(&self, tx: &Transaction<'_>, row: RunRow) -> Result<Acted, Error> {
-        let id = row.id;
+        let (id, undone) = (row.id, row.is_undone());
         let run = self.load(tx, row).await?;
         let ready = self.store.resume_tokens(tx, id).await?;
-        self.store.set_status(tx, id, WorkflowStatus::Running, run.plan.timeout_ms).await?;
+        let timeout_ms = run.plan.timeout_ms.filter(|_| !undone);
+        self.store.set_status(tx, id, WorkflowStatus::Running, timeout_ms).await?;
         Ok(Acted { ready, timed: true, ..Acted::default() })
     }
 

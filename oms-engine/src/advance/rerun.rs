@@ -80,6 +80,9 @@ pub(super) fn from_of(
     };
     let Some(found) = found else { return Err(format!("it has no ended task {asked:?}")) };
     let name = &found.reference_name;
+    if plan.node(name).is_some_and(|node| node.undoes()) {
+        return Err(format!("task {asked:?} undoes another"));
+    }
     let first = history.iter().find(|row| row.reference_name == *name).unwrap_or(found);
     if first.seq == 0 {
         return Err(format!("task {asked:?} was skipped"));
@@ -98,6 +101,17 @@ pub(super) fn from_of(
         at: first.scheduled_at,
         kept: kept.map(|row| row.seq).collect(),
     })
+}
+
+/// What was undone has to run again, too.
+pub(super) fn with_undone(mut cut: Cut<'_>, first: Option<(i64, DateTime<Utc>)>) -> Cut<'_> {
+    if let Some((seq, at)) = first {
+        cut.kept.retain(|kept| *kept < seq);
+        if seq < cut.seq {
+            (cut.seq, cut.at) = (seq, at);
+        }
+    }
+    cut
 }
 
 fn refused(workflow_id: WorkflowId, action: &'static str, reason: String) -> Error {
@@ -131,6 +145,7 @@ impl Core {
             kept: from.as_ref().map(|from| from.kept.clone()).unwrap_or_default(),
             given: given.map(|(from, input)| (from.name.as_str(), input)),
         };
+        let cut = with_undone(cut, row.undo.as_ref().and_then(|undo| undo.first));
         let epoch = self.store.rerun_workflow(tx, id, &cut, run.plan.timeout_ms).await?;
         if rerun.top.is_none() {
             if let Some(input) = &rerun.input {
@@ -215,6 +230,9 @@ pub(super) fn skipped<'a>(
     };
     if reached {
         return Err(format!("task {reference_name:?} was scheduled already"));
+    }
+    if node.undoes() {
+        return Err(format!("task {reference_name:?} undoes another"));
     }
     match node.kind {
         Kind::Fork { .. } | Kind::DynamicFork(_) | Kind::Join { fork: Some(_), .. } => Err(

@@ -72,18 +72,25 @@ fn opened_row(
             state = TokenState::Container;
             remaining = Some(i32::try_from(*n).unwrap_or(i32::MAX));
         }
+        Fate::Line { remaining: 0 } => {}
+        Fate::Line { remaining: n } => {
+            state = TokenState::Container;
+            remaining = Some(i32::try_from(*n).unwrap_or(i32::MAX));
+        }
         Fate::Ended { status: ended, output: gave } => {
             status = Some(*ended);
             output.clone_from(gave);
         }
     }
     let goes_on = scheduled.fate == Fate::GoOn;
+    let of_no_task = goes_on || matches!(scheduled.fate, Fate::Line { .. });
+    let of_node = |ms: Option<i64>| ms.filter(|_| !of_no_task);
     let (queue, task_type) =
-        if goes_on { (SYSTEM_QUEUE.to_owned(), None) } else { queue_of(node, domains) };
+        if of_no_task { (SYSTEM_QUEUE.to_owned(), None) } else { queue_of(node, domains) };
     let kept = node.stores_input || status.is_some() || state == TokenState::Container;
     OpenedRow {
         source,
-        reference_name: if goes_on { String::new() } else { scheduled.reference_name.clone() },
+        reference_name: if of_no_task { String::new() } else { scheduled.reference_name.clone() },
         attempt: scheduled.attempt,
         queue,
         task_type,
@@ -91,15 +98,15 @@ fn opened_row(
         status,
         delay_ms,
         due,
-        timeout_ms: node.timeout_ms,
-        poll_timeout_ms: node.poll_timeout_ms,
-        total_ms: node.total_ms,
+        timeout_ms: of_node(node.timeout_ms),
+        poll_timeout_ms: of_node(node.poll_timeout_ms),
+        total_ms: of_node(node.total_ms),
         set_aside: scheduled.set_aside,
         reason: scheduled.reason.clone(),
         input: if goes_on {
             Some(Arc::new(json!({ "after": scheduled.reference_name })))
         } else {
-            kept.then(|| scheduled.input.clone())
+            (kept || of_no_task).then(|| scheduled.input.clone())
         },
         output,
         detail: detail_of(scheduled),

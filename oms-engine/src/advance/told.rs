@@ -32,7 +32,7 @@ pub(super) fn parked(event: &Event) -> Option<Value> {
         Event::Continue { after, retry_after, timeout, .. } => (after, *retry_after, *timeout),
         Event::Start => return Some(json!({ "start": true })),
         Event::Retry => return Some(json!({ "retry": true })),
-        Event::Fell(_) | Event::Run { .. } => return None,
+        Event::Fell(_) | Event::Run { .. } | Event::Unwind(_) | Event::Undo(_) => return None,
     };
     Some(json!({
         "after": after,
@@ -90,6 +90,9 @@ impl Core {
     ) -> Result<Told, Error> {
         let token = &locked.token;
         if token.reference_name.is_empty() {
+            if let Some(told) = self.told_to_undo(tx, run, locked).await? {
+                return Ok(told);
+            }
             return decide_event(token.input.as_ref()).map(Told::Event).ok_or_else(|| {
                 Error::invariant(token.workflow_id, "a decide token does not say what to decide")
             });

@@ -140,7 +140,7 @@ fn path_in(graph: &Graph, node: &Arc<Node>, turns: &[u32]) -> Path {
     let mut at = node;
     loop {
         let around = match at.parent {
-            Parent::Root => break,
+            Parent::Root | Parent::Undoes(_) => break,
             Parent::Case(index) | Parent::Loop(index) | Parent::Branch(index) => graph.get(index),
         };
         let Some(around) = around else { break };

@@ -162,7 +162,7 @@ impl Walk<'_> {
         place: &Place,
         tasks: &[Forked],
     ) -> Result<Result<Vec<Arc<Branch>>, String>, DecideError> {
-        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let mut missing = BTreeSet::new();
         for forked in tasks {
             let task = &forked.0;
@@ -173,12 +173,15 @@ impl Walk<'_> {
             if name.is_empty() {
                 return Ok(Err("One of the tasks had a null/missing taskReferenceName".to_owned()));
             }
-            if !seen.insert(name) || self.plan.graph.index_of(name).is_some() {
-                return Ok(Err(format!(
-                    "Dynamic Fork Task {:?} attempted to create a duplicate task reference name: \
-                     {name}",
-                    place.name()
-                )));
+            let undo = task.undo_task().map(|undo| undo.task_reference_name);
+            for name in [Some(name.to_owned()), undo].into_iter().flatten() {
+                if self.plan.graph.index_of(&name).is_some() || !seen.insert(name.clone()) {
+                    return Ok(Err(format!(
+                        "Dynamic Fork Task {:?} attempted to create a duplicate task reference \
+                         name: {name}",
+                        place.name()
+                    )));
+                }
             }
             for name in names_in(task) {
                 if !self.state.task_defs.contains_key(name) {
@@ -275,6 +278,7 @@ fn names_in(task: &WorkflowTask) -> BTreeSet<&str> {
         tasks.extend(&task.default_case);
         tasks.extend(task.fork_tasks.iter().flatten());
         tasks.extend(&task.loop_over);
+        tasks.extend(task.compensation.as_deref());
     }
     names
 }

@@ -68,6 +68,9 @@ impl<'a> Walk<'a> {
             Event::Continue { .. } if !self.plan.forks && !self.state.open.is_empty() => Ok(()),
             Event::Continue { after, retry_after, timeout, jitter } if !ended => {
                 let place = self.source(after)?;
+                if self.settled(&place) {
+                    return Ok(());
+                }
                 let fact = self.fact_of(&place, after)?;
                 let after = After {
                     attempt: fact.attempt,
@@ -85,6 +88,8 @@ impl<'a> Walk<'a> {
                 self.then(&place, &after, &verdict)
             }
             Event::Retry => self.retry(),
+            Event::Unwind(unwind) if !ended => self.unwind(unwind),
+            Event::Undo(undo) if !ended => self.undo(undo),
             _ => Ok(()),
         }
     }
@@ -149,6 +154,11 @@ impl<'a> Walk<'a> {
             timeout: end.timeout,
             jitter: end.jitter,
         };
+        if self.settled(&place) {
+            self.keep(&place, &after, end.status)?;
+            self.out.ended_as = Some(end.status);
+            return Ok(());
+        }
         self.judge(None, &place, &after)
     }
 
@@ -194,7 +204,9 @@ impl<'a> Walk<'a> {
         after: &After,
         status: TaskStatus,
     ) -> Result<(), DecideError> {
-        self.note_listed(&place.node.reference_name)?;
+        if !self.state.undoing {
+            self.note_listed(&place.node.reference_name)?;
+        }
         self.state.open.remove(&place.name());
         let (input_read, output_read) = match place.branch {
             Some(_) => (false, false),
@@ -256,7 +268,9 @@ impl<'a> Walk<'a> {
                 let delay = delay.min(retry::DELAY_MAX);
                 let wait = if delay.is_zero() { Wait::Now } else { Wait::For(delay) };
                 let reason = after.reason.clone();
-                self.open_again(place, attempt, wait, reason)
+                // It is made of how the run was, not of how it is.
+                let kept = after.input.clone().filter(|_| node.undoes());
+                self.open_again(place, attempt, (wait, kept), reason)
             }
             Verdict::Fail => {
                 let name = place.name();
@@ -339,7 +353,7 @@ impl<'a> Walk<'a> {
             let output = match &mut scheduled.fate {
                 Fate::Open(_) | Fate::Container { .. } => None,
                 Fate::Waits { output } => output.take(),
-                Fate::Ended { .. } | Fate::GoOn => continue,
+                Fate::Ended { .. } | Fate::GoOn | Fate::Line { .. } => continue,
             };
             scheduled.fate = Fate::Ended { status: TaskStatus::Canceled, output };
         }

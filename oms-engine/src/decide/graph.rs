@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::node::{Kind, Node};
-use crate::definition::{Fault, TaskDef, WorkflowTask};
+use crate::definition::{Fault, TaskDef, TimeoutPolicy, WorkflowTask};
 
 /// Where a sequence of steps stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(crate) enum Parent {
     Branch(usize),
     /// The body of the loop with this index.
     Loop(usize),
+    /// Apart from all others: it undoes the step with this index.
+    Undoes(usize),
 }
 
 /// What comes after a step.
@@ -37,6 +39,8 @@ pub(crate) enum Next {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Graph {
     pub(super) nodes: Vec<Arc<Node>>,
+    /// What undoes others; their indices follow those of the steps.
+    undo: Vec<Arc<Node>>,
     by_reference: BTreeMap<Arc<str>, usize>,
     /// A branch of a dynamic fork ends where its fork's JOIN waits.
     is_branch: bool,
@@ -63,20 +67,40 @@ impl Graph {
         loops: usize,
         is_branch: bool,
     ) -> (Self, Vec<Fault>) {
-        let mut builder = Builder { nodes: Vec::new(), faults: Vec::new(), task_defs };
+        let mut builder =
+            Builder { nodes: Vec::new(), undo: Vec::new(), faults: Vec::new(), task_defs };
         let place = Place { parent: Parent::Root, loops, sole: !is_branch };
         builder.sequence(tasks, "$.tasks", place);
-        let nodes: Vec<Arc<Node>> = builder.nodes.into_iter().map(Arc::new).collect();
-        let by_reference =
-            nodes.iter().map(|node| (node.reference_name.clone(), node.index)).collect();
+        builder.number_undo();
+        let shared = |nodes: Vec<Node>| nodes.into_iter().map(Arc::new).collect();
+        let (nodes, undo): (Vec<Arc<Node>>, Vec<Arc<Node>>) =
+            (shared(builder.nodes), shared(builder.undo));
+        let all = nodes.iter().chain(&undo);
+        let by_reference = all.map(|node| (node.reference_name.clone(), node.index)).collect();
         let (floats, by_list, listed) = (false, false, BTreeSet::new());
-        let mut graph = Self { nodes, by_reference, is_branch, floats, by_list, listed };
+        let mut graph = Self { nodes, undo, by_reference, is_branch, floats, by_list, listed };
         graph.mark_lists();
         (graph, builder.faults)
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Arc<Node>> {
-        self.nodes.get(index)
+        match index.checked_sub(self.nodes.len()) {
+            None => self.nodes.get(index),
+            Some(undo) => self.undo.get(undo),
+        }
+    }
+
+    /// Its steps, apart from those that undo others.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.iter()
+    }
+
+    /// The steps that can be undone, each with what undoes it.
+    pub(crate) fn undoable(&self) -> impl Iterator<Item = (&Arc<Node>, &Arc<Node>)> {
+        self.undo.iter().filter_map(|undo| match undo.parent {
+            Parent::Undoes(step) => Some((self.nodes.get(step)?, undo)),
+            _ => None,
+        })
     }
 
     pub(crate) fn index_of(&self, reference_name: &str) -> Option<usize> {
@@ -123,6 +147,7 @@ impl Graph {
                     Some(switch) => node = switch,
                     None => return Next::Done,
                 },
+                Parent::Undoes(_) => return Next::Arrive,
                 Parent::Branch(fork) if !self.floats_at(fork) => return Next::Arrive,
                 _ => return self.end_of_region(node),
             }
@@ -176,6 +201,7 @@ struct Place {
 
 struct Builder<'a> {
     nodes: Vec<Node>,
+    undo: Vec<Node>,
     faults: Vec<Fault>,
     task_defs: &'a BTreeMap<String, TaskDef>,
 }
@@ -210,6 +236,7 @@ impl Builder<'_> {
                     continue;
                 }
             }
+            self.undo_of(task, index, &path, place);
             self.children(task, index, &path, place);
             let end = self.nodes.len() - 1;
             if let Some(node) = self.nodes.get_mut(index) {
@@ -222,6 +249,35 @@ impl Builder<'_> {
             last = Some(index);
         }
         first
+    }
+
+    fn undo_of(&mut self, task: &WorkflowTask, index: usize, path: &str, place: Place) {
+        let Some(undo) = task.undo_task() else { return };
+        let def = undo.effective_task_def(self.task_defs);
+        match Node::compile(&undo, &def, &format!("{path}.compensation")) {
+            Ok(mut node) => {
+                node.parent = Parent::Undoes(index);
+                node.loops = place.loops;
+                node.sole = false;
+                // The run ends anyway, with all that can be undone.
+                if node.timeout_policy == TimeoutPolicy::TimeOutWorkflow {
+                    node.timeout_policy = TimeoutPolicy::Retry;
+                }
+                self.undo.push(node);
+            }
+            Err(fault) => self.faults.push(fault),
+        }
+    }
+
+    fn number_undo(&mut self) {
+        for (index, undo) in (self.nodes.len()..).zip(&mut self.undo) {
+            (undo.index, undo.end) = (index, index);
+            if let Parent::Undoes(step) = undo.parent
+                && let Some(step) = self.nodes.get_mut(step)
+            {
+                step.undo = Some(index);
+            }
+        }
     }
 
     fn children(&mut self, task: &WorkflowTask, index: usize, path: &str, place: Place) {

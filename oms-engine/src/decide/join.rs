@@ -93,7 +93,10 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
-        let Some(opened) = self.opened.get_mut(&key) else { return Ok(()) };
+        let Some(opened) = self.opened.get_mut(&key) else {
+            self.arrive_at_line(key);
+            return Ok(());
+        };
         opened.arrived += 1;
         if opened.arrived < opened.expected || opened.entry.is_none() {
             return Ok(());

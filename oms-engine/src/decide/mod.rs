@@ -27,6 +27,8 @@ mod system;
 mod tests;
 mod timeout;
 mod turns;
+mod undo;
+mod unwind;
 mod work;
 
 use std::collections::BTreeSet;
@@ -47,6 +49,8 @@ pub(crate) use scope::RunScope;
 pub(crate) use state::{Fact, HistoryFields, OpenLoop, RunState};
 pub use status::{TaskStatus, WorkflowStatus};
 pub(crate) use timeout::{TimeoutKind, end_now, only_alerts, timeout_reason, workflow_timeout};
+pub(crate) use undo::{Undo, undo_reads};
+pub(crate) use unwind::{Part, Unwind, dynamic_forks_in, forked_by, undoable_in};
 
 use self::flow::Walk;
 use crate::definition::{PayloadFault, TASK_PAYLOAD_MAX_BYTES, TaskDef};
@@ -76,6 +80,10 @@ pub(crate) enum Event {
     },
     /// An operator retries an ended run.
     Retry,
+    /// It is about to end, and this is to be undone before.
+    Unwind(Unwind),
+    /// What was undone last is through: this comes next.
+    Undo(Undo),
 }
 
 /// How an attempt ended.
@@ -171,6 +179,8 @@ pub(crate) enum Fate {
     Ended { status: TaskStatus, output: Option<Arc<Value>> },
     /// No task: what follows this one is left for another decision.
     GoOn,
+    /// No task: what is left to be undone of a line, once so many tasks and lines are through.
+    Line { remaining: usize },
 }
 
 /// When an open task can be taken.

@@ -157,6 +157,8 @@ pub(crate) struct Node {
     pub(crate) end: usize,
     pub(crate) next: Option<usize>,
     pub(crate) parent: Parent,
+    /// What undoes it.
+    pub(crate) undo: Option<usize>,
     /// How many loops it stands in.
     pub(crate) loops: usize,
     /// Whether nothing else of its run is open while it is, other than the loops around it.
@@ -216,6 +218,7 @@ impl Node {
             end: 0,
             next: None,
             parent: Parent::Root,
+            undo: None,
             loops: 0,
             sole: true,
             reference_name: Arc::from(task.task_reference_name.as_str()),
@@ -279,6 +282,11 @@ impl Node {
         let schema = |schema| Schema::enforced(schema, def.enforce_schema);
         self.input_schema = schema(def.input_schema.as_ref());
         self.output_schema = schema(def.output_schema.as_ref());
+    }
+
+    /// Whether it undoes another.
+    pub(crate) const fn undoes(&self) -> bool {
+        matches!(self.parent, Parent::Undoes(_))
     }
 
     /// The queue its open task waits in, where its run has no domains.

@@ -43,6 +43,9 @@ pub(crate) struct Plan {
     pub(crate) has_loops: bool,
     /// Whether more than one task can be open.
     pub(crate) forks: bool,
+    /// Whether something of a run may have to be undone: a step that says by what, or one that
+    /// data brings.
+    pub(crate) may_undo: bool,
     /// Reference names that something reads, or that the end of the run asks for.
     pub(crate) needed: BTreeSet<Arc<str>>,
     lifetimes: Lifetimes,
@@ -94,6 +97,8 @@ impl Plan {
             runs_scripts: any(Kind::runs_script),
             has_loops: any(|kind| matches!(kind, Kind::Loop { .. })),
             forks: any(|kind| matches!(kind, Kind::Fork { .. } | Kind::DynamicFork(_))),
+            may_undo: any(|kind| matches!(kind, Kind::DynamicFork(_)))
+                || graph.undoable().next().is_some(),
             needed: lifetimes.needed(&graph),
             lifetimes,
             graph,

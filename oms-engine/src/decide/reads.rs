@@ -89,7 +89,7 @@ pub(super) fn branches_of(graph: &Graph) -> Vec<Branches> {
         }
         let of_parent = |index: usize| all.get(index).cloned().unwrap_or_default();
         let branches = match node.parent {
-            Parent::Root => Branches::default(),
+            Parent::Root | Parent::Undoes(_) => Branches::default(),
             Parent::Case(parent) | Parent::Loop(parent) => of_parent(parent),
             Parent::Branch(fork) => {
                 let mut branches = Vec::clone(&of_parent(fork));

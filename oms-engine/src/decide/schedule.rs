@@ -142,15 +142,19 @@ impl Walk<'_> {
         self.judge(Some(entry), place, &after)
     }
 
-    /// Another attempt at a task, with its input worked out anew.
+    /// Another attempt at a task, with the input that was kept or one worked out anew.
     pub(super) fn open_again(
         &mut self,
         place: &Place,
         attempt: i16,
-        wait: Wait,
+        (wait, kept): (Wait, Option<Arc<Value>>),
         reason: Option<String>,
     ) -> Result<(), DecideError> {
-        match self.input(place, attempt)? {
+        let input = match kept {
+            Some(input) => Ok(input),
+            None => self.input(place, attempt)?,
+        };
+        match input {
             Ok(input) => {
                 match place.node.kind {
                     // Nobody claims them: they wait anew.

@@ -77,6 +77,8 @@ pub(crate) struct RunState {
     pub(crate) beside: Option<Beside>,
     /// When an operator last retried or reran it.
     pub(crate) retried_at: Option<DateTime<Utc>>,
+    /// Whether its end is settled and what it did is undone before.
+    pub(crate) undoing: bool,
     /// Whether it was read under the lock of what is decided, by one who may take time.
     pub(crate) fresh: bool,
 }
@@ -143,6 +145,7 @@ impl RunState {
             task_defs: BTreeMap::new(),
             beside: None,
             retried_at: None,
+            undoing: false,
             fresh: false,
         }
     }
@@ -151,7 +154,7 @@ impl RunState {
         self.task_id_of_epoch(reference_name, self.epoch, attempt)
     }
 
-    pub(super) fn task_id_of_epoch(
+    pub(crate) fn task_id_of_epoch(
         &self,
         reference_name: &str,
         epoch: i16,

@@ -123,7 +123,7 @@ use WorkflowStatus as W;
 /// Every change of a run's status: from, to, and by what. Only an operator leads out of an end.
 pub(super) const WORKFLOW_TRANSITIONS: &[(WorkflowStatus, WorkflowStatus, &str)] = &[
     (W::Running, W::Paused, "pause"),
-    (W::Paused, W::Running, "resume"),
+    (W::Paused, W::Running, "resume, or its end is settled and undone first"),
     (W::Running, W::Completed, "the last step ends well"),
     (W::Running, W::Failed, "a step fails for good"),
     (W::Running, W::TimedOut, "its time, or a task's, is up"),

@@ -148,7 +148,7 @@ impl Default for WorkflowDef {
 }
 
 impl WorkflowDef {
-    /// Every task, also those inside others.
+    /// Every task, also those inside others and those that undo others.
     pub(crate) fn all_tasks(&self) -> Vec<&WorkflowTask> {
         let mut all = Vec::new();
         let mut rest: Vec<&WorkflowTask> = self.tasks.iter().collect();
@@ -157,6 +157,7 @@ impl WorkflowDef {
             rest.extend(&task.default_case);
             rest.extend(task.fork_tasks.iter().flatten());
             rest.extend(&task.loop_over);
+            rest.extend(task.compensation.as_deref());
             all.push(task);
         }
         all

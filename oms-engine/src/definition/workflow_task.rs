@@ -120,6 +120,10 @@ pub struct WorkflowTask {
     /// Events to publish, by the states that cause them (`onStart,onFailed`).
     #[serde(deserialize_with = "or_zero")]
     pub on_state_change: BTreeMap<String, Vec<StateChangeEvent>>,
+    /// The task that undoes this one when the run fails after it: an extension that Conductor
+    /// ignores. Without a reference name of its own it is named `<reference name>_undo`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compensation: Option<Box<Self>>,
     /// Free; editors keep positions here.
     #[serde(deserialize_with = "or_zero")]
     pub metadata: Map<String, Value>,
@@ -168,6 +172,16 @@ impl WorkflowTask {
             TaskType::ForkJoin | TaskType::ForkJoinDynamic => "FORK",
             other => other.as_str(),
         }
+    }
+
+    /// The task that undoes this one, with its reference name. Its failure stops nothing.
+    pub(crate) fn undo_task(&self) -> Option<Self> {
+        let undo = Self::clone(self.compensation.as_deref()?);
+        let name = match undo.task_reference_name.as_str() {
+            "" => format!("{}_undo", self.task_reference_name),
+            name => name.to_owned(),
+        };
+        Some(Self { task_reference_name: name, optional: true, ..undo })
     }
 
     /// The task definition that this step runs under: its own, the registered one, or the

@@ -94,10 +94,35 @@ impl Engine {
     /// Ends a run TERMINATED. Its open tasks are CANCELED, and the runs that its `SUB_WORKFLOW` tasks
     /// wait for end TERMINATED too; no failure workflow is started. A run that had ended FAILED or
     /// `TIMED_OUT` counts as terminated from then on; one that was terminated already stays as it is.
+    /// What it did is not undone, and undoing that is under way stops.
     ///
     /// # Errors
     /// [`Error::WorkflowNotFound`]; [`Error::Conflict`] when it has COMPLETED.
     pub async fn terminate(&self, id: WorkflowId, reason: &str) -> Result<(), Error> {
+        self.terminate_run(id, reason, false).await
+    }
+
+    /// Ends a run TERMINATED as [`terminate`](Self::terminate) does, once the steps that completed
+    /// are undone by the tasks that their `compensation` names. Until then it stays RUNNING and
+    /// [`Execution::compensating`](crate::Execution::compensating) says so. A run that is being
+    /// undone already stays as it is.
+    ///
+    /// # Errors
+    /// As [`terminate`](Self::terminate).
+    pub async fn terminate_with_compensation(
+        &self,
+        id: WorkflowId,
+        reason: &str,
+    ) -> Result<(), Error> {
+        self.terminate_run(id, reason, true).await
+    }
+
+    async fn terminate_run(
+        &self,
+        id: WorkflowId,
+        reason: &str,
+        compensate: bool,
+    ) -> Result<(), Error> {
         if reason.contains('\0') {
             return Err(Error::invalid("reason", "has a NUL character"));
         }
@@ -106,7 +131,7 @@ impl Engine {
             let why = format!("has {length} bytes, at most {REASON_MAX_BYTES}");
             return Err(Error::invalid("reason", why));
         }
-        self.operate(id, Operation::Terminate { reason: reason.to_owned() }).await
+        self.operate(id, Operation::Terminate { reason: reason.to_owned(), compensate }).await
     }
 
     /// Schedules nothing more of a run until [`resume`](Self::resume). Tasks that are scheduled

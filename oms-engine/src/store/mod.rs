@@ -23,6 +23,7 @@ mod schedules;
 mod session;
 mod start;
 mod timers;
+mod undo;
 
 use std::future::Future;
 use std::time::Duration;
@@ -41,7 +42,7 @@ pub(crate) use events::{
 pub(crate) use lease::ReturnedRow;
 pub(crate) use limits::{LimitedClaim, LimitsInForce, Room};
 pub use migrate::migration_sql;
-pub(crate) use operate::{Cut, ParkedRow, RestartRow};
+pub(crate) use operate::{CanceledRow, Cut, ParkedRow, RestartRow};
 pub(crate) use outside::OpenTask;
 pub(crate) use read::{ListFilter, ListedRow, OpenTaskRow};
 pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
@@ -49,6 +50,8 @@ pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
 pub(crate) use schedules::{DueSchedule, FireRow, MovedSchedule, PutSchedule, ScheduleRow};
 pub(crate) use session::{PollRow, SessionLook};
 pub(crate) use start::{FoundRow, Parent, StartBatch, StartRow};
+pub use undo::NotCompensated;
+pub(crate) use undo::UndoRow;
 
 use crate::error::{Doing as _, Error};
 
@@ -140,9 +143,14 @@ statements!(
     append_logs,
     attach_child,
     bury_session,
+    begin_undo,
     cancel_tokens,
     check_lease,
     claim_limited,
+    gather_tokens,
+    is_waiting,
+    load_named,
+    set_undo,
     close_session,
     close_token,
     count_down,

@@ -21,6 +21,18 @@ pub(crate) struct ParkedRow<'a> {
     pub(crate) then: Value,
 }
 
+/// Which tokens of a run are taken, and what becomes of the runs that its tasks had started.
+#[derive(Debug)]
+pub(crate) struct CanceledRow<'a> {
+    /// Of tasks whose token has none.
+    pub(crate) inputs: &'a [(String, Arc<Value>)],
+    /// Why runs that its tasks had started are terminated, and whether what they did is undone.
+    pub(crate) reason: &'a str,
+    pub(crate) compensate: bool,
+    /// These tokens stay, and those of tasks that wait for runs; none: all are taken.
+    pub(crate) stay: Option<&'a [i64]>,
+}
+
 /// What a restart puts in place of the run's definition.
 #[derive(Debug)]
 pub(crate) struct RestartRow {
@@ -143,20 +155,26 @@ impl Store {
         Ok(())
     }
 
-    /// Takes all tokens of a run, locked before; tasks leave CANCELED history. `inputs` are those
-    /// of tasks whose token has none. Runs that its tasks had started are to be terminated, for
-    /// the reason `of_children`; out: whether there are any.
+    /// Takes tokens of a run, all of them locked before; tasks leave CANCELED history. Out:
+    /// whether runs that its tasks had started are to be terminated.
     pub(crate) async fn cancel_tokens(
         &self,
         db: &impl Executor,
         id: WorkflowId,
-        inputs: &[(String, Arc<Value>)],
-        of_children: &str,
+        canceled: &CanceledRow<'_>,
     ) -> Result<bool, Error> {
-        let references: Vec<&str> = inputs.iter().map(|i| i.0.as_str()).collect();
-        let values: Vec<_> = inputs.iter().map(|i| Json(&*i.1)).collect();
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-            [&id.as_uuid(), &references, &values, &of_children];
+        let references: Vec<&str> = canceled.inputs.iter().map(|i| i.0.as_str()).collect();
+        let values: Vec<_> = canceled.inputs.iter().map(|i| Json(&*i.1)).collect();
+        let (stay, children_stay) = (canceled.stay.unwrap_or_default(), canceled.stay.is_some());
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
+            &id.as_uuid(),
+            &references,
+            &values,
+            &canceled.reason,
+            &stay,
+            &children_stay,
+            &canceled.compensate,
+        ];
         let row = self.one(db, &self.sql.cancel_tokens, &params, "canceling open tasks").await?;
         Ok(get::<i64>(&row, 0)? > 0)
     }

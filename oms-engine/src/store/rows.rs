@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Json};
 use uuid::Uuid;
 
+use super::undo::UndoRow;
 use crate::decide::{TaskStatus, WorkflowStatus};
 use crate::definition::TaskToDomain;
 use crate::error::{Doing as _, Error};
@@ -164,6 +165,8 @@ pub(crate) struct RunRow {
     pub(crate) given: Option<(String, Value)>,
     /// None for no domains.
     pub(crate) task_to_domain: Option<Arc<TaskToDomain>>,
+    /// Set where an end leads, or led, to undoing.
+    pub(crate) undo: Option<UndoRow>,
 }
 
 impl RunRow {
@@ -200,7 +203,13 @@ impl RunRow {
                     .map(Arc::new),
                 None => None,
             },
+            undo: get::<Option<Json<UndoRow>>>(row, 27)?.map(|json| json.0),
         })
+    }
+
+    /// Whether its end is settled and what it did is undone before.
+    pub(crate) fn is_undone(&self) -> bool {
+        self.undo.as_ref().is_some_and(|undo| undo.end.is_some())
     }
 }
 

@@ -64,7 +64,18 @@ pub(crate) struct Expect {
     pub(crate) output: Option<Value>,
     pub(crate) reason: Option<Value>,
     pub(crate) variables: Option<Value>,
+    pub(crate) compensating: Option<String>,
+    #[serde(default)]
+    pub(crate) not_compensated: Vec<Left>,
     pub(crate) tasks: Vec<Task>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Left {
+    #[serde(rename = "ref")]
+    pub(crate) reference_name: String,
+    pub(crate) reason: Value,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -14,6 +14,9 @@ pub(crate) struct Seen {
     pub(crate) output: Value,
     pub(crate) variables: Value,
     pub(crate) reason: Option<String>,
+    pub(crate) compensating: Option<String>,
+    /// What may still stand of a run that was undone: reference names and reasons.
+    pub(crate) left: Vec<(String, String)>,
     pub(crate) tasks: Vec<SeenTask>,
 }
 
@@ -101,6 +104,18 @@ pub(crate) fn differences(expect: &Expect, run: &Seen) -> Vec<String> {
     }
     if let Some(reason) = &expect.reason {
         check("reason", reason, &Value::from(run.reason.clone()));
+    }
+    check(
+        "compensating",
+        &Value::from(expect.compensating.clone()),
+        &Value::from(run.compensating.clone()),
+    );
+    let left: Vec<&str> = run.left.iter().map(|left| left.0.as_str()).collect();
+    let names_left: Vec<&str> =
+        expect.not_compensated.iter().map(|left| left.reference_name.as_str()).collect();
+    check("notCompensated", &Value::from(names_left), &Value::from(left));
+    for (expected, found) in expect.not_compensated.iter().zip(&run.left) {
+        check("why not compensated", &expected.reason, &Value::from(found.1.as_str()));
     }
     let line = |name: &str, kind: &str, status: &str, attempt: i16| {
         format!("{name} {kind} {status} {attempt}")

@@ -288,12 +288,16 @@ fn seen(run: &Execution) -> Seen {
         output: task.output_data.clone(),
         reason: task.reason_for_incompletion.clone(),
     });
+    let left = run.not_compensated.iter();
+    let left = left.map(|left| (left.reference_task_name.clone(), left.reason.clone()));
     Seen {
         workflow_id: run.workflow_id.to_string(),
         status: run.status.as_str().to_owned(),
         output: run.output.clone(),
         variables: run.variables.clone(),
         reason: run.reason_for_incompletion.clone(),
+        compensating: run.compensating.map(|status| status.as_str().to_owned()),
+        left: left.collect(),
         tasks: tasks.collect(),
     }
 }

@@ -6,6 +6,13 @@ use serde_json::{Map, Value, json};
 use crate::play::{Leased, Player};
 
 impl Player {
+    async fn terminate(&self, id: WorkflowId, reason: &str, undone: bool) -> Result<(), Error> {
+        if undone {
+            return self.engine.terminate_with_compensation(id, reason).await;
+        }
+        self.engine.terminate(id, reason).await
+    }
+
     pub(crate) async fn act(
         &self,
         id: WorkflowId,
@@ -48,7 +55,7 @@ impl Player {
             return engine.signal(id, name, signal).await.map(drop);
         }
         if let Some(reason) = text("terminate") {
-            return engine.terminate(id, reason).await;
+            return self.terminate(id, reason, step.contains_key("compensate")).await;
         }
         if let Some(from) = step.get("rerun") {
             return engine.rerun(id, self.rerun(id, from, step).await).await;

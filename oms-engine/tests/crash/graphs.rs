@@ -78,7 +78,7 @@ async fn pictures(client: &Client, name: &str) -> Vec<String> {
 }
 
 /// What stands still, and why.
-async fn what_is_open(client: &Client) -> Vec<String> {
+pub(crate) async fn what_is_open(client: &Client) -> Vec<String> {
     let sql = "(SELECT w.name || ' ' || w.status || coalesce(': ' || w.reason, '')
             || coalesce(' ' || t::text, '')
         FROM oms_engine.workflows w LEFT JOIN oms_engine.open_tasks t ON t.workflow_id = w.id
@@ -88,7 +88,7 @@ async fn what_is_open(client: &Client) -> Vec<String> {
 }
 
 /// Kills whoever holds work, again and again. Out: kills that met work in flight.
-async fn storm(client: &Client, launch: &Launch, workers: &mut [Worker]) -> usize {
+pub(crate) async fn storm(client: &Client, launch: &Launch, workers: &mut [Worker]) -> usize {
     let mut random = Random::seeded("graphs");
     let (mut hits, begun) = (0, Instant::now());
     while hits < KILLS && begun.elapsed() < Duration::from_secs(60) {

@@ -18,6 +18,7 @@ mod kills;
 mod limits;
 mod proxy;
 mod schedules;
+mod undo;
 mod witness;
 mod worker;
 

@@ -97,7 +97,7 @@ impl World {
             }
             Asked::Terminate { workflow_id, reason } => {
                 self.alive(workflow_id)?;
-                self.terminate(workflow_id, reason)
+                self.terminate(workflow_id, reason, false)
             }
             Asked::SetVariables { workflow_id, variables, append } => {
                 self.alive(workflow_id)?;

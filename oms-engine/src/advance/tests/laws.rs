@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::undo_laws::{bring, check_again, check_undone, undone};
 use super::world::{What, World, is_parked};
 use crate::advance::family::Control;
 use crate::advance::{Rerun, RerunFrom};
@@ -22,6 +23,7 @@ pub(super) enum Shape {
         optional: bool,
         permissive: bool,
         reads: bool,
+        undo: bool,
     },
     Noop,
     SetVariable,
@@ -44,6 +46,7 @@ pub(super) enum Shape {
     },
     Dynamic {
         branches: usize,
+        undo: bool,
     },
     Child,
     Terminate,
@@ -52,13 +55,16 @@ pub(super) enum Shape {
 pub(super) fn shape() -> impl Strategy<Value = Shape> {
     let flag = || prop::bool::weighted(0.2);
     let leaf = prop_oneof![
-        6 => (flag(), flag(), any::<bool>()).prop_map(|(optional, permissive, reads)| {
-            Shape::Task { optional, permissive, reads }
-        }),
+        6 => (flag(), flag(), any::<bool>(), any::<bool>()).prop_map(
+            |(optional, permissive, reads, undo)| {
+                Shape::Task { optional, permissive, reads, undo }
+            },
+        ),
         1 => Just(Shape::Noop),
         1 => Just(Shape::SetVariable),
         1 => any::<bool>().prop_map(|asynchronous| Shape::Event { asynchronous }),
-        1 => (0..3_usize).prop_map(|branches| Shape::Dynamic { branches }),
+        1 => (0..3_usize, any::<bool>())
+            .prop_map(|(branches, undo)| Shape::Dynamic { branches, undo }),
         1 => Just(Shape::Child),
     ];
     leaf.prop_recursive(3, 24, 3, |inner| {
@@ -92,8 +98,10 @@ pub(super) fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
             step
         };
         match shape {
-            Shape::Task { optional, permissive, reads } => {
+            Shape::Task { optional, permissive, reads, undo } => {
+                let undo = undo.then(|| undo_of(&name));
                 let mut more = json!({ "optional": optional, "permissive": permissive });
+                more["compensation"] = json!(undo);
                 if *reads {
                     more["inputParameters"] = reading(steps.last());
                 }
@@ -131,8 +139,8 @@ pub(super) fn write(shapes: &[Shape], next: &mut usize) -> Vec<Value> {
                 let input = json!({ "_items": items });
                 steps.push(step("DO_WHILE", json!({ "loopOver": body, "inputParameters": input })));
             }
-            Shape::Dynamic { branches } => {
-                steps.push(step("FORK_JOIN_DYNAMIC", dynamic(&name, *branches)));
+            Shape::Dynamic { branches, undo } => {
+                steps.push(step("FORK_JOIN_DYNAMIC", dynamic(&name, *branches, *undo)));
                 steps.push(join(next, &json!([])));
             }
             Shape::Child => {
@@ -164,15 +172,26 @@ fn joins(branches: &[Vec<Value>], joined: u8, again: bool, next: &mut usize) -> 
 }
 
 /// A fork of so many tasks that its input names.
-fn dynamic(name: &str, branches: usize) -> Value {
-    let tasks = (0..branches).map(
-        |n| json!({ "name": "t", "taskReferenceName": format!("{name}b{n}"), "type": "SIMPLE" }),
-    );
+fn dynamic(name: &str, branches: usize, undo: bool) -> Value {
+    let tasks = (0..branches).map(|n| {
+        let name = format!("{name}b{n}");
+        let mut task = json!({ "name": "t", "taskReferenceName": name, "type": "SIMPLE" });
+        if undo {
+            task["compensation"] = undo_of(&name);
+        }
+        task
+    });
     let tasks: Vec<Value> = tasks.collect();
     json!({
         "dynamicForkTasksParam": "tasks", "dynamicForkTasksInputParamName": "inputs",
         "inputParameters": { "tasks": tasks, "inputs": {} },
     })
+}
+
+/// What undoes a step: it gets what that gave.
+fn undo_of(name: &str) -> Value {
+    // Data is no template.
+    json!({ "name": "t", "inputParameters": { "v": format!("${{{name}.output.v}}") } })
 }
 
 /// An input that reads the variables and the step before.
@@ -198,6 +217,8 @@ enum Before {
     Retry(bool),
     Restart,
     Rerun,
+    /// Terminate with compensation.
+    Compensate,
 }
 
 /// How a task ends, which one, and what comes before.
@@ -220,6 +241,7 @@ fn outcome() -> impl Strategy<Value = Move> {
         2 => any::<bool>().prop_map(Before::Retry),
         1 => Just(Before::Restart),
         1 => Just(Before::Rerun),
+        1 => Just(Before::Compensate),
     ];
     (status, any::<prop::sample::Index>(), before)
 }
@@ -285,7 +307,10 @@ fn operate(world: &mut World, id: WorkflowId, (before, of): (Before, prop::sampl
         (Before::Pause, WorkflowStatus::Running) => world.pause(id).unwrap(),
         (Before::Resume, WorkflowStatus::Paused) => world.resume(id).unwrap(),
         (Before::Terminate, WorkflowStatus::Running | WorkflowStatus::Paused) => {
-            world.terminate(id, "enough".to_owned()).unwrap();
+            world.terminate(id, "enough".to_owned(), false).unwrap();
+        }
+        (Before::Compensate, WorkflowStatus::Running | WorkflowStatus::Paused) => {
+            world.terminate(id, "enough".to_owned(), true).unwrap();
         }
         _ => {}
     }
@@ -334,7 +359,7 @@ fn play(world: &mut World, id: WorkflowId, outcomes: &[Move]) {
         let what = if system {
             What::System
         } else {
-            What::Ended { status: *status, output: Some(json!({ "v": 1 })), reason: None }
+            What::Ended { status: *status, output: Some(json!({ "v": token })), reason: None }
         };
         world.step(token, what);
     }
@@ -354,13 +379,21 @@ proptest! {
         let def = json!({ "name": "t", "retryCount": retries, "retryDelaySeconds": 1 });
         world.task_defs.insert("t".to_owned(), serde_json::from_value(def).unwrap());
         let child = json!({ "name": "child", "tasks": [
-            { "name": "t", "taskReferenceName": "c", "type": "SIMPLE" },
+            { "name": "t", "taskReferenceName": "c", "type": "SIMPLE",
+                "compensation": undo_of("c") },
+            { "name": "t", "taskReferenceName": "e", "type": "SIMPLE" },
         ]});
         world.register(&child).unwrap();
         let text = json!({ "name": "nested", "tasks": write(&shapes, &mut 0) });
-        let plan = world.compile(&text).unwrap();
-        let id = world.tables.add_run(&plan, json!({}), None, None);
+        let (mut written, mut input) = (text.clone(), json!({}));
+        bring(&mut written, &mut input);
+        let plan = world.compile(&written).unwrap();
+        let id = world.tables.add_run(&plan, input, None, None);
         play(&mut world, id, &outcomes);
+        for run in world.tables.runs.keys().copied().collect::<Vec<_>>() {
+            check_undone(&world, run, if run == id { &text } else { &child });
+        }
+        let undone = undone(&world, id);
         // What was brought back beside it may have failed again: that counts once.
         for _ in 0..3 {
             let status = world.tables.runs[&id].row.status;
@@ -373,6 +406,7 @@ proptest! {
             play(&mut world, id, &well);
         }
         prop_assert_eq!(world.tables.runs[&id].row.status, WorkflowStatus::Completed);
+        check_again(&world, id, &undone);
     }
 }
 
@@ -380,7 +414,7 @@ proptest! {
 fn memory_decides_most_steps_of_a_line() {
     let mut world = World::new();
     world.task_defs.insert("t".to_owned(), crate::TaskDef::default_for("t"));
-    let shape = || Shape::Task { optional: false, permissive: false, reads: true };
+    let shape = || Shape::Task { optional: false, permissive: false, reads: true, undo: false };
     let tasks = write(&[shape(), Shape::SetVariable, shape(), shape()], &mut 0);
     let plan = world.compile(&json!({ "name": "line", "tasks": tasks })).unwrap();
     let id = world.tables.add_run(&plan, json!({}), None, None);

@@ -13,7 +13,7 @@ use crate::store::{Token, TokenState};
 impl Tables {
     pub(super) fn look_beside(&self, run: &mut Run, token: &Token) {
         let graph = &run.plan.graph;
-        if !graph.by_list {
+        if !graph.by_list || run.state.undoing {
             return;
         }
         let own = |open: &&Open| {

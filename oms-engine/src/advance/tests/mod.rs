@@ -15,6 +15,8 @@ mod operators;
 mod play;
 mod rows;
 pub(crate) mod scripted;
+mod undo;
+mod undo_laws;
 mod world;
 
 #[test]

@@ -10,10 +10,11 @@ use super::world::{World, is_parked};
 use crate::advance::Rerun;
 use crate::advance::family::{Above, Control, Resumed, cannot_retry, current_task_of, resumed};
 use crate::advance::load::Run;
-use crate::advance::rerun::{from_of, skipped};
+use crate::advance::rerun::{from_of, skipped, with_undone};
+use crate::advance::undo::Ending;
 use crate::decide::{End, Fact, TaskStatus, WorkflowStatus, end_now, workflow_timeout};
 use crate::ids::WorkflowId;
-use crate::store::TokenState;
+use crate::store::{Cut, TokenState};
 
 impl World {
     pub(super) fn pause(&mut self, id: WorkflowId) -> Result<(), String> {
@@ -39,7 +40,12 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn terminate(&mut self, id: WorkflowId, reason: String) -> Result<(), String> {
+    pub(super) fn terminate(
+        &mut self,
+        id: WorkflowId,
+        reason: String,
+        compensate: bool,
+    ) -> Result<(), String> {
         let now = self.tables.now;
         let row = &mut self.tables.runs.get_mut(&id).unwrap().row;
         match row.status {
@@ -52,7 +58,10 @@ impl World {
             }
             WorkflowStatus::Running | WorkflowStatus::Paused => {}
         }
-        self.end_by(id, |run| {
+        if compensate && row.is_undone() {
+            return Ok(());
+        }
+        self.end_by(id, Some(compensate), |run| {
             end_now(&run.plan, &mut run.state, WorkflowStatus::Terminated, reason)
         });
         Ok(())
@@ -60,16 +69,26 @@ impl World {
 
     pub(super) fn workflow_time_up(&mut self, id: WorkflowId) {
         if self.tables.runs[&id].plan.times_out() {
-            self.end_by(id, |run| workflow_timeout(&run.plan, &mut run.state));
+            self.end_by(id, None, |run| workflow_timeout(&run.plan, &mut run.state));
         } else {
             self.tables.runs.get_mut(&id).unwrap().deadline = None;
         }
     }
 
-    fn end_by(&mut self, id: WorkflowId, end: impl FnOnce(&mut Run) -> End) {
-        let mut run = self.tables.run(&self.tables.runs[&id]);
+    fn end_by(
+        &mut self,
+        id: WorkflowId,
+        by_operator: Option<bool>,
+        end: impl FnOnce(&mut Run) -> End,
+    ) {
+        let record = &self.tables.runs[&id];
+        let interrupted = record.row.undo.clone().filter(|undo| undo.end.is_some());
+        let mut run = self.tables.run(record);
         let end = end(&mut run).within_limits(&run.plan);
-        self.end(id, end);
+        self.end_or_undo(&run, Ending { end, by_operator });
+        if let Some(undo) = interrupted {
+            self.note_left(&run, &undo);
+        }
     }
 
     /// Does what a control token says. False: it is none.
@@ -79,11 +98,13 @@ impl World {
         self.tables.open.remove(&open.row.token.id);
         let row = self.tables.runs[&id].row.clone();
         match control {
-            Control::Terminate { reason, token } => {
+            Control::Terminate { reason, token, compensate } => {
                 if !row.status.is_terminal() && row.parent_token == token {
-                    self.terminate(id, reason).unwrap();
+                    self.terminate(id, reason, compensate).unwrap();
                 }
             }
+            Control::CutOff { gate } if row.is_undone() => self.cut_off(id, gate),
+            Control::CutOff { .. } => {}
             Control::Resume { token, retry } => {
                 let named = json!({ "subWorkflowId": id.to_string() });
                 let waits = self.tables.open.get(&token).is_some_and(|open| {
@@ -99,8 +120,9 @@ impl World {
                 let history = self.tables.visible(id);
                 let current = current_task_of(&record.plan, &history, child).is_some();
                 let detached = self.tables.runs[&child].row.parent_token.is_none();
-                if row.status.is_terminal() && current && detached {
-                    self.reopen(id, true, None);
+                let undone = self.first_undone(id).is_some();
+                if row.status.is_terminal() && current && detached && !undone {
+                    self.bring_back(id, true, None);
                     if let Some(own) = above.as_ref().filter(|above| above.workflow == id) {
                         self.set_input(id, own.input.as_ref(), own.correlation_id.as_ref());
                     }
@@ -116,7 +138,7 @@ impl World {
         let row = self.tables.runs[&id].row.clone();
         match resumed(&row, retry, &self.done(id)) {
             Resumed::Retried => {
-                self.reopen(id, true, Some(token));
+                self.bring_back(id, true, Some(token));
                 self.tables.open_decide(id, json!({ "retry": true }));
             }
             waits => {
@@ -151,10 +173,26 @@ impl World {
         (row.status, row.output, row.reason, row.ended_at) =
             (WorkflowStatus::Running, None, None, None);
         (row.replays, row.resumes) = (true, resumes);
+        row.undo = None;
+        self.settled.remove(&id);
         row.last_retried_at = Some(now);
         let open = |token: &i64| self.tables.open.contains_key(token);
         row.parent_token = token.or_else(|| row.parent_token.filter(open));
         record.deadline = record.plan.timeout_ms.map(|ms| now + chrono::Duration::milliseconds(ms));
+    }
+
+    fn first_undone(&self, id: WorkflowId) -> Option<(i64, DateTime<Utc>)> {
+        self.tables.runs[&id].row.undo.as_ref().and_then(|undo| undo.first)
+    }
+
+    fn bring_back(&mut self, id: WorkflowId, resumes: bool, token: Option<i64>) {
+        match self.first_undone(id) {
+            Some((seq, at)) => self.cut(id, seq, at),
+            None => return self.reopen(id, resumes, token),
+        }
+        if token.is_some() {
+            self.tables.runs.get_mut(&id).unwrap().row.parent_token = token;
+        }
     }
 
     pub(super) fn retry(&mut self, id: WorkflowId, resumes: bool) -> Result<(), String> {
@@ -162,7 +200,7 @@ impl World {
         if let Some(reason) = cannot_retry(status, &self.done(id)) {
             return Err(reason.to_owned());
         }
-        self.reopen(id, resumes, None);
+        self.bring_back(id, resumes, None);
         self.tell_parent(id, None);
         self.tables.open_decide(id, json!({ "retry": true }));
         Ok(())
@@ -201,9 +239,11 @@ impl World {
         match from {
             None => self.cut(id, 0, DateTime::UNIX_EPOCH),
             Some(from) => {
-                self.cut(id, from.seq, from.at);
+                let cut = Cut { seq: from.seq, at: from.at, kept: from.kept.clone(), given: None };
+                let cut = with_undone(cut, self.first_undone(id));
+                self.cut(id, cut.seq, cut.at);
                 let record = self.tables.runs.get_mut(&id).unwrap();
-                record.cuts.last_mut().unwrap().kept = from.kept;
+                record.cuts.last_mut().unwrap().kept = cut.kept;
                 record.row.given = rerun.task_input.clone().map(|input| (from.name, input));
             }
         }

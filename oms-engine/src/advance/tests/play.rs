@@ -166,7 +166,8 @@ impl Player<'_> {
             return done;
         }
         if let Some(reason) = text("terminate") {
-            return self.world.terminate(id, reason.to_owned());
+            let compensate = step.get("compensate") == Some(&json!(true));
+            return self.world.terminate(id, reason.to_owned(), compensate);
         }
         if let Some(from) = step.get("rerun") {
             return self.rerun(id, from.as_str(), step);
@@ -357,6 +358,8 @@ impl Player<'_> {
             output: seen.output,
             variables: seen.variables,
             reason: seen.reason_for_incompletion,
+            compensating: seen.compensating.map(|status| status.as_str().to_owned()),
+            left: super::undo::shown(&seen.not_compensated),
             tasks: tasks.collect(),
         }
     }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::advance::family::Control;
 use crate::advance::load::Run;
 use crate::advance::route::{Domains, Polls};
 use crate::advance::rows::opened_rows;
@@ -120,6 +121,7 @@ impl Tables {
             resumes: false,
             given: None,
             task_to_domain: None,
+            undo: None,
         };
         let deadline = self.after(plan.timeout_ms);
         let record = Record { row, plan: plan.clone(), deadline, cuts: Vec::new() };
@@ -190,7 +192,7 @@ impl Tables {
             rev: 0,
             priority: 0,
             set_aside: row.set_aside,
-            poll_count: 0,
+            poll_count: i32::from(state == TokenState::Leased),
             started_at: None,
             due_at: due,
             input: row.input.map(|input| Value::clone(&input)),
@@ -236,7 +238,7 @@ impl Tables {
                 status: ended.status,
                 seq: open.row.seq,
                 queue,
-                poll_count: 0,
+                poll_count: token.poll_count,
                 input,
                 output: ended.output.map(|output| Value::clone(&output)),
                 worker: None,
@@ -324,6 +326,18 @@ impl Tables {
         if remaining == 0 {
             open.row.token.state = TokenState::Ready;
         }
+    }
+
+    /// What the task of a run gave that was scheduled last.
+    pub(super) fn last_output(&self, id: WorkflowId) -> Value {
+        let last = self.visible(id).into_iter().rfind(|row| row.seq > 0);
+        last.and_then(|row| row.output).unwrap_or_else(|| json!({}))
+    }
+
+    /// A token for whichever engine takes it, which ends a run.
+    pub(super) fn tell_to_end(&mut self, id: WorkflowId, reason: &str, compensate: bool) {
+        let (reason, token) = (reason.to_owned(), self.runs[&id].row.parent_token);
+        self.open_decide(id, Control::Terminate { reason, token, compensate }.told());
     }
 
     /// The visible history of a run, in order.

@@ -13,6 +13,7 @@ use crate::advance::one::{ended_row, time_up};
 use crate::advance::operate::reason_of_children;
 use crate::advance::rows::tell;
 use crate::advance::told::{decide_event, ended, gathered_of, parked, wanted_of};
+use crate::advance::undo::{Ending, says};
 use crate::decide::{
     DecideError, Decision, End, Event, Fell, Kind, Plan, TaskStatus, WorkflowStatus, counts_as,
     decide,
@@ -27,6 +28,8 @@ pub(super) struct World {
     pub(super) task_defs: BTreeMap<String, TaskDef>,
     /// What the holder of a token remembers of its run, as the pump does.
     memory: BTreeMap<i64, Run>,
+    /// How runs will end that are undone, unless an operator stops that.
+    pub(super) settled: BTreeMap<WorkflowId, WorkflowStatus>,
     /// Decisions that memory could make.
     pub(super) remembered: usize,
     pub(super) events: super::events::Events,
@@ -47,6 +50,7 @@ impl World {
             plans: BTreeMap::new(),
             task_defs: BTreeMap::new(),
             memory: BTreeMap::new(),
+            settled: BTreeMap::new(),
             remembered: 0,
             events: super::events::Events::default(),
         }
@@ -76,7 +80,6 @@ impl World {
     pub(super) fn step(&mut self, token_id: i64, what: What) {
         let open = self.tables.open[&token_id].clone();
         let token = &open.row.token;
-        let id = token.workflow_id;
         if matches!(what, What::System) && self.control(&open) {
             return;
         }
@@ -126,13 +129,10 @@ impl World {
         let opened = self.tables.advance(row, &decision.scheduled, around);
         self.remember(&after, &decision, &opened);
         if after.state.beside.is_some() && decision.end.is_none() {
-            self.tables.wake_joins(id, &decision.listed);
+            self.tables.wake_joins(after.state.id, &decision.listed);
         }
         if let Some(end) = decision.end {
-            let end = end.within_limits(&after.plan);
-            let status = end.status;
-            self.end(id, end);
-            self.start_failure_workflow(&after, status);
+            self.end_or_undo(&after, Ending::of_step(end.within_limits(&after.plan)));
         }
     }
 
@@ -211,6 +211,9 @@ impl World {
 
     fn told(&mut self, run: &Run, open: &Open) -> Option<Event> {
         let token = &open.row.token;
+        if let Some(says) = says(token) {
+            return self.told_to_undo(run, open, says);
+        }
         if token.reference_name.is_empty() {
             return decide_event(token.input.as_ref());
         }
@@ -259,11 +262,7 @@ impl World {
 
     fn park(&mut self, run: &Run, open: &Open, event: &Event) {
         let id = open.row.token.workflow_id;
-        let then = match event {
-            Event::Fell(_) | Event::Run { .. } => None,
-            event => parked(event),
-        };
-        let Some(then) = then else {
+        let Some(then) = parked(event) else {
             let open = self.tables.open.get_mut(&open.row.token.id).unwrap();
             open.row.token.state = TokenState::Delayed;
             open.row.remaining = Some(0);
@@ -283,12 +282,35 @@ impl World {
     }
 
     /// Ends a run: its tokens are canceled, its children terminated, its parent told.
-    pub(super) fn end(&mut self, id: WorkflowId, mut end: End) {
+    pub(super) fn end(&mut self, id: WorkflowId, mut end: End, compensate: bool) {
+        self.cancel(id, &reason_of_children(&end), compensate, |_| true);
+        let last = self.tables.last_output(id);
+        let output = end.output.take().map_or(last, |output| Value::clone(&output));
+        let now = self.tables.now;
+        let record = self.tables.runs.get_mut(&id).unwrap();
+        record.row.status = end.status;
+        record.row.output = Some(output);
+        record.row.reason.clone_from(&end.reason);
+        record.row.ended_at = Some(now);
+        record.deadline = None;
+        if let Some(parent) = record.row.parent_token {
+            self.tables.count_down(parent, None);
+        }
+    }
+
+    /// Takes tokens of a run.
+    pub(super) fn cancel(
+        &mut self,
+        id: WorkflowId,
+        reason: &str,
+        compensate: bool,
+        which: impl Fn(&Open) -> bool,
+    ) {
         let own = |open: &&Open| {
-            open.row.token.workflow_id == id && Control::read(&open.row.token).is_none()
+            let token = &open.row.token;
+            token.workflow_id == id && Control::read(token).is_none() && which(open)
         };
         let tokens: Vec<Open> = self.tables.open.values().filter(own).cloned().collect();
-        let reason = reason_of_children(&end);
         for open in tokens {
             let token = &open.row.token;
             let run = self.tables.load(token);
@@ -304,22 +326,8 @@ impl World {
             let child = child.filter(|_| open.row.task_type.as_deref() == Some("SUB_WORKFLOW"));
             let child = child.map(|child| self.tables.runs[&child.parse().unwrap()].row.clone());
             if let Some(child) = child.filter(|child| !child.status.is_terminal()) {
-                let (reason, token) = (reason.clone(), child.parent_token);
-                self.tables.open_decide(child.id, Control::Terminate { reason, token }.told());
+                self.tables.tell_to_end(child.id, reason, compensate);
             }
-        }
-        let last = self.tables.visible(id).into_iter().rfind(|row| row.seq > 0);
-        let last = last.and_then(|row| row.output).unwrap_or_else(|| json!({}));
-        let output = end.output.take().map_or(last, |output| Value::clone(&output));
-        let now = self.tables.now;
-        let record = self.tables.runs.get_mut(&id).unwrap();
-        record.row.status = end.status;
-        record.row.output = Some(output);
-        record.row.reason.clone_from(&end.reason);
-        record.row.ended_at = Some(now);
-        record.deadline = None;
-        if let Some(parent) = record.row.parent_token {
-            self.tables.count_down(parent, None);
         }
     }
 }
@@ -328,7 +336,7 @@ impl World {
 pub(super) fn is_parked(open: &Open) -> bool {
     let token = &open.row.token;
     let of_no_task = token.reference_name.is_empty() || open.row.remaining == Some(0);
-    token.state == TokenState::Delayed && of_no_task
+    token.state == TokenState::Delayed && of_no_task && open.due.is_none()
 }
 
 /// What an outcome of a case does to its task.

@@ -12,3 +12,4 @@ mod nonsense;
 mod play;
 mod random;
 mod rules;
+mod undo;

@@ -155,6 +155,22 @@ impl WorkflowTask {
         self
     }
 
+    /// Names the task that undoes this one when the run fails after it. Its reference name may be
+    /// left empty.
+    ///
+    /// ```
+    /// use oms_engine::definition::WorkflowTask;
+    ///
+    /// let refund = WorkflowTask::simple("refund", "").input("receipt", "${pay.output.receipt}");
+    /// let pay = WorkflowTask::simple("charge", "pay").undone_by(refund);
+    /// assert_eq!(pay.compensation.unwrap().name, "refund");
+    /// ```
+    #[must_use]
+    pub fn undone_by(mut self, undo: Self) -> Self {
+        self.compensation = Some(Box::new(undo));
+        self
+    }
+
     /// Carries its task definition with it, instead of the registered one.
     #[must_use]
     pub fn definition(mut self, def: TaskDef) -> Self {

@@ -16,6 +16,7 @@ mod scripts;
 #[cfg(test)]
 mod tests;
 mod types;
+mod undo;
 
 use std::collections::BTreeMap;
 
@@ -70,6 +71,7 @@ pub(crate) fn validate_branch(task: &WorkflowTask) -> Result<(), Faults> {
                 scripts::check(&mut found, task, &step);
                 http::check(&mut found, task, &step);
             }
+            undo::check_brought(&mut found, task, &step);
             if task.task_type == TaskType::ForkJoin {
                 match tasks.get(index + 1).filter(|next| next.task_type == TaskType::Join) {
                     Some(join) => not_yet::check_fork(&mut found, task, join, &step),
@@ -175,6 +177,7 @@ fn check(def: &WorkflowDef, task_defs: Option<&TaskDefs>) -> Result<Vec<Notice>,
     walk.check_names(&def.tasks, "$.tasks");
     walk.check_sequence(&def.tasks, "$.tasks");
     walk.check_output();
+    walk.check_undos(&def.tasks, "$.tasks");
     check_storable(&mut found, serde_json::to_value(def));
     found.end(def.subject())
 }

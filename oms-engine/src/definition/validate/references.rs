@@ -22,10 +22,10 @@ use crate::definition::workflow_task::WorkflowTask;
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
     def: &'a WorkflowDef,
-    task_defs: Option<&'a TaskDefs>,
-    found: &'a mut Found,
+    pub(super) task_defs: Option<&'a TaskDefs>,
+    pub(super) found: &'a mut Found,
     /// Where each reference name was seen first.
-    names: BTreeMap<&'a str, String>,
+    pub(super) names: BTreeMap<&'a str, String>,
     /// Names that can have run, less those of `barred`.
     seen: BTreeSet<&'a str>,
     /// Names among `seen` that cannot have run for the task looked at.
@@ -35,7 +35,7 @@ pub(super) struct Walk<'a> {
 
 /// Where an expression stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Input,
     Output,
 }
@@ -183,7 +183,7 @@ impl<'a> Walk<'a> {
         self.check_map(&self.def.output_parameters, "$.outputParameters", Place::Output);
     }
 
-    fn check_map(&mut self, map: &Map<String, Value>, path: &str, place: Place) {
+    pub(super) fn check_map(&mut self, map: &Map<String, Value>, path: &str, place: Place) {
         self.check_value(&Value::Object(map.clone()), path, place);
     }
 

@@ -1,10 +1,13 @@
 -- cancel_tokens: takes all tokens of a run, all of them locked; tasks leave CANCELED history. What
 -- relatives told it stays: whoever reads that finds that the run has ended.
 -- $1 workflow id; $2 references and $3 inputs of those whose token has none, $4 reason for the runs
--- that its tasks had started. Out: how many of those there are.
+-- that its tasks had started; $5 tokens that stay, $6 whether those of tasks that wait for runs stay,
+-- too; $7 whether what those runs did is undone. Out: how many of those there are.
 WITH d AS (
     DELETE FROM {schema}.open_tasks
     WHERE workflow_id = $1::uuid AND NOT (reference_name = '' AND coalesce(input ? 'control', false))
+        AND NOT (id = ANY ($5::bigint[])
+            OR ($6::bool AND coalesce(task_type, '') = 'SUB_WORKFLOW' AND remaining IS NOT NULL))
     -- A sub-workflow that was to be gone on with is named before anybody waits for it.
     RETURNING *, coalesce(output, jsonb_build_object('subWorkflowId', detail->'child')) AS gave
 ),
@@ -26,7 +29,8 @@ f AS (
 k AS (
     INSERT INTO {schema}.open_tasks (workflow_id, reference_name, epoch, queue, state, priority, input)
     SELECT w.id, '', w.epoch, '$system', 0, w.priority,
-        jsonb_build_object('control', 'terminate', 'reason', $4::text, 'token', w.parent_token)
+        jsonb_build_object('control', 'terminate', 'reason', $4::text, 'token', w.parent_token,
+            'compensate', $7::bool)
     FROM d
     JOIN {schema}.workflows w
         ON w.id = (CASE WHEN d.task_type = 'SUB_WORKFLOW' THEN d.gave->>'subWorkflowId' END)::uuid

@@ -3,7 +3,7 @@
 -- badly, $4 the token of the parent's task that waits for it (null = as it is, if that is open)
 UPDATE {schema}.workflows w
 SET status = 0, output = NULL, reason = NULL, failed_task = NULL, ended_at = NULL,
-    replays = true, resumes = $3::bool, last_retried_at = statement_timestamp(),
+    undo = NULL, replays = true, resumes = $3::bool, last_retried_at = statement_timestamp(),
     deadline = statement_timestamp() + $2::bigint * interval '1 millisecond',
     parent_token = coalesce(
         $4::bigint, (SELECT t.id FROM {schema}.open_tasks t WHERE t.id = w.parent_token)

@@ -4,11 +4,11 @@
 WITH w AS (
     UPDATE {schema}.workflows w
     SET status = 0, output = NULL, reason = NULL, failed_task = NULL, failure_workflow_id = NULL,
-        ended_at = NULL, replays = true, resumes = false, last_retried_at = statement_timestamp(),
+        ended_at = NULL, undo = NULL, replays = true, resumes = false, last_retried_at = statement_timestamp(),
         epoch = epoch + 1,
         cuts = coalesce(cuts, '[]') || jsonb_build_object(
             'epoch', epoch + 1, 'cut', $2::bigint, 'at', $3::timestamptz, 'from', $5::text,
-            'input', $4::jsonb
+            'input', $4::jsonb, 'left', undo->'left'
         ),
         deadline = statement_timestamp() + $6::bigint * interval '1 millisecond',
         parent_token = (SELECT t.id FROM {schema}.open_tasks t WHERE t.id = w.parent_token)

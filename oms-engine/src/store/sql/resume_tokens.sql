@@ -3,7 +3,7 @@
 UPDATE {schema}.open_tasks
 SET paused = false,
     rev = rev + 1,
-    id = CASE WHEN state = 2 AND (reference_name = '' OR remaining = 0) THEN nextval('{schema}.token_ids') ELSE id END,
-    state = CASE WHEN state = 2 AND (reference_name = '' OR remaining = 0) THEN 0 ELSE state END
+    id = CASE WHEN state = 2 AND due_at IS NULL AND (reference_name = '' OR remaining = 0) THEN nextval('{schema}.token_ids') ELSE id END,
+    state = CASE WHEN state = 2 AND due_at IS NULL AND (reference_name = '' OR remaining = 0) THEN 0 ELSE state END
 WHERE workflow_id = $1::uuid
 RETURNING queue, state
