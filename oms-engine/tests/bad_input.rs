@@ -217,8 +217,8 @@ async fn a_server_that_is_not_there_or_lets_nobody_in_is_named_with_what_to_do()
 async fn tables_that_are_missing_or_too_new_are_told_with_what_to_do() {
     let empty = TestDatabase::empty().await.unwrap();
     let error = build(empty.url(), |b| b).await;
-    let wanted = "schema \"oms_engine\" has version 0, this library needs 2: call migrate()";
-    assert!(error.starts_with(wanted), "{error}");
+    let wanted = "schema \"oms_engine\" has version 0, this library needs ";
+    assert!(error.starts_with(wanted) && error.contains(": call migrate()"), "{error}");
     let newer = database().await;
     let sql = "INSERT INTO oms_engine.migrations (version, name) VALUES (99, 'later')";
     newer.connect().await.unwrap().batch_execute(sql).await.unwrap();

@@ -147,9 +147,12 @@ fn first_task(run: &mut Run) -> Result<Option<(OpenedRow, Arc<Value>)>, Error> {
     if let (Fate::Ended { .. }, true, Some(reason)) =
         (&first.fate, first.node.kind.is_worker(), &first.reason)
     {
-        // A worker's task that ends before it began: its input is over the limits.
-        let reason = reason.trim_start_matches(what.as_str()).trim_start_matches(" $: ");
-        return Err(Error::invalid(format!("{what} $"), reason));
+        // A worker's task that ends before it began: its input is over the limits, or does not fit.
+        return match reason.strip_prefix(what.as_str()) {
+            Some(why) => Err(Error::invalid(format!("{what} $"), why.trim_start_matches(" $: "))),
+            // It does not fit its schema, which is the task's failure.
+            None => Ok(None),
+        };
     }
     let simple = matches!(first.fate, Fate::Open(Wait::Now | Wait::For(_)))
         && first.node.kind.is_worker()

@@ -316,7 +316,8 @@ impl Tables {
     }
 
     pub(super) fn count_down(&mut self, target: i64, note: Option<Value>) {
-        let Some(open) = self.open.get_mut(&target) else { return };
+        let waits = |open: &&mut Open| open.row.token.state == TokenState::Container;
+        let Some(open) = self.open.get_mut(&target).filter(waits) else { return };
         let remaining = open.row.remaining.expect("a container") - 1;
         assert!(remaining >= 0, "{open:?} waits for fewer");
         open.row.remaining = Some(remaining);
