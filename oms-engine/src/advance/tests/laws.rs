@@ -177,7 +177,7 @@ fn dynamic(name: &str, branches: usize, undo: bool) -> Value {
         let name = format!("{name}b{n}");
         let mut task = json!({ "name": "t", "taskReferenceName": name, "type": "SIMPLE" });
         if undo {
-            task["compensation"] = json!({ "name": "t" });
+            task["compensation"] = undo_of(&name);
         }
         task
     });

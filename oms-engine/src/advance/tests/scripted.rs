@@ -83,7 +83,9 @@ fn tame(shape: &mut Shape) {
             lists.iter_mut().flatten().for_each(tame);
         }
         Shape::Loop { body, .. } => body.iter_mut().for_each(tame),
-        Shape::Noop | Shape::SetVariable | Shape::Dynamic { .. } | Shape::Child => {}
+        // A definition that is registered may not read what data brings.
+        Shape::Dynamic { undo, .. } => *undo = false,
+        Shape::Noop | Shape::SetVariable | Shape::Child => {}
     }
 }
 
