@@ -23,6 +23,7 @@ mod plans;
 mod rerun;
 mod route;
 mod rows;
+mod shown;
 mod start;
 mod take;
 #[cfg(test)]

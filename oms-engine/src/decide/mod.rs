@@ -12,6 +12,7 @@ mod event;
 mod flow;
 mod graph;
 mod join;
+mod kind;
 mod lists;
 mod node;
 mod plan;

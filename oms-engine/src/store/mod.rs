@@ -9,6 +9,7 @@ mod connect;
 mod container;
 mod definitions;
 mod events;
+mod executor;
 mod family;
 mod lease;
 mod limits;
@@ -39,6 +40,7 @@ pub(crate) use definitions::DefinitionRow;
 pub(crate) use events::{
     ActionRow, ActionStatus, DueAction, EventRow, ExecutionFilter, ExecutionRow, NewEvent,
 };
+pub(crate) use executor::Executor;
 pub(crate) use lease::ReturnedRow;
 pub(crate) use limits::{LimitedClaim, LimitsInForce, Room};
 pub use migrate::migration_sql;
@@ -69,47 +71,6 @@ pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
                 _ => text,
             }
         }
-    }
-}
-
-/// What a statement can run on: a connection of ours, a transaction of ours, or the user's.
-pub(crate) trait Executor: Sync {
-    fn rows(
-        &self,
-        sql: &str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> impl Future<Output = Result<Vec<Row>, tokio_postgres::Error>> + Send;
-}
-
-impl Executor for ClientWrapper {
-    async fn rows(
-        &self,
-        sql: &str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let statement = self.prepare_cached(sql).await?;
-        self.query(&statement, params).await
-    }
-}
-
-impl Executor for Transaction<'_> {
-    async fn rows(
-        &self,
-        sql: &str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let statement = self.prepare_cached(sql).await?;
-        self.query(&statement, params).await
-    }
-}
-
-impl Executor for tokio_postgres::Transaction<'_> {
-    async fn rows(
-        &self,
-        sql: &str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        self.query(sql, params).await
     }
 }
 

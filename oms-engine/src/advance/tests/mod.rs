@@ -18,6 +18,7 @@ pub(crate) mod scripted;
 mod undo;
 mod undo_laws;
 mod world;
+mod written;
 
 #[test]
 fn the_decider_alone_gives_what_every_case_expects() {

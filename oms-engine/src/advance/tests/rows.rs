@@ -7,7 +7,6 @@ use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::advance::family::Control;
 use crate::advance::load::Run;
 use crate::advance::route::{Domains, Polls};
 use crate::advance::rows::opened_rows;
@@ -327,18 +326,6 @@ impl Tables {
         if remaining == 0 {
             open.row.token.state = TokenState::Ready;
         }
-    }
-
-    /// What the task of a run gave that was scheduled last.
-    pub(super) fn last_output(&self, id: WorkflowId) -> Value {
-        let last = self.visible(id).into_iter().rfind(|row| row.seq > 0);
-        last.and_then(|row| row.output).unwrap_or_else(|| json!({}))
-    }
-
-    /// A token for whichever engine takes it, which ends a run.
-    pub(super) fn tell_to_end(&mut self, id: WorkflowId, reason: &str, compensate: bool) {
-        let (reason, token) = (reason.to_owned(), self.runs[&id].row.parent_token);
-        self.open_decide(id, Control::Terminate { reason, token, compensate }.told());
     }
 
     /// The visible history of a run, in order.

@@ -5,9 +5,10 @@ use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Map, Value, json};
 
-use super::laws::{Shape, shape, write};
+use super::laws::{Shape, shape};
 use super::rows::Open;
 use super::world::{What, World, is_parked};
+use super::written::write;
 use crate::advance::Execution;
 use crate::decide::{SYSTEM_QUEUE, TaskStatus};
 use crate::ids::WorkflowId;

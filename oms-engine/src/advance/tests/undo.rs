@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use chrono::Duration;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::rows::Open;
+use super::rows::{Open, Tables};
 use super::world::World;
 use crate::advance::family::Control;
 use crate::advance::ledger::Ledger;
@@ -15,6 +15,20 @@ use crate::advance::undo::{Ending, Says, facts_of, is_in_flight};
 use crate::decide::{End, Event, Undo, WorkflowStatus, input_of, undo_reads};
 use crate::ids::WorkflowId;
 use crate::store::{HistoryRow, TokenState, UndoRow};
+
+impl Tables {
+    /// What the task of a run gave that was scheduled last.
+    pub(super) fn last_output(&self, id: WorkflowId) -> Value {
+        let last = self.visible(id).into_iter().rfind(|row| row.seq > 0);
+        last.and_then(|row| row.output).unwrap_or_else(|| json!({}))
+    }
+
+    /// A token for whichever engine takes it, which ends a run.
+    pub(super) fn tell_to_end(&mut self, id: WorkflowId, reason: &str, compensate: bool) {
+        let (reason, token) = (reason.to_owned(), self.runs[&id].row.parent_token);
+        self.open_decide(id, Control::Terminate { reason, token, compensate }.told());
+    }
+}
 
 impl World {
     pub(super) fn end_or_undo(&mut self, run: &Run, ending: Ending) {
