@@ -293,7 +293,12 @@ impl World {
         record.row.reason.clone_from(&end.reason);
         record.row.ended_at = Some(now);
         record.deadline = None;
-        if let Some(parent) = record.row.parent_token {
+        // One that has fallen already reads how the run ended when it is taken.
+        let parent = record.row.parent_token.filter(|parent| {
+            let open = self.tables.open.get(parent);
+            open.is_some_and(|open| open.row.token.state == TokenState::Container)
+        });
+        if let Some(parent) = parent {
             self.tables.count_down(parent, None);
         }
     }
