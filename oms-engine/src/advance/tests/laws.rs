@@ -212,6 +212,11 @@ fn play(world: &mut World, id: WorkflowId, outcomes: &[Move]) {
         if number < operated {
             operate(world, id, (*before, *of));
         }
+        // What a pause holds up does not go on by itself.
+        let paused = world.tables.runs[&id].row.status == WorkflowStatus::Paused;
+        if paused && number == 2 * operated {
+            world.resume(id).unwrap();
+        }
         let ready: Vec<(i64, bool)> = world
             .tables
             .open
@@ -233,7 +238,9 @@ fn play(world: &mut World, id: WorkflowId, outcomes: &[Move]) {
             }
             continue;
         }
-        let (token, system) = ready[of.index(ready.len())];
+        // In another order each time round: what is there is taken at some time, as by engines. An
+        // hour's delay that is always over first would keep all else waiting for ever.
+        let (token, system) = ready[(of.index(ready.len()) + number / operated) % ready.len()];
         // A delay is over when somebody looks.
         world.tables.open.get_mut(&token).unwrap().row.token.state = TokenState::Ready;
         let what = if system {

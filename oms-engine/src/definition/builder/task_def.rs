@@ -9,7 +9,7 @@ use crate::definition::settings::{RetryLogic, TimeoutPolicy};
 use crate::definition::task_def::TaskDef;
 
 /// Durations are taken in whole seconds rounded up, as Conductor's JSON has them; what does not
-/// fit is refused by [`validate_task_def`](super::validate_task_def).
+/// fit is refused by [`validate_task_def`](crate::definition::validate_task_def).
 impl TaskDef {
     /// A definition with Conductor's defaults: 3 retries, 60 seconds apart, a response timeout
     /// of an hour.
