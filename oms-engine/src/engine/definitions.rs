@@ -162,11 +162,14 @@ async fn register_tasks(
     for task in tasks {
         if core.store.put_task_definition(tx, &task.name, &write(task)?).await? {
             changed.push(task.name.as_str());
-            other_limits |= core.store.put_limit(tx, &task.name, task.limits()).await?;
         }
     }
     if changed.is_empty() {
         return Ok(None);
+    }
+    core.store.lock_limits(tx, &changed).await?;
+    for task in tasks.iter().filter(|task| changed.contains(&task.name.as_str())) {
+        other_limits |= core.store.put_limit(tx, &task.name, task.limits()).await?;
     }
     let all = task_definitions(core, tx).await?;
     for row in core.store.list_definitions(tx).await? {

@@ -45,7 +45,18 @@ pub(crate) struct LimitsInForce {
 }
 
 impl Store {
-    /// Sets the limits of a task definition. Whether they are others than before.
+    /// Waits for the claims that are made under these limits: one that commits later would leave
+    /// permits behind that nobody takes away.
+    pub(crate) async fn lock_limits(
+        &self,
+        db: &impl Executor,
+        names: &[&str],
+    ) -> Result<(), Error> {
+        self.rows(db, &self.sql.lock_limits, &[&names], "setting limits").await?;
+        Ok(())
+    }
+
+    /// Sets the limits of a task definition; they are locked. Whether they are others than before.
     pub(crate) async fn put_limit(
         &self,
         db: &impl Executor,

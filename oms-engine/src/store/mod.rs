@@ -171,6 +171,7 @@ statements!(
     lock_containers,
     lock_definitions,
     lock_leaves,
+    lock_limits,
     lock_lists,
     #[cfg(feature = "cron")]
     lock_schedule,
