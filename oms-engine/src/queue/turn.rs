@@ -58,24 +58,44 @@ impl Pump {
         let mut slow = Vec::new();
         let mut returned = Vec::new();
         let mut work = Work { pending: std::mem::take(&mut self.carried), ..Work::default() };
-        for report in std::mem::take(&mut self.reports) {
+        let reports = std::mem::take(&mut self.reports);
+        let freed = self.limited_among(&reports);
+        for report in reports {
             self.sort_report(report, &mut work.pending, &mut slow, &mut returned);
         }
         for start in starts {
             let slot = self.keep_slot(&start.row.first, start.row.priority, None);
             work.starts.push((start, slot));
         }
+        self.make_room(&freed);
         let limited = self.plan_claims(&mut work).await;
         self.write(work, &mut slow).await;
         if !returned.is_empty() {
             self.return_tasks(&returned).await;
         }
+        // Another pump took the flag, and looked before there was room.
+        let freed: Vec<String> =
+            freed.into_iter().filter(|queue| !limited.contains_key(queue)).collect();
+        self.make_room(&freed);
         self.claim_limited(limited, &mut slow).await;
         slow.append(&mut self.carried_steps);
         for step in slow {
             self.go_slow(step).await;
         }
         self.store_logs().await;
+    }
+
+    /// The queues with a limit of which a task is reported.
+    fn limited_among(&self, reports: &[Report]) -> Vec<String> {
+        let held = reports.iter().filter_map(|report| self.held.get(&report.token_id));
+        let queues = held.map(|held| &held.token.queue);
+        queues.filter(|queue| self.settings.slots.limited_by(queue).is_some()).cloned().collect()
+    }
+
+    fn make_room(&self, queues: &[String]) {
+        for queue in queues {
+            made_room(&self.settings.slots, &self.settings.wakes, queue);
+        }
     }
 
     /// Decides an outcome from memory, or sends it the slow way.
@@ -93,7 +113,6 @@ impl Pump {
             );
             return;
         };
-        made_room(&self.settings.slots, &self.settings.wakes, &held.token.queue);
         let id = task_id(&held.token);
         self.keep_log(&id, report.log);
         let worker = self.settings.worker_name.clone();
