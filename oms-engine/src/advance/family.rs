@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::load::{LoadedRun, load_whole};
 use super::take::{Taken, take_all};
 use super::{Acted, Core};
-use crate::decide::{Fact, Plan, SYSTEM_QUEUE, WorkflowStatus};
+use crate::decide::{Fact, Kind, Plan, SYSTEM_QUEUE, WorkflowStatus};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::store::{Cut, HistoryRow, RunRow, Token};
@@ -99,20 +99,28 @@ pub(super) enum Resumed {
 }
 
 /// What becomes of a run that a task of its parent waits for again.
-pub(super) fn resumed(row: &RunRow, retry: bool, done: &BTreeMap<String, Fact>) -> Resumed {
+pub(super) fn resumed(
+    plan: &Plan,
+    row: &RunRow,
+    retry: bool,
+    done: &BTreeMap<String, Fact>,
+) -> Resumed {
     if !row.status.is_terminal() {
         Resumed::Waits
-    } else if retry && row.parent_token.is_some() && goes_on(row.status, done) {
+    } else if retry && row.parent_token.is_some() && goes_on(plan, row.status, done) {
         Resumed::Retried
     } else {
         Resumed::Counts
     }
 }
 
-/// Whether a run that ended badly can go on. One that ended before anything of it was done begins.
-fn goes_on(status: WorkflowStatus, done: &BTreeMap<String, Fact>) -> bool {
+/// Whether a run that ended badly can go on. One that ended before anything of it was done begins,
+/// and one that was terminated between two tasks goes on with the second.
+fn goes_on(plan: &Plan, status: WorkflowStatus, done: &BTreeMap<String, Fact>) -> bool {
     let never_began = status != WorkflowStatus::Completed && done.is_empty();
-    never_began || cannot_retry(status, done).is_none()
+    let ends = |name: &String| plan.node(name).is_some_and(|node| node.kind == Kind::Terminate);
+    let stopped = status == WorkflowStatus::Terminated && !done.keys().any(ends);
+    never_began || stopped || cannot_retry(status, done).is_none()
 }
 
 /// Why an ended run cannot be retried.
@@ -206,7 +214,7 @@ impl Core {
         }
         let LoadedRun { run, row, .. } = load_whole(&self.store, tx, &self.plans, row).await?;
         let none = BTreeMap::new();
-        match resumed(&row, retry, run.state.done.as_deref().unwrap_or(&none)) {
+        match resumed(&run.plan, &row, retry, run.state.done.as_deref().unwrap_or(&none)) {
             Resumed::Waits => {
                 self.store.attach_child(tx, id, token).await?;
                 Ok(Acted::default())

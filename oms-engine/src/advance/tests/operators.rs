@@ -136,7 +136,8 @@ impl World {
 
     fn resume_child(&mut self, id: WorkflowId, token: i64, retry: bool) {
         let row = self.tables.runs[&id].row.clone();
-        match resumed(&row, retry, &self.done(id)) {
+        let plan = self.tables.runs[&id].plan.clone();
+        match resumed(&plan, &row, retry, &self.done(id)) {
             Resumed::Retried => {
                 self.bring_back(id, true, Some(token));
                 self.tables.open_decide(id, json!({ "retry": true }));
