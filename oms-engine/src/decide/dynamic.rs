@@ -140,7 +140,9 @@ impl Walk<'_> {
             let texts: Vec<Value> = tasks.iter().map(|task| json!(with_input(task))).collect();
             input.insert("forkedTaskDefs".to_owned(), Value::Array(texts));
         }
-        self.push(place, attempt, Arc::new(input));
+        let input = Arc::new(input);
+        self.push(place, attempt, input.clone());
+        self.keep_fork(place, attempt, input)?;
         let join = place.node.next.and_then(|next| self.graph(place).get(next).cloned());
         let Some(join) = join else { return Err(DecideError::UnknownReference(place.name())) };
         let join = Place { node: join, ..place.clone() };

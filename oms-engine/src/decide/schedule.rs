@@ -72,7 +72,8 @@ impl Walk<'_> {
             Kind::Wait => self.open_wait(&place, attempt, input),
             Kind::Switch { on, .. } => self.switch(&place, attempt, on, &input),
             Kind::Fork { branches, floats } => {
-                self.push(&place, attempt, input);
+                self.push(&place, attempt, input.clone());
+                self.keep_fork(&place, attempt, input)?;
                 self.fork(&place, branches, *floats)
             }
             Kind::DynamicFork(from) => self.fork_dynamic(&place, attempt, from, &input),
@@ -242,6 +243,18 @@ impl Walk<'_> {
         self.schedule(Place { node, ..place.clone() })
     }
 
+    /// A fork has ended once its branches are scheduled, and gives nothing.
+    pub(super) fn keep_fork(
+        &mut self,
+        place: &Place,
+        attempt: i16,
+        input: Arc<Value>,
+    ) -> Result<(), DecideError> {
+        let after =
+            After { input: Some(input), output: None, ..After::completed(attempt, Value::Null) };
+        self.keep(place, &after, TaskStatus::Completed)
+    }
+
     fn fork(&mut self, place: &Place, firsts: &[usize], floats: bool) -> Result<(), DecideError> {
         let graph = self.graph(place);
         let firsts: Vec<Arc<Node>> =
@@ -249,7 +262,6 @@ impl Walk<'_> {
         let Some(join) = place.node.next.and_then(|next| graph.get(next).cloned()) else {
             return Err(DecideError::UnknownReference(place.name()));
         };
-        self.note_listed(&place.node.reference_name)?;
         let join = Place { node: join, ..place.clone() };
         if floats {
             return self.fork_floating(place, firsts, join);
