@@ -195,9 +195,9 @@ impl Player {
         self.client.execute(sql, &[&seconds]).await.unwrap();
         self.client.batch_execute("SELECT pg_notify('oms_engine.ready', '$timer')").await.unwrap();
         let due = "SELECT NOT EXISTS (SELECT FROM oms_engine.open_tasks
-                WHERE due_at <= statement_timestamp() - interval '50 milliseconds')
+                WHERE due_at <= statement_timestamp())
             AND NOT EXISTS (SELECT FROM oms_engine.workflows
-                WHERE status = 0 AND deadline <= statement_timestamp() - interval '50 milliseconds')";
+                WHERE status = 0 AND deadline <= statement_timestamp())";
         crate::common::until(&self.client, due).await;
     }
 
