@@ -262,11 +262,8 @@ impl Pump {
     async fn execute(&mut self, work: &mut Work) -> Result<(StartBatch, Advanced), Error> {
         let mut opened = Vec::new();
         for pending in &mut work.pending {
-            // Containers are numbered within the batch; what is not above 0 is no number.
-            let before = i64::try_from(opened.len()).unwrap_or(i64::MAX);
             for (task, slot) in &mut pending.opened {
                 let mut row = task.row.clone();
-                row.container = row.container.map(|to| if to > 0 { to + before } else { to });
                 if slot.is_some() {
                     row.state = TokenState::Leased;
                 }

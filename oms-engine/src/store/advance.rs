@@ -70,7 +70,7 @@ pub(crate) struct OpenedRow {
     pub(crate) detail: Option<Value>,
     /// Of a container: how many it waits for.
     pub(crate) remaining: Option<i32>,
-    /// The container of the same batch that it stands in, numbered from 1; an open one's id,
+    /// The container of the same source that it stands in, numbered from 1; an open one's id,
     /// negative; 0 where it stands in none; none for that of the source.
     pub(crate) container: Option<i64>,
 }

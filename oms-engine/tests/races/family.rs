@@ -55,7 +55,13 @@ async fn last_step(b: &Session, child: WorkflowId) -> Step<'static> {
     let sql = format!(
         "SELECT id FROM oms_engine.open_tasks WHERE workflow_id = '{child}' AND queue = 'a'"
     );
-    Step { token: b.number(&sql).await, holder, opens: None, ends: Some(COMPLETED) }
+    Step {
+        token: b.number(&sql).await,
+        holder,
+        opens: None,
+        ends: Some(COMPLETED),
+        container: None,
+    }
 }
 
 async fn lock(session: &Session, id: WorkflowId) {
@@ -123,7 +129,7 @@ async fn a_parent_that_is_restarted_meanwhile_has_a_new_child_and_lets_the_old_o
         for row in b.0.query(sql, &[]).await.unwrap() {
             let token: i64 = row.get(0);
             b.run(&format!("UPDATE oms_engine.open_tasks SET rev = 0 WHERE id = {token}")).await;
-            let step = Step { token, holder, opens: None, ends: Some(COMPLETED) };
+            let step = Step { token, holder, opens: None, ends: Some(COMPLETED), container: None };
             b.advance(&[step], 0, &[]).await.unwrap();
         }
     }

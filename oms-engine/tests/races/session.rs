@@ -11,12 +11,15 @@ use crate::common::until;
 pub(crate) struct Session(pub(crate) Client);
 
 /// A step to write: the token it ends, and what it opens.
+#[derive(Clone, Copy)]
 pub(crate) struct Step<'a> {
     pub(crate) token: i64,
     pub(crate) holder: i64,
     pub(crate) opens: Option<(&'a str, &'a str)>,
     /// As what the run ends.
     pub(crate) ends: Option<i16>,
+    /// Which of what it opens the same stands in, from 1.
+    pub(crate) container: Option<i64>,
 }
 
 pub(crate) fn statement(name: &str) -> String {
@@ -125,7 +128,7 @@ impl Session {
                     &vec![None::<Value>; m],
                     &vec![None::<Value>; m],
                     &vec![None::<i32>; m],
-                    &ms,
+                    &opened.iter().map(|step| step.container).collect::<Vec<_>>(),
                     &holder,
                     &claims,
                     &claimed,

@@ -112,9 +112,13 @@ async fn a_time_is_that_of_the_statement_and_not_of_the_transaction() {
     b.claim("a", holder).await;
     let (token, _) = b.token(id).await;
     b.run("BEGIN; SELECT pg_sleep(0.05)").await;
-    b.advance(&[Step { token, holder, opens: Some(("b_1", "b")), ends: None }], 0, &[])
-        .await
-        .unwrap();
+    b.advance(
+        &[Step { token, holder, opens: Some(("b_1", "b")), ends: None, container: None }],
+        0,
+        &[],
+    )
+    .await
+    .unwrap();
     let late = "SELECT count(*) FROM oms_engine.task_history h, oms_engine.open_tasks t
         WHERE h.ended_at >= now() + interval '50 ms' AND t.scheduled_at >= now() + interval '50 ms'";
     assert_eq!(b.number(late).await, 1);
@@ -135,7 +139,7 @@ async fn tasks_are_numbered_in_the_order_in_which_they_were_opened_in_one_batch(
     // Neither by token nor by run: the order of the batch alone.
     for run in runs.iter().rev() {
         let (token, _) = b.token(run.id).await;
-        steps.push(Step { token, holder, opens: Some(("b_1", "b")), ends: None });
+        steps.push(Step { token, holder, opens: Some(("b_1", "b")), ends: None, container: None });
     }
     b.advance(&steps, 0, &[]).await.unwrap();
     let sql = "SELECT workflow_id::text FROM oms_engine.open_tasks ORDER BY seq";

@@ -19,7 +19,7 @@ async fn foreign_run(database: &TestDatabase, b: &Session) -> (Engine, WorkflowI
     assert_eq!(b.claim("a", holder).await.len(), 1);
     let (token, held_by) = b.token(id).await;
     assert_eq!(held_by, holder);
-    (engine, id, Step { token, holder, opens: Some(("b_1", "b")), ends: None })
+    (engine, id, Step { token, holder, opens: Some(("b_1", "b")), ends: None, container: None })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,6 +40,19 @@ async fn terminate_misses_no_successor_of_a_concurrent_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_is_lost_moves_no_other_steps_branches_to_another_container() {
+    let database = database().await;
+    let b = Session::on(&database).await;
+    let (_engine, _, step) = foreign_run(&database, &b).await;
+    let lost = Step { token: 0, opens: Some(("lost", "b")), ..step };
+    let kept = Step { container: Some(1), ..step };
+    b.advance(&[lost, kept], 0, &[]).await.unwrap();
+    let own = "SELECT count(*) FROM oms_engine.open_tasks WHERE scope = id";
+    assert_eq!(b.number(own).await, 1);
+    assert_eq!(b.number("SELECT count(*) FROM oms_engine.open_tasks").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pause_marks_the_successor_of_a_concurrent_step() {
     let database = database().await;
     let b = Session::on(&database).await;
@@ -56,7 +69,7 @@ async fn pause_marks_the_successor_of_a_concurrent_step() {
     let holder = b.holder().await;
     b.claim("b", holder).await;
     let (token, _) = b.token(id).await;
-    let step = Step { token, holder, opens: None, ends: Some(2) };
+    let step = Step { token, holder, opens: None, ends: Some(2), container: None };
     assert!(b.advance(&[step], 0, &[]).await.unwrap().is_empty());
 }
 

@@ -9,7 +9,7 @@
 --         queue's name), state, status (not null = it has ended already), delay in ms (null =
 --         none), due time (null = none), time-out in ms, poll time-out in ms, time of all attempts
 --         in ms, set aside, reason, input (null = worked out again), output, detail, remaining (of
---         a container), the number of the container among these that it stands in (null = that of
+--         a container), the number of the container it stands in among its source's (null = that of
 --         the source, negative = the id of an open one, 0 = none)
 -- $35 holder of what is leased here (0 = nothing is: what falls to 0 becomes ready)
 -- $36 queues to claim from, $37 how many of each
@@ -46,7 +46,9 @@ n AS MATERIALIZED (
             CASE WHEN n.ref = coalesce(nullif(d.reference_name, ''), d.input->>'after')
                 THEN d.expires_at
                 ELSE statement_timestamp() + n.total_ms * interval '1 millisecond'
-            END AS expiry
+            END AS expiry,
+            row_number() OVER (ORDER BY n.ord) AS rank,
+            row_number() OVER (PARTITION BY n.src ORDER BY n.ord) AS own
         FROM unnest(
             $16::bigint[], $17::text[], $18::smallint[], $19::text[], $20::text[], $21::smallint[],
             $22::smallint[], $23::bigint[], $24::timestamptz[], $25::bigint[], $26::bigint[],
@@ -59,9 +61,10 @@ n AS MATERIALIZED (
         ORDER BY n.ord
     ) x
 ),
--- By number: a join would compare each with each, since the planner expects few.
+-- By rank: a join would compare each with each, since the planner expects few. The rows of a source
+-- stand together, and those of one that is lost are missing.
 ids AS MATERIALIZED (
-    SELECT array_agg(id ORDER BY ord) AS by_number FROM n
+    SELECT array_agg(id ORDER BY ord) AS by_rank FROM n
 ),
 f AS (
     INSERT INTO {schema}.task_history (
@@ -87,7 +90,7 @@ s AS (
     SELECT x.id, x.seq, x.workflow_id, x.ref, x.epoch, x.attempt, x.queue, x.task_type, x.state,
         x.rev, x.priority,
         CASE WHEN x.container IS NULL THEN x.scope
-            WHEN x.container > 0 THEN ((SELECT by_number FROM ids))[x.container]
+            WHEN x.container > 0 THEN ((SELECT by_rank FROM ids))[x.rank - x.own + x.container]
             ELSE nullif(-x.container, 0) END,
         x.remaining,
         CASE WHEN x.state = 1 THEN $35::bigint END,
