@@ -7,7 +7,7 @@ use oms_engine::{Engine, StartRequest, WorkflowDef, WorkflowId};
 use serde_json::{Value, json};
 
 use crate::common::{assert_nothing_stuck, database, until};
-use crate::witness::Witness;
+use crate::witness::{self, Witness};
 use crate::worker::{EFFECTS, Launch, Worker};
 use crate::{PATIENCE, Random};
 
@@ -45,8 +45,10 @@ fn definitions() -> [WorkflowDef; 2] {
     let dynamic = json!({
         "inputParameters": {"forkTaskName": "work", "forkTaskInputs": "${workflow.input.list}"},
     });
+    let mut first = task("work", "first");
+    first["inputParameters"]["after_kills"] = json!("${workflow.input.after_kills}");
     let parent = json!({"name": "parent", "tasks": [
-        task("work", "first"),
+        first,
         step("FORK_JOIN", "f", &json!({"forkTasks": [
             [task("work", "a"), again],
             [task("book", "c"), step("SUB_WORKFLOW", "s", &child)],
@@ -62,8 +64,11 @@ fn definitions() -> [WorkflowDef; 2] {
     [parent, child].map(|def| WorkflowDef::from_json(&def.to_string()).unwrap())
 }
 
-async fn start(engine: &Engine) -> WorkflowId {
-    let input = json!({"value": 30, "items": [1, 2, 3], "list": [{}, {}, {}]});
+async fn start(engine: &Engine, number: usize) -> WorkflowId {
+    let input = json!({
+        "value": 30, "items": [1, 2, 3], "list": [{}, {}, {}],
+        "after_kills": after_kills(number, RUNS),
+    });
     engine.start(StartRequest::new("parent").input(input)).await.unwrap().id
 }
 
@@ -87,29 +92,36 @@ pub(crate) async fn what_is_open(client: &Client) -> Vec<String> {
     client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// Kills whoever holds work, again and again. Out: kills that met work in flight.
-pub(crate) async fn storm(client: &Client, launch: &Launch, workers: &mut [Worker]) -> usize {
-    let mut random = Random::seeded("graphs");
+/// After how many kills of a [`storm`] a run may go on, so that they meet runs at every stage.
+pub(crate) fn after_kills(number: usize, runs: usize) -> usize {
+    number * KILLS / runs
+}
+
+/// Kills whoever holds work, again and again, until as many kills have met work in flight as runs
+/// wait for.
+pub(crate) async fn storm(
+    client: &Client,
+    launch: &Launch,
+    witness: &Witness,
+    workers: &mut [Worker],
+) {
+    let mut random = Random::seeded("storm");
     let (mut hits, begun) = (0, Instant::now());
-    while hits < KILLS && begun.elapsed() < Duration::from_secs(60) {
-        tokio::time::sleep(Duration::from_millis(150 + random.below(250))).await;
+    while hits < KILLS {
+        assert!(begun.elapsed() < PATIENCE, "{hits} of {KILLS} kills met work in flight");
+        tokio::time::sleep(random.millis(150, 400)).await;
         let at = usize::try_from(random.below(u64::try_from(workers.len()).unwrap())).unwrap();
         let name = format!("w{}", workers[at].id());
         let held = "SELECT count(*) FROM oms_engine.open_tasks t
             JOIN oms_engine.holders h ON h.id = t.holder
             JOIN oms_engine.sessions s ON s.id = h.session_id WHERE s.name = $1";
         let held: i64 = client.query_one(held, &[&name]).await.unwrap().get(0);
-        let open = "SELECT count(*) FROM oms_engine.workflows WHERE status = 0";
-        let open: i64 = client.query_one(open, &[]).await.unwrap().get(0);
-        if open == 0 {
-            break;
-        }
         if held > 0 {
             std::mem::replace(&mut workers[at], launch.start()).kill();
+            witness::append_kill(witness.path());
             hits += 1;
         }
     }
-    hits
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,18 +133,16 @@ async fn killed_engines_change_nothing_of_what_a_graph_comes_to() {
     engine.register(&[], &definitions()).await.unwrap();
     let launch = Launch::new(database.url(), &witness).concurrency(6);
     let mut workers = vec![launch.start(), launch.start(), launch.start()];
-    start(&engine).await;
+    start(&engine, 0).await;
     until(&client, "SELECT count(*) = 2 FROM oms_engine.workflows WHERE status = 2").await;
     let undisturbed = [pictures(&client, "parent").await, pictures(&client, "child").await];
     assert!(undisturbed.iter().all(|pictures| pictures.len() == 1), "{undisturbed:#?}");
-    for _ in 1..RUNS {
-        start(&engine).await;
+    for number in 1..RUNS {
+        start(&engine, number).await;
     }
     // Those who are killed are all who could do the engines' own steps.
     engine.shutdown(Duration::ZERO).await;
-    let hits = storm(&client, &launch, &mut workers).await;
-    println!("{hits} kills met work in flight");
-    assert!(hits >= KILLS / 2, "{hits} of {KILLS} kills met work in flight");
+    storm(&client, &launch, &witness, &mut workers).await;
     let all = RUNS * 2;
     let done = format!("SELECT count(*) = {all} FROM oms_engine.workflows WHERE status = 2");
     let begun = Instant::now();

@@ -56,6 +56,19 @@ pub(crate) fn append(path: &Path, task_id: &str) {
     OpenOptions::new().append(true).open(path).unwrap().write_all(line.as_bytes()).unwrap();
 }
 
+/// A line that no task writes.
+const KILL: &str = "@kill";
+
+/// Says that a worker was killed.
+pub(crate) fn append_kill(path: &Path) {
+    append(path, KILL);
+}
+
+pub(crate) fn kills(path: &Path) -> u64 {
+    let kills = read(path).iter().filter(|seen| seen.task_id == KILL).count();
+    u64::try_from(kills).unwrap()
+}
+
 pub(crate) fn read(path: &Path) -> Vec<Seen> {
     let text = std::fs::read_to_string(path).unwrap();
     text.split_inclusive('\n')

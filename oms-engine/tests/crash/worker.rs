@@ -17,7 +17,8 @@ const WITNESS: &str = "OMS_TEST_WORKER_WITNESS";
 const LIMIT_MS: &str = "OMS_TEST_WORKER_LIMIT_MS";
 const CONCURRENCY: &str = "OMS_TEST_WORKER_CONCURRENCY";
 
-/// Says that it runs, and ends.
+/// Says that it runs, and ends: not before as many kills as its input asks for, so that however
+/// quick the machine is, there is work for all of them.
 pub(crate) struct Work(pub(crate) PathBuf);
 
 impl Task for Work {
@@ -27,6 +28,10 @@ impl Task for Work {
 
     async fn run(&self, cx: &TaskContext, input: Value) -> Result<Value, TaskError> {
         witness::append(&self.0, &cx.task_id().to_string());
+        let kills = input["after_kills"].as_u64().unwrap_or(0);
+        while witness::kills(&self.0) < kills {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         pause(&input).await;
         Ok(json!({"value": 1}))
     }
