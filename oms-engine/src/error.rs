@@ -37,6 +37,14 @@ pub enum Error {
     /// No such workflow.
     #[error("workflow {0} does not exist")]
     WorkflowNotFound(WorkflowId),
+    /// No such schema is registered.
+    #[error("schema {name:?} {} is not registered", version_text(*version))]
+    SchemaNotFound {
+        /// The name asked for.
+        name: String,
+        /// The version asked for; none for the latest.
+        version: Option<i32>,
+    },
     /// No such schedule.
     #[error("schedule {name:?} does not exist")]
     ScheduleNotFound {

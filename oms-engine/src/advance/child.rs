@@ -10,7 +10,7 @@ use super::start::{Met, NewRun, Resolved, met, resolve};
 use super::told::{Told, ended};
 use super::{Acted, Core};
 use crate::decide::{Event, TaskStatus, WorkflowStatus};
-use crate::definition::{IdempotencyStrategy, TaskToDomain, WorkflowDef, validate};
+use crate::definition::{Faults, IdempotencyStrategy, TaskToDomain, WorkflowDef, validate};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::store::{ChildRow, DueToken, Parent, RunRow, Token};
@@ -201,7 +201,7 @@ impl Core {
         tx: &Transaction<'_>,
         text: &Value,
     ) -> Result<Result<Resolved, String>, Error> {
-        let def: WorkflowDef = match serde_json::from_value(text.clone()) {
+        let mut def: WorkflowDef = match serde_json::from_value(text.clone()) {
             Ok(def) => def,
             Err(error) => {
                 return Ok(Err(format!("the workflow definition cannot be read: {error}")));
@@ -213,7 +213,9 @@ impl Core {
                 all.insert(name, def);
             }
         }
-        if let Err(faults) = validate(&def, &all) {
+        let missing = self.write_schemas(tx, &mut def).await?;
+        let checked = Faults::check(def.subject(), missing);
+        if let Err(faults) = checked.and_then(|()| validate(&def, &all).map(drop)) {
             return Ok(Err(faults.to_string()));
         }
         let named: Map<String, Value> = def

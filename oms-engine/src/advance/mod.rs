@@ -23,6 +23,7 @@ mod plans;
 mod rerun;
 mod route;
 mod rows;
+mod schemas;
 mod shown;
 mod start;
 mod take;

@@ -52,7 +52,7 @@ pub use schedule::{
 };
 #[cfg(feature = "cron")]
 pub(crate) use schedule::{Crons, Due};
-pub(crate) use schema::Schema;
+pub(crate) use schema::{NamesSchemas, Schema, SchemaKey};
 pub use scope::{Fields, Reads, Scope, TASK_FIELDS, WORKFLOW_FIELDS};
 pub(crate) use script::{body_as_expression, evaluate_jq, evaluate_js};
 pub use settings::{
@@ -64,7 +64,7 @@ pub use task_schemas::TaskSchemas;
 pub use task_type::TaskType;
 pub(crate) use template::java_text;
 pub use template::{TaskInput, Template, TemplateFault};
-pub(crate) use validate::{misfits, steps_of, validate_branch, validate_limits};
+pub(crate) use validate::{misfits, steps_of, validate_branch, validate_limits, validate_schema};
 pub use validate::{validate, validate_event_handler, validate_task_def};
 pub(crate) use wait::{parse_duration, parse_until};
 pub use workflow_def::WorkflowDef;

@@ -9,8 +9,8 @@ use super::{Engine, connection};
 use crate::advance::Core;
 use crate::decide::Plan;
 use crate::definition::{
-    Fault, Faults, Notice, TaskDef, TaskSchemas, TaskType, WorkflowDef, misfits, steps_of,
-    validate, validate_limits, validate_task_def,
+    Fault, Faults, NamesSchemas, Notice, TaskDef, TaskSchemas, TaskType, WorkflowDef, misfits,
+    steps_of, validate, validate_limits, validate_task_def,
 };
 use crate::error::Error;
 use crate::queue::LIMITS_NOTE;
@@ -30,7 +30,8 @@ impl Engine {
     ///
     /// A text that is registered already is left as it is. Another text under the same name and
     /// version takes its place for new runs; runs that go on stay on the one they started with.
-    /// A task definition counts for the workflow definitions that name it from then on.
+    /// A task definition counts for the workflow definitions that name it from then on. A schema
+    /// that a definition names is written into it as it is registered now, and given back so.
     ///
     /// # Errors
     /// [`Error::InvalidDefinition`] with every fault of the first definition that has one.
@@ -56,7 +57,7 @@ impl Engine {
             .on_own_threads(async move {
                 let mut client = connection(&pool).await?;
                 let done =
-                    register_all(&core, client.client()?, &tasks, (workflows, &schemas)).await;
+                    register_all(&core, client.client()?, tasks, (workflows, &schemas)).await;
                 let (notices, limits) = client.settle(done)?;
                 if let Some(limits) = limits {
                     shared.wakes.wake_all(shared.slots.set_limits(limits));
@@ -141,15 +142,31 @@ async fn task_definitions(
 async fn register_all(
     core: &Core,
     client: &mut ClientWrapper,
-    tasks: &[TaskDef],
+    mut tasks: Vec<TaskDef>,
     (workflows, schemas): (Vec<WorkflowDef>, &BTreeMap<String, TaskSchemas>),
 ) -> Result<(Vec<Notice>, Option<LimitsInForce>), Error> {
     let tx = core.store.begin(client).await?;
     core.store.lock_definitions(&tx).await?;
-    let limits = register_tasks(core, &tx, tasks).await?;
+    write_schemas(core, &tx, &mut tasks).await?;
+    let limits = register_tasks(core, &tx, &tasks).await?;
     let notices = register_workflows(core, &tx, workflows, schemas).await?;
     core.store.commit(tx).await?;
     Ok((notices, limits))
+}
+
+/// Writes out the schemas that task definitions name.
+async fn write_schemas(
+    core: &Core,
+    tx: &deadpool_postgres::Transaction<'_>,
+    tasks: &mut [TaskDef],
+) -> Result<(), Error> {
+    for task in tasks.iter_mut().filter(|task| !task.schemas_named().is_empty()) {
+        let missing = core.write_schemas(tx, task).await?;
+        let faults = Faults::check(task.subject(), missing);
+        let checked = faults.and_then(|()| validate_task_def(task).map(drop));
+        checked.map_err(|faults| Error::InvalidDefinition { faults })?;
+    }
+    Ok(())
 }
 
 /// Out: the limits in force, where they are others now.
@@ -194,9 +211,14 @@ async fn register_workflows(
 ) -> Result<Vec<Notice>, Error> {
     let all = task_definitions(core, tx).await?;
     let mut notices = Vec::new();
-    for def in workflows {
-        let noticed = validate(&def, &all);
-        notices.extend(noticed.map_err(|faults| Error::InvalidDefinition { faults })?);
+    for mut def in workflows {
+        let mut faults = core.write_schemas(tx, &mut def).await?;
+        match validate(&def, &all) {
+            Ok(noticed) => notices.extend(noticed),
+            Err(found) => faults.extend(found.iter().cloned()),
+        }
+        Faults::check(def.subject(), faults)
+            .map_err(|faults| Error::InvalidDefinition { faults })?;
         notices.extend(misfits(&def, &all, schemas));
         put(core, tx, &def, &all).await?;
     }

@@ -7,6 +7,7 @@ mod operate;
 mod query;
 #[cfg(feature = "cron")]
 mod schedules;
+mod schemas;
 mod signal;
 mod start;
 mod waiters;

@@ -21,6 +21,7 @@ mod read;
 mod rows;
 #[cfg(feature = "cron")]
 mod schedules;
+mod schemas;
 mod session;
 mod start;
 mod timers;
@@ -202,6 +203,10 @@ statements!(
     #[cfg(feature = "cron")]
     put_schedule,
     put_limit,
+    put_schema,
+    find_schemas,
+    list_schemas,
+    remove_schemas,
     put_event_handler,
     put_task_definition,
     #[cfg(feature = "cron")]

@@ -7,6 +7,7 @@
 mod cost;
 #[cfg(feature = "schema")]
 mod json;
+mod named;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub(crate) use self::named::{NamesSchemas, SchemaKey};
 use super::settings::{SchemaDef, SchemaType};
 
 #[cfg(feature = "schema")]
@@ -63,12 +65,12 @@ impl Schema {
     }
 }
 
-/// Checks a schema that is enforced.
+/// Checks a schema that is enforced. One that is named alone is looked up later.
 ///
 /// # Errors
 /// Where in it something is wrong, as a JSON path that begins behind the schema's own, and what.
 pub(crate) fn check_schema(schema: &SchemaDef) -> Result<(), (String, String)> {
-    compile(schema).map(drop)
+    if schema.is_named() { Ok(()) } else { compile(schema).map(drop) }
 }
 
 fn compile(schema: &SchemaDef) -> Result<Compiled, (String, String)> {
@@ -85,7 +87,7 @@ fn compile(schema: &SchemaDef) -> Result<Compiled, (String, String)> {
         return refused(".externalRef", reason);
     }
     let Some(data) = &schema.data else {
-        let reason = "is missing: no schemas are kept by name: write the schema itself here";
+        let reason = "is missing: write the schema itself here, or name one that is registered";
         return refused(".data", reason);
     };
     #[cfg(feature = "schema")]

@@ -26,6 +26,7 @@ pub(crate) use self::fit::misfits;
 pub use self::handlers::validate_event_handler;
 pub(crate) use self::limits::validate_limits;
 use self::references::Walk;
+pub(crate) use self::schemas::validate_schema;
 use super::faults::{Fault, Faults, Notice};
 use super::payload::{DEPTH_MAX, KEY_MAX_BYTES, check_value};
 use super::task_def::TaskDef;

@@ -189,7 +189,7 @@ fn every_unsupported_type_and_field_is_named() {
 
     let mut def = of(json!([task("a", json!({}))]));
     let more = json!({
-        "inputSchema": {"name": "s"}, "outputSchema": {"name": "s"},
+        "inputSchema": {"type": "AVRO"}, "outputSchema": {"externalRef": "x"},
     });
     def.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     assert_eq!(faults(&def).len(), 2);
@@ -247,7 +247,7 @@ fn task_definitions_are_bounded() {
         "maxRetryDelaySeconds": 400_000_000, "backoffJitterMs": -5, "timeoutSeconds": 100,
         "responseTimeoutSeconds": 101, "pollTimeoutSeconds": -1, "totalTimeoutSeconds": 99,
         "rateLimitPerFrequency": -1, "isolationGroupId": "g", "executionNameSpace": "",
-        "runtimeMetadata": ["SECRET"], "enforceSchema": true, "inputSchema": {"name": "s"},
+        "runtimeMetadata": ["SECRET"], "enforceSchema": true, "inputSchema": {"version": 2},
     });
     assert_faults(
         &task_def_faults(&def),
