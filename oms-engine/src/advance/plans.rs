@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::{Map, Value};
+
 use super::route::Polls;
 use crate::decide::Plan;
 use crate::definition::{TaskDef, WorkflowDef};
@@ -16,11 +18,17 @@ const PLANS_MAX: usize = 4_096;
 #[derive(Debug, Default)]
 pub(crate) struct Plans {
     by_id: Mutex<HashMap<i64, Arc<Plan>>>,
+    /// What the engine was given for expressions to read.
+    env: Arc<Map<String, Value>>,
     /// With a plan, it says where a task goes.
     pub(crate) polls: Arc<Polls>,
 }
 
 impl Plans {
+    pub(crate) fn new(env: Arc<Map<String, Value>>) -> Self {
+        Self { env, ..Self::default() }
+    }
+
     pub(crate) fn get(&self, id: i64) -> Option<Arc<Plan>> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
@@ -28,7 +36,7 @@ impl Plans {
     /// Compiles a row and keeps its plan.
     pub(crate) fn compile(&self, row: DefinitionRow) -> Result<Arc<Plan>, Error> {
         let id = row.id;
-        let plan = Arc::new(compile(row)?);
+        let plan = Arc::new(compile(row)?.with_env(self.env.clone()));
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         if by_id.len() >= PLANS_MAX {
             by_id.clear();

@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) input_schema: Option<Schema>,
     pub(crate) output_schema: Option<Schema>,
     pub(crate) variables: Arc<Value>,
+    /// What `${workflow.env.…}` reads: the same for all definitions of an engine.
+    pub(crate) env: Arc<Map<String, Value>>,
     pub(crate) timeout_ms: Option<i64>,
     /// Whether anything reads the input of a task.
     pub(crate) reads_task_inputs: bool,
@@ -92,6 +94,7 @@ impl Plan {
             input_schema: Schema::enforced(def.input_schema.as_ref(), def.enforce_schema),
             output_schema: Schema::enforced(def.output_schema.as_ref(), def.enforce_schema),
             variables: Arc::new(Value::Object(def.variables.clone())),
+            env: Arc::default(),
             timeout_ms: timed.then(|| def.timeout_seconds.saturating_mul(1000)),
             reads_task_inputs: reads.dynamic || reads.tasks.values().any(|f| f.contains("input")),
             runs_scripts: any(Kind::runs_script),
@@ -104,6 +107,12 @@ impl Plan {
             graph,
             def: Arc::new(def),
         })
+    }
+
+    /// With what expressions read of the engine.
+    pub(crate) fn with_env(mut self, env: Arc<Map<String, Value>>) -> Self {
+        self.env = env;
+        self
     }
 
     /// Whether anything reads the input, and the output, of a step that has ended.

@@ -113,6 +113,10 @@ impl Scope for RunScope<'_> {
     fn task_id(&self) -> Option<&str> {
         self.task_id.as_deref()
     }
+
+    fn env(&self, name: &str) -> Option<&Value> {
+        self.plan.env.get(name)
+    }
 }
 
 fn empty<'a>() -> Cow<'a, Value> {

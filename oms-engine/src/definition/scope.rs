@@ -53,13 +53,17 @@ pub trait Scope {
     fn task(&self, reference_name: &str, field: &str) -> Option<Cow<'_, Value>>;
     /// `${CPEWF_TASK_ID}`: the id of the task whose input is made.
     fn task_id(&self) -> Option<&str>;
+    /// `${workflow.env.NAME}`; none reads as null.
+    fn env(&self, _name: &str) -> Option<&Value> {
+        None
+    }
 }
 
 /// What a template reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reads {
-    /// Fields of the workflow.
+    /// Fields of the workflow; `env` stands for all of its values.
     pub workflow: Fields,
     /// Fields of tasks, by reference name.
     pub tasks: BTreeMap<String, Fields>,

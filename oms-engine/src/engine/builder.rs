@@ -4,23 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder as RuntimeBuilder, Handle, Runtime};
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use serde_json::{Map, Value};
+use tokio::runtime::{Builder as RuntimeBuilder, Handle};
 
-use super::waiters::{self, Waiters};
+use super::assemble::{OwnRuntime, Parts, assemble, prepare, run_on};
 use super::{Engine, Inner};
 use crate::advance::{Core, Plans};
-use crate::clock::Clock;
 use crate::config::{Config, StartMode};
+use crate::definition::{VARIABLES_MAX_BYTES, check_payload};
 use crate::error::Error;
-use crate::maintain::{Shared, run_duties, run_events, run_session};
-use crate::queue::{Pump, PumpSettings, Slots, Turns, Wakes};
-use crate::store::{Connector, LimitsInForce, Statements, Store};
-use crate::worker::{LocalWorkers, Registry, Serving, Task, TransactionalTask, Transactions};
-
-/// Ends of runs that may wait to be told; beyond that whoever waits finds out by polling.
-const ENDED_MAX: usize = 16_384;
+use crate::store::{Connector, Statements, Store};
+use crate::worker::{Registry, Serving, Task, TransactionalTask};
 
 /// Makes an [`Engine`]. See [`Engine::builder`].
 #[derive(Debug)]
@@ -30,6 +24,7 @@ pub struct EngineBuilder {
     config: Config,
     registry: Registry,
     limits: BTreeMap<String, usize>,
+    env: Map<String, Value>,
     #[cfg(feature = "http")]
     http: Vec<(crate::worker::HttpSettings, Serving)>,
 }
@@ -41,6 +36,7 @@ impl EngineBuilder {
             config: Config::default(),
             registry: Registry::default(),
             limits: BTreeMap::new(),
+            env: Map::new(),
             #[cfg(feature = "http")]
             http: Vec::new(),
         }
@@ -94,6 +90,25 @@ impl EngineBuilder {
     /// (default: as many as in all).
     pub fn task_concurrency(mut self, name: &str, limit: usize) -> Self {
         self.limits.insert(name.to_owned(), limit);
+        self
+    }
+
+    /// What `${workflow.env.NAME}` in definitions reads; a name that was not given reads as null.
+    ///
+    /// It is read when a task is scheduled and kept with the task, so give all engines on a
+    /// database the same. Nothing of this process's own environment is read unless it is given
+    /// here. These values are no secrets: they are stored and shown.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// As [`env`](Self::env) for many, such as `std::env::vars()`.
+    pub fn envs<N: Into<String>, V: Into<Value>>(
+        mut self,
+        values: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        self.env.extend(values.into_iter().map(|(name, value)| (name.into(), value.into())));
         self
     }
 
@@ -171,6 +186,7 @@ impl EngineBuilder {
     /// Dropping it leaves nothing running.
     pub async fn build(mut self) -> Result<Engine, Error> {
         self.config.check()?;
+        let env = checked(self.env)?;
         #[cfg(feature = "http")]
         if self.registry.has("HTTP") && !self.http.is_empty() {
             let why = "http and a task of the name HTTP: one of the two";
@@ -205,7 +221,7 @@ impl EngineBuilder {
         let connector = Connector::new(&self.database_url, config.deadline)?;
         let core = Arc::new(Core {
             store: Store::new(&config.schema, config.deadline)?,
-            plans: Plans::default(),
+            plans: Plans::new(env),
         });
         let calls_http = self.registry.has("HTTP");
         let (task_core, task_connector, mode) = (core.clone(), connector.clone(), config.start);
@@ -238,135 +254,10 @@ impl EngineBuilder {
     }
 }
 
-/// The engine's own threads; they end when it is dropped, also within an async context.
-#[derive(Debug)]
-pub(super) struct OwnRuntime(Option<Runtime>);
-
-impl OwnRuntime {
-    pub(super) fn handle(&self) -> Result<Handle, Error> {
-        self.0.as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Shutdown)
-    }
-}
-
-impl Drop for OwnRuntime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-/// Runs a future to its end on the engine's threads, also when the caller drops its own.
-pub(super) async fn run_on<T: Send + 'static>(
-    handle: &Handle,
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    match handle.spawn(work).await {
-        Ok(done) => done,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(Error::Shutdown),
-    }
-}
-
-async fn prepare(
-    core: &Core,
-    connector: &Connector,
-    mode: StartMode,
-    served: &[(String, String)],
-) -> Result<LimitsInForce, Error> {
-    let (mut client, _notifications) =
-        connector.connect().await.map_err(|error| error.unreachable(connector.target()))?;
-    tracing::debug!(target = connector.target(), schema = core.store.schema(), "connected");
-    match mode {
-        StartMode::Migrate => core.store.migrate(&mut client).await?,
-        StartMode::Check => core.store.check_schema(&mut client).await?,
-    }
-    core.store.record_polls(&client, served).await?;
-    core.plans.polls.set(core.store.list_polls(&client).await?);
-    core.store.list_limits(&client).await
-}
-
-struct Parts<'a> {
-    config: Arc<Config>,
-    core: Arc<Core>,
-    connector: Connector,
-    registry: Registry,
-    user: Handle,
-    runtime: &'a Handle,
-    limits: LimitsInForce,
-    domains: Arc<[(String, String)]>,
-}
-
-fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
-    let Parts { config, core, connector, registry, user, runtime, limits, domains } = parts;
-    let slots = Slots::new(config.concurrency, registry.queues(config.concurrency));
-    slots.set_limits(limits);
-    let worker_name: Arc<str> = Arc::from(config.name.as_str());
-    let transactions = Arc::new(Transactions {
-        core: core.clone(),
-        pool: connector.pool(config.transactional_pool_size, Statements::Users)?,
-        slots: slots.clone(),
-        worker_name: worker_name.clone(),
-    });
-    let lease_pool = connector.pool(2, Statements::Ours)?;
-    let workers = Arc::new(LocalWorkers { registry, runtime: user, transactions, lease_pool });
-    let (session, session_receiver) = watch::channel(None);
-    let (ended, ended_receiver) = mpsc::channel(ENDED_MAX);
-    let wakes = Arc::new(Wakes::default());
-    let turns = Arc::new(Turns::default());
-    let clock = Clock::default();
-    let settings = PumpSettings {
-        core: core.clone(),
-        connector: connector.clone(),
-        slots: slots.clone(),
-        wakes: wakes.clone(),
-        turns: turns.clone(),
-        workers,
-        session: session_receiver,
-        ended,
-        clock: clock.clone(),
-        worker_name,
-    };
-    let pumps: Vec<Pump> = (0..config.pumps).map(|_| Pump::new(settings.clone())).collect();
-    let wait_pool = connector.pool(1, Statements::Ours)?;
-    let event_pool = connector.pool(1, Statements::Ours)?;
-    let shared = Shared {
-        config,
-        core,
-        connector,
-        slots,
-        wakes,
-        turns,
-        domains,
-        pumps: pumps.iter().map(Pump::handle).collect(),
-        session: Arc::new(session),
-        others_hold: Arc::new(watch::channel(false).0),
-        clock,
-        wait_pool,
-        event_pool,
-        stop: CancellationToken::new(),
-    };
-    runtime.spawn(run_session(shared.clone()));
-    runtime.spawn(run_duties(shared.clone()));
-    runtime.spawn(run_events(shared.clone()));
-    runtime.spawn(slow_poll(shared.clone()));
-    for pump in pumps {
-        runtime.spawn(pump.run());
-    }
-    let waiters = waiters::spawn(runtime, &shared, ended_receiver);
-    Ok((shared, waiters))
-}
-
-/// Looks for work that no wake-up told of.
-async fn slow_poll(shared: Shared) {
-    loop {
-        tokio::select! {
-            () = shared.stop.cancelled() => return,
-            () = tokio::time::sleep(shared.config.poll_interval) => {
-                let mut queues = shared.slots.queues();
-                queues.push(crate::queue::SYSTEM_QUEUE.to_owned());
-                shared.wakes.wake_all(queues);
-            }
-        }
-    }
+/// What expressions read of the engine: bounded, since it may come into every input.
+fn checked(env: Map<String, Value>) -> Result<Arc<Map<String, Value>>, Error> {
+    let value = Value::Object(env);
+    check_payload("env", &value, VARIABLES_MAX_BYTES)
+        .map_err(|fault| Error::Config(fault.to_string()))?;
+    Ok(Arc::new(value.as_object().cloned().unwrap_or_default()))
 }

@@ -1,5 +1,6 @@
 //! The engine as users hold it.
 
+mod assemble;
 mod builder;
 mod definitions;
 mod events;
@@ -64,7 +65,7 @@ struct Inner {
     schemas: Arc<BTreeMap<String, TaskSchemas>>,
     resolved: Mutex<HashMap<(String, Option<i32>), Resolved>>,
     // Last: the threads outlive what runs on them.
-    runtime: builder::OwnRuntime,
+    runtime: assemble::OwnRuntime,
 }
 
 impl Drop for Inner {
@@ -134,7 +135,7 @@ impl Engine {
         if self.inner.shared.stop.is_cancelled() {
             return Err(Error::Shutdown);
         }
-        builder::run_on(&self.inner.runtime.handle()?, work).await
+        assemble::run_on(&self.inner.runtime.handle()?, work).await
     }
 
     fn forget_resolved(&self) {

@@ -12,12 +12,17 @@ pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) rule: String,
     #[serde(default)]
+    pub(crate) schemas: Vec<Value>,
+    #[serde(default)]
     pub(crate) task_definitions: Vec<Value>,
     #[serde(default)]
     pub(crate) workflows: Vec<Value>,
     #[serde(default)]
     pub(crate) event_handlers: Vec<Value>,
     pub(crate) definition: Value,
+    /// What the engine is given for `${workflow.env.…}`.
+    #[serde(default)]
+    pub(crate) env: Map<String, Value>,
     #[serde(default)]
     pub(crate) start: Start,
     /// Domains in which the workers of a task take theirs, beside those in none.

@@ -1,6 +1,6 @@
 //! What comes from outside a run: its definitions, events, signals.
 
-use oms_engine::definition::EventHandler;
+use oms_engine::definition::{EventHandler, SchemaDef};
 use oms_engine::{
     Engine, Error, EventExecutionRequest, EventRequest, Signal, StartRequest, TaskDef, WorkflowDef,
     WorkflowId,
@@ -13,6 +13,9 @@ use crate::play::Player;
 pub(crate) async fn begin(engine: &Engine, case: &Case) -> Result<WorkflowId, Error> {
     let read = |def: &Value| WorkflowDef::from_json(&def.to_string()).unwrap();
     let task = |def: &Value| serde_json::from_value::<TaskDef>(def.clone()).unwrap();
+    let schema = |def: &Value| serde_json::from_value::<SchemaDef>(def.clone()).unwrap();
+    let schemas: Vec<SchemaDef> = case.schemas.iter().map(schema).collect();
+    engine.register_schemas(&schemas).await?;
     let tasks: Vec<TaskDef> = case.task_definitions.iter().map(task).collect();
     let workflows: Vec<WorkflowDef> = case.workflows.iter().map(read).collect();
     engine.register(&tasks, &workflows).await?;

@@ -76,6 +76,7 @@ pub(crate) async fn engine(url: &str, case: &Case, stage: &Arc<Stage>, port: u16
         .poll_interval(Duration::from_millis(50))
         .pumps(1)
         .concurrency(200)
+        .envs(case.env.clone())
         .task(T(stage.clone()))
         .task(U(stage.clone()))
         .task(V(stage.clone()))

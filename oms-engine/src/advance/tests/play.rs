@@ -13,7 +13,7 @@ use super::world::{What, World, what_of};
 use crate::advance::start::hold_to_schema;
 use crate::advance::{Execution, Rerun, RerunFrom, Said};
 use crate::decide::{SYSTEM_QUEUE, TaskStatus, WorkflowStatus};
-use crate::definition::TaskToDomain;
+use crate::definition::{NamesSchemas, SchemaDef, TaskToDomain};
 use crate::ids::WorkflowId;
 use crate::store::TokenState;
 
@@ -32,8 +32,14 @@ pub(super) struct Player<'a> {
 pub(super) fn play(case: &Case) -> Result<(), String> {
     let case = &case.clone().calling(STAND_IN);
     let mut world = World::new();
+    world.env = Arc::new(case.env.clone());
+    for schema in &case.schemas {
+        let schema: SchemaDef = serde_json::from_value(schema.clone()).unwrap();
+        world.schemas.insert((schema.name.clone(), schema.version), schema);
+    }
     for def in &case.task_definitions {
-        let def: crate::TaskDef = serde_json::from_value(def.clone()).unwrap();
+        let mut def: crate::TaskDef = serde_json::from_value(def.clone()).unwrap();
+        assert_eq!(def.write_schemas(&world.schemas), []);
         world.tables.limits.insert(def.name.clone(), def.limits());
         world.task_defs.insert(def.name.clone(), def);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::rows::{Open, Tables};
 use crate::advance::Said;
@@ -18,7 +18,9 @@ use crate::decide::{
     DecideError, Decision, End, Event, Fell, Kind, Plan, TaskStatus, WorkflowStatus, counts_as,
     decide,
 };
-use crate::definition::{TaskDef, WorkflowDef, validate};
+use crate::definition::{
+    Faults, NamesSchemas, SchemaDef, SchemaKey, TaskDef, WorkflowDef, validate,
+};
 use crate::ids::WorkflowId;
 use crate::store::{DueToken, EndedRow, TokenState};
 
@@ -26,6 +28,9 @@ pub(super) struct World {
     pub(super) tables: Tables,
     pub(super) plans: BTreeMap<(String, i32), Arc<Plan>>,
     pub(super) task_defs: BTreeMap<String, TaskDef>,
+    pub(super) schemas: BTreeMap<SchemaKey, SchemaDef>,
+    /// What expressions read of the engine.
+    pub(super) env: Arc<Map<String, Value>>,
     /// What the holder of a token remembers of its run, as the pump does.
     memory: BTreeMap<i64, Run>,
     /// How runs will end that are undone, unless an operator stops that.
@@ -49,6 +54,8 @@ impl World {
             tables: Tables::new(),
             plans: BTreeMap::new(),
             task_defs: BTreeMap::new(),
+            schemas: BTreeMap::new(),
+            env: Arc::default(),
             memory: BTreeMap::new(),
             settled: BTreeMap::new(),
             remembered: 0,
@@ -57,9 +64,13 @@ impl World {
     }
 
     pub(super) fn compile(&self, text: &Value) -> Result<Arc<Plan>, String> {
-        let def = WorkflowDef::from_json(&text.to_string()).map_err(|fault| fault.to_string())?;
+        let mut def =
+            WorkflowDef::from_json(&text.to_string()).map_err(|fault| fault.to_string())?;
+        let missing = def.write_schemas(&self.schemas);
+        Faults::check("workflow definition", missing).map_err(|faults| faults.to_string())?;
         validate(&def, &self.task_defs).map_err(|faults| faults.to_string())?;
-        Plan::compile(0, def, &self.task_defs).map(Arc::new).map_err(|faults| faults.to_string())
+        let plan = Plan::compile(0, def, &self.task_defs).map_err(|faults| faults.to_string())?;
+        Ok(Arc::new(plan.with_env(self.env.clone())))
     }
 
     pub(super) fn register(&mut self, text: &Value) -> Result<(), String> {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::TemplateFault;
 use super::path::{self, Query, Step};
 use super::place::Segment;
+use super::resolve::is_env;
 use crate::definition::payload::{DEPTH_MAX, push_index, push_key};
 use crate::definition::scope::Reads;
 
@@ -258,6 +259,11 @@ impl Expression {
                         return Err(
                             "has an index where a field such as `output` is expected".into()
                         );
+                    }
+                    [Step::Key(root), Step::Key(field), rest @ ..]
+                        if is_env(root, field) && !matches!(rest, [Step::Key(_), ..]) =>
+                    {
+                        return Err("names no value: write `workflow.env.` and a name".into());
                     }
                     [Step::Key(_), ..] => {}
                     _ => {

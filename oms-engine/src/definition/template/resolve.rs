@@ -75,6 +75,36 @@ fn join(parts: &[Part], scope: &dyn Scope, meter: &mut Meter) -> Result<String, 
     Ok(out)
 }
 
+/// Whether a path reads what the engine was given, not what the run is.
+pub(super) fn is_env(root: &str, field: &str) -> bool {
+    root == "workflow" && field == "env"
+}
+
+/// A value that the engine was given. A text is looked into as JSON.
+fn env_of<'s>(name: &str, whole: bool, scope: &'s dyn Scope) -> Option<Cow<'s, Value>> {
+    match scope.env(name)? {
+        Value::String(text) if !whole => serde_json::from_str(text).ok().map(Cow::Owned),
+        value => Some(Cow::Borrowed(value)),
+    }
+}
+
+/// What a path names below a value.
+fn look<'s>(
+    value: Option<Cow<'s, Value>>,
+    path: &[Segment],
+    meter: &mut Meter,
+) -> Result<Option<Cow<'s, Value>>, TooMuch> {
+    Ok(match value {
+        Some(Cow::Borrowed(value)) => place::lookup(value, path).map(Cow::Borrowed),
+        Some(Cow::Owned(value)) if path.is_empty() => Some(Cow::Owned(value)),
+        Some(Cow::Owned(value)) => {
+            let found = place::lookup(&value, path).map(|found| meter.copy(found));
+            found.transpose()?.map(Cow::Owned)
+        }
+        None => None,
+    })
+}
+
 fn read_place<'s>(
     path: &[Segment],
     scope: &'s dyn Scope,
@@ -82,16 +112,13 @@ fn read_place<'s>(
 ) -> Result<Cow<'s, Value>, TooMuch> {
     let found = match path {
         [Segment::Key(root)] => whole(root, scope, meter)?,
+        [Segment::Key(root), Segment::Key(field), Segment::Key(name), rest @ ..]
+            if is_env(root, field) =>
+        {
+            look(env_of(name, rest.is_empty(), scope), rest, meter)?
+        }
         [Segment::Key(root), Segment::Key(field), rest @ ..] => {
-            match read_field(root, field, scope) {
-                Some(Cow::Borrowed(value)) => place::lookup(value, rest).map(Cow::Borrowed),
-                Some(Cow::Owned(value)) if rest.is_empty() => Some(Cow::Owned(value)),
-                Some(Cow::Owned(value)) => {
-                    let found = place::lookup(&value, rest).map(|found| meter.copy(found));
-                    found.transpose()?.map(Cow::Owned)
-                }
-                None => None,
-            }
+            look(read_field(root, field, scope), rest, meter)?
         }
         _ => None,
     };
@@ -108,6 +135,11 @@ impl<'a> path::Sources<'a> for Roots<'a> {
         meter: &mut Meter,
     ) -> Result<(Option<Cow<'a, Value>>, usize), TooMuch> {
         Ok(match path.steps.as_slice() {
+            [Step::Key(root), Step::Key(field), Step::Key(name), rest @ ..]
+                if is_env(root, field) =>
+            {
+                (env_of(name, rest.is_empty(), self.0), 3)
+            }
             [Step::Key(root), Step::Key(field), ..] => (read_field(root, field, self.0), 2),
             [Step::Key(root), ..] => (whole(root, self.0, meter)?, 1),
             _ => (None, 0),

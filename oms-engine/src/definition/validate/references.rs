@@ -221,9 +221,10 @@ impl<'a> Walk<'a> {
     fn fault_of_path(&self, root: &str, field: Option<&str>) -> Option<String> {
         let fields: &[&str] = if root == "workflow" {
             match field {
-                Some("secrets" | "env") => {
-                    return Some(format!("`workflow.{}`: not supported yet", field?));
+                Some("secrets") => {
+                    return Some("`workflow.secrets`: not supported yet".to_owned());
                 }
+                Some("env") => return None,
                 _ => &WORKFLOW_FIELDS,
             }
         } else if !self.names.contains_key(root) {

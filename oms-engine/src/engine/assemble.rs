@@ -1,0 +1,153 @@
+//! The parts of an engine, put together.
+
+use std::sync::Arc;
+
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::waiters::{self, Waiters};
+use crate::advance::Core;
+use crate::clock::Clock;
+use crate::config::{Config, StartMode};
+use crate::error::Error;
+use crate::maintain::{Shared, run_duties, run_events, run_session};
+use crate::queue::{Pump, PumpSettings, Slots, Turns, Wakes};
+use crate::store::{Connector, LimitsInForce, Statements};
+use crate::worker::{LocalWorkers, Registry, Transactions};
+
+/// Ends of runs that may wait to be told; beyond that whoever waits finds out by polling.
+const ENDED_MAX: usize = 16_384;
+
+/// The engine's own threads; they end when it is dropped, also within an async context.
+#[derive(Debug)]
+pub(super) struct OwnRuntime(pub(super) Option<Runtime>);
+
+impl OwnRuntime {
+    pub(super) fn handle(&self) -> Result<Handle, Error> {
+        self.0.as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Shutdown)
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Runs a future to its end on the engine's threads, also when the caller drops its own.
+pub(super) async fn run_on<T: Send + 'static>(
+    handle: &Handle,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    match handle.spawn(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(Error::Shutdown),
+    }
+}
+
+pub(super) async fn prepare(
+    core: &Core,
+    connector: &Connector,
+    mode: StartMode,
+    served: &[(String, String)],
+) -> Result<LimitsInForce, Error> {
+    let (mut client, _notifications) =
+        connector.connect().await.map_err(|error| error.unreachable(connector.target()))?;
+    tracing::debug!(target = connector.target(), schema = core.store.schema(), "connected");
+    match mode {
+        StartMode::Migrate => core.store.migrate(&mut client).await?,
+        StartMode::Check => core.store.check_schema(&mut client).await?,
+    }
+    core.store.record_polls(&client, served).await?;
+    core.plans.polls.set(core.store.list_polls(&client).await?);
+    core.store.list_limits(&client).await
+}
+
+pub(super) struct Parts<'a> {
+    pub(super) config: Arc<Config>,
+    pub(super) core: Arc<Core>,
+    pub(super) connector: Connector,
+    pub(super) registry: Registry,
+    pub(super) user: Handle,
+    pub(super) runtime: &'a Handle,
+    pub(super) limits: LimitsInForce,
+    pub(super) domains: Arc<[(String, String)]>,
+}
+
+pub(super) fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
+    let Parts { config, core, connector, registry, user, runtime, limits, domains } = parts;
+    let slots = Slots::new(config.concurrency, registry.queues(config.concurrency));
+    slots.set_limits(limits);
+    let worker_name: Arc<str> = Arc::from(config.name.as_str());
+    let transactions = Arc::new(Transactions {
+        core: core.clone(),
+        pool: connector.pool(config.transactional_pool_size, Statements::Users)?,
+        slots: slots.clone(),
+        worker_name: worker_name.clone(),
+    });
+    let lease_pool = connector.pool(2, Statements::Ours)?;
+    let workers = Arc::new(LocalWorkers { registry, runtime: user, transactions, lease_pool });
+    let (session, session_receiver) = watch::channel(None);
+    let (ended, ended_receiver) = mpsc::channel(ENDED_MAX);
+    let wakes = Arc::new(Wakes::default());
+    let turns = Arc::new(Turns::default());
+    let clock = Clock::default();
+    let settings = PumpSettings {
+        core: core.clone(),
+        connector: connector.clone(),
+        slots: slots.clone(),
+        wakes: wakes.clone(),
+        turns: turns.clone(),
+        workers,
+        session: session_receiver,
+        ended,
+        clock: clock.clone(),
+        worker_name,
+    };
+    let pumps: Vec<Pump> = (0..config.pumps).map(|_| Pump::new(settings.clone())).collect();
+    let wait_pool = connector.pool(1, Statements::Ours)?;
+    let event_pool = connector.pool(1, Statements::Ours)?;
+    let shared = Shared {
+        config,
+        core,
+        connector,
+        slots,
+        wakes,
+        turns,
+        domains,
+        pumps: pumps.iter().map(Pump::handle).collect(),
+        session: Arc::new(session),
+        others_hold: Arc::new(watch::channel(false).0),
+        clock,
+        wait_pool,
+        event_pool,
+        stop: CancellationToken::new(),
+    };
+    runtime.spawn(run_session(shared.clone()));
+    runtime.spawn(run_duties(shared.clone()));
+    runtime.spawn(run_events(shared.clone()));
+    runtime.spawn(slow_poll(shared.clone()));
+    for pump in pumps {
+        runtime.spawn(pump.run());
+    }
+    let waiters = waiters::spawn(runtime, &shared, ended_receiver);
+    Ok((shared, waiters))
+}
+
+/// Looks for work that no wake-up told of.
+async fn slow_poll(shared: Shared) {
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = tokio::time::sleep(shared.config.poll_interval) => {
+                let mut queues = shared.slots.queues();
+                queues.push(crate::queue::SYSTEM_QUEUE.to_owned());
+                shared.wakes.wake_all(queues);
+            }
+        }
+    }
+}
