@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use common::script::{After, Gate, Work, told, until_task};
 use common::{assert_nothing_stuck, database, engine, line, until, wait};
+use oms_engine::chrono::{DateTime, Utc};
 use oms_engine::testkit::TestDatabase;
 use oms_engine::{
     Engine, StartRequest, TaskContext, TaskDef, TaskError, TransactionalTask, WorkflowDef,
@@ -99,6 +100,34 @@ fn wide(name: &str, branches: usize) -> WorkflowDef {
          "inputParameters": {"tasks": tasks, "inputs": {}}},
         {"name": "join", "taskReferenceName": "join", "type": "JOIN"}]});
     WorkflowDef::from_json(&def.to_string()).unwrap()
+}
+
+/// Both engines hand tasks over from one to the next when it is registered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_limit_is_kept_by_all_engines_from_when_it_is_registered() {
+    let database = database().await;
+    let work = || worker(&Meter::default(), Duration::from_millis(2));
+    let first = engine(&database).task(work()).build().await.unwrap();
+    let second = engine(&database).task(work()).build().await.unwrap();
+    first.register_workflow(&line("long", &["work"; 30])).await.unwrap();
+    let mut ids = start(&first, "long", 6).await;
+    ids.extend(start(&second, "long", 6).await);
+    let client = database.connect().await.unwrap();
+    until(&client, "SELECT count(*) > 40 FROM oms_engine.task_history").await;
+    let registered = first.register_task(&limited("work", 1)).await.unwrap();
+    assert!(registered.notices.is_empty(), "{registered:?}");
+    let now = "SELECT clock_timestamp()";
+    let since: DateTime<Utc> = client.query_one(now, &[]).await.unwrap().get(0);
+    for id in ids {
+        assert_eq!(wait(&second, id).await.status, WorkflowStatus::Completed);
+    }
+    let sql = "SELECT max(n), count(*) FROM (
+        SELECT count(*) AS n FROM oms_engine.task_history a JOIN oms_engine.task_history b
+            ON b.started_at <= a.started_at AND b.ended_at > a.started_at
+        WHERE a.started_at > $1 GROUP BY a.workflow_id, a.reference_name) x";
+    let row = client.query_one(sql, &[&since]).await.unwrap();
+    let (most, tasks): (i64, i64) = (row.get(0), row.get(1));
+    assert!(most == 1 && tasks > 50, "{most} at once, of {tasks}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -302,10 +331,9 @@ async fn transactional_tasks_count_and_are_not_handed_over() {
     let database = database().await;
     let client = database.connect().await.unwrap();
     client.batch_execute("CREATE TABLE seen (n bigint)").await.unwrap();
-    let mut engines = vec![told(&database).transactional_task(Store).build().await.unwrap()];
+    let engine = || told(&database).transactional_task(Store).build();
+    let engines = [engine().await.unwrap(), engine().await.unwrap()];
     engines[0].register(&[limited("work", 2)], &[line("five", &["work"; 5])]).await.unwrap();
-    // An engine that runs already may hear of a first limit a moment later.
-    engines.push(told(&database).transactional_task(Store).build().await.unwrap());
     for id in start(&engines[0], "five", 20).await {
         assert_eq!(wait(&engines[1], id).await.status, WorkflowStatus::Completed);
     }

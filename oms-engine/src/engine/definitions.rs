@@ -1,9 +1,11 @@
 //! Registering definitions.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use super::{Engine, connection};
 use crate::advance::Core;
@@ -13,8 +15,9 @@ use crate::definition::{
     steps_of, validate, validate_limits, validate_task_def,
 };
 use crate::error::Error;
+use crate::maintain::Shared;
 use crate::queue::LIMITS_NOTE;
-use crate::store::LimitsInForce;
+use crate::store::{LimitsInForce, Pool};
 
 /// What was registered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +33,9 @@ impl Engine {
     ///
     /// A text that is registered already is left as it is. Another text under the same name and
     /// version takes its place for new runs; runs that go on stay on the one they started with.
-    /// A task definition counts for the workflow definitions that name it from then on. A schema
+    /// A limit of a task definition is kept by all engines when this returns: it waits for those
+    /// that are alive to say so, some milliseconds as a rule, and until one that was killed is known
+    /// to be dead. A task definition counts for the workflow definitions that name it from then on. A schema
     /// that a definition names is written into it as it is registered now, and given back so.
     ///
     /// # Errors
@@ -58,9 +63,11 @@ impl Engine {
                 let mut client = connection(&pool).await?;
                 let done =
                     register_all(&core, client.client()?, tasks, (workflows, &schemas)).await;
-                let (notices, limits) = client.settle(done)?;
+                let (mut notices, limits) = client.settle(done)?;
                 if let Some(limits) = limits {
+                    let version = limits.version;
                     shared.wakes.wake_all(shared.slots.set_limits(limits));
+                    notices.extend(until_heard(&shared, &pool, version).await?);
                 }
                 Ok(notices)
             })
@@ -167,6 +174,28 @@ async fn write_schemas(
         checked.map_err(|faults| Error::InvalidDefinition { faults })?;
     }
     Ok(())
+}
+
+/// Waits until every engine goes by these limits: until then one might hand a task over as if it
+/// had none. A dead one is buried meanwhile. Out: a notice for each that has not answered.
+async fn until_heard(shared: &Shared, pool: &Pool, version: i64) -> Result<Vec<Notice>, Error> {
+    let patience = shared.config.heartbeat_limit * 2;
+    let (begun, mut pause) = (Instant::now(), Duration::from_millis(2));
+    loop {
+        let mut client = connection(pool).await?;
+        let silent = shared.core.store.limits_unheard(client.client()?, version).await;
+        let silent = client.settle(silent)?;
+        if silent.is_empty() {
+            return Ok(Vec::new());
+        }
+        if begun.elapsed() > patience {
+            let message = "has not said within its time that it goes by the new limits";
+            let notice = |name| Notice::new(format!("engine {name:?}"), "$", message);
+            return Ok(silent.into_iter().map(notice).collect());
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
 }
 
 /// Out: the limits in force, where they are others now.

@@ -92,6 +92,8 @@ async fn try_join(
         sleep(LOCK_RETRY).await;
     }
     store.listen(&client).await?;
+    // Before a pump takes anything for this session.
+    shared.slots.set_limits(store.list_limits(&client).await?);
     // A new engine is known at once to those that are there.
     store.notify(&client, "").await?;
     Ok((client, notifications, id))
@@ -111,6 +113,7 @@ async fn beat(
     last_beat: &mut Instant,
 ) -> Result<Beat, Error> {
     let mut next = Instant::now();
+    let mut told = -1;
     let mut strays = Strays::default();
     // A connection that swallows answers must be noticed while the session still lives.
     let patience = shared.config.heartbeat_limit / 3;
@@ -135,8 +138,13 @@ async fn beat(
                     return Err(Error::Connection { doing, source });
                 }
             },
+            seen = shared.slots.limits_seen(told) => {
+                told = seen;
+                next = Instant::now();
+            }
             () = tokio::time::sleep_until(next) => {
-                let beat = timeout(patience, one_beat(shared, client, id, &mut strays)).await;
+                let session = (id, told);
+                let beat = timeout(patience, one_beat(shared, client, session, &mut strays)).await;
                 let missed = |_| Error::Deadline { doing: "sending a heartbeat", after: patience };
                 let Some(alone) = beat.map_err(missed)?? else { return Ok(Beat::Dead) };
                 *last_beat = Instant::now();
@@ -155,12 +163,12 @@ type Strays = BTreeSet<(i64, i64)>;
 async fn one_beat(
     shared: &Shared,
     client: &ClientWrapper,
-    id: i64,
+    (id, limits_seen): (i64, i64),
     strays: &mut Strays,
 ) -> Result<Option<bool>, Error> {
     let before: Vec<i64> = shared.pumps.iter().map(PumpHandle::holder).collect();
     let asked = Instant::now();
-    let beat = shared.core.store.heartbeat(client, id).await?;
+    let beat = shared.core.store.heartbeat(client, id, limits_seen).await?;
     shared.clock.set(asked.into_std(), beat.now);
     if !beat.alive {
         return Ok(None);

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
 use crate::store::LimitsInForce;
 
 /// The queues that this process serves, and their free slots.
 #[derive(Debug)]
 pub(crate) struct Slots {
     free: Mutex<Free>,
+    /// The number of the limits that were read last.
+    versions: watch::Sender<i64>,
 }
 
 #[derive(Debug)]
@@ -17,8 +22,31 @@ struct Free {
     queues: BTreeMap<String, OfQueue>,
     /// Task definitions that have a limit, and how many of their tasks may run at once.
     limits: BTreeMap<String, Option<usize>>,
-    limits_version: i64,
+    knowledge: Knowledge,
+    /// Earlier ones, by which somebody may still decide.
+    outdated: Vec<CancellationToken>,
     closed: bool,
+}
+
+/// The limits as they are known at a time, and who decides by them.
+#[derive(Debug)]
+struct Knowledge {
+    held: Arc<DropGuard>,
+    /// Canceled with the last that holds it.
+    gone: CancellationToken,
+}
+
+impl Knowledge {
+    fn new() -> Self {
+        let gone = CancellationToken::new();
+        Self { held: Arc::new(gone.clone().drop_guard()), gone }
+    }
+}
+
+/// Held while something is decided by the limits as they are known, and until it is written.
+#[derive(Debug)]
+pub(crate) struct ByLimits {
+    _held: Arc<DropGuard>,
 }
 
 /// A queue that is served here.
@@ -39,9 +67,15 @@ pub(crate) struct Slot {
 
 impl Slots {
     pub(crate) fn new(overall: usize, queues: BTreeMap<String, OfQueue>) -> Arc<Self> {
-        let limits = BTreeMap::new();
-        let free = Free { overall, queues, limits, limits_version: -1, closed: false };
-        Arc::new(Self { free: Mutex::new(free) })
+        let free = Free {
+            overall,
+            queues,
+            limits: BTreeMap::new(),
+            knowledge: Knowledge::new(),
+            outdated: Vec::new(),
+            closed: false,
+        };
+        Arc::new(Self { free: Mutex::new(free), versions: watch::Sender::new(-1) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Free> {
@@ -92,17 +126,45 @@ impl Slots {
         self.lock().closed = true;
     }
 
+    /// To be held by who decides by the limits, until that is written.
+    pub(crate) fn by_limits(&self) -> ByLimits {
+        ByLimits { _held: self.lock().knowledge.held.clone() }
+    }
+
+    /// Waits until all goes by other limits here than by those of this number, and what was
+    /// decided by older ones is written. Out: their number.
+    pub(crate) async fn limits_seen(&self, but: i64) -> i64 {
+        let mut versions = self.versions.subscribe();
+        loop {
+            match self.goes_by() {
+                Err(older) => older.cancelled().await,
+                Ok(version) if version != but => return version,
+                // It ends with the sender, which is this one's own.
+                Ok(_) => drop(versions.changed().await),
+            }
+        }
+    }
+
+    /// The number of the limits, or older ones by which somebody still decides.
+    fn goes_by(&self) -> Result<i64, CancellationToken> {
+        let mut free = self.lock();
+        free.outdated.retain(|gone| !gone.is_cancelled());
+        free.outdated.first().map_or_else(|| Ok(self.limits_version()), |gone| Err(gone.clone()))
+    }
+
     /// The limits that were read last.
     pub(crate) fn limits_version(&self) -> i64 {
-        self.lock().limits_version
+        *self.versions.borrow()
     }
 
     /// Takes limits that were read. Out: the queues served here.
     pub(crate) fn set_limits(&self, limits: LimitsInForce) -> Vec<String> {
         let mut free = self.lock();
         // Another may have read newer ones meanwhile.
-        if limits.version >= free.limits_version {
-            free.limits_version = limits.version;
+        if limits.version > self.limits_version() {
+            let old = std::mem::replace(&mut free.knowledge, Knowledge::new());
+            free.outdated.push(old.gone);
+            self.versions.send_replace(limits.version);
             let most = |most: Option<i32>| most.and_then(|most| usize::try_from(most).ok());
             free.limits = limits.names.into_iter().map(|(name, n)| (name, most(n))).collect();
         }
@@ -165,6 +227,8 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn slots() -> Arc<Slots> {
@@ -210,6 +274,23 @@ mod tests {
             assert_eq!(slots.limited_by(queue).as_deref(), Some("c"), "{queue}");
         }
         assert_eq!(slots.limited_by("cc"), None);
+    }
+
+    #[tokio::test]
+    async fn limits_are_seen_when_nobody_decides_by_older_ones() {
+        let slots = slots();
+        slots.set_limits(limits(1, &[]));
+        assert_eq!(slots.limits_seen(-1).await, 1);
+        let (one, other) = (slots.by_limits(), slots.by_limits());
+        slots.set_limits(limits(2, &[("a", None)]));
+        let newer = slots.by_limits();
+        let mut seen = std::pin::pin!(slots.limits_seen(1));
+        assert!(seen.as_mut().now_or_never().is_none());
+        drop((one, newer));
+        assert!(seen.as_mut().now_or_never().is_none());
+        drop(other);
+        assert_eq!(seen.await, 2);
+        assert!(slots.limits_seen(2).now_or_never().is_none());
     }
 
     #[test]

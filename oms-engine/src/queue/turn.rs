@@ -9,7 +9,7 @@ use super::answer::reply;
 use super::handed::{Report, StartReply, StartRequestItem, task_id};
 use super::outcome::{Ended, task_end};
 use super::pump::{BATCH_MAX, Held};
-use super::{Pump, SYSTEM_QUEUE, Slot, made_room};
+use super::{Pump, SYSTEM_QUEUE, Slot, Slots, made_room};
 use crate::advance::{Happened, OneStep, PlannedTask, Run, plan_step};
 use crate::decide::{TaskEnd, TaskStatus};
 use crate::error::{Error, Remedy, remedy};
@@ -53,11 +53,25 @@ pub(super) struct Work {
     pub(super) claims: HashMap<String, Vec<Slot>>,
 }
 
+impl Work {
+    /// What was carried over may have been decided before there was a limit.
+    fn respect_limits(&mut self, slots: &Slots) {
+        for (task, slot) in self.pending.iter_mut().flat_map(|p| &mut p.opened) {
+            if slots.limit_of(&task.row.queue).is_some() {
+                *slot = None;
+            }
+        }
+    }
+}
+
 impl Pump {
     pub(super) async fn turn(&mut self, starts: Vec<StartRequestItem>) {
+        let slots = self.settings.slots.clone();
+        let _by_limits = slots.by_limits();
         let mut slow = Vec::new();
         let mut returned = Vec::new();
         let mut work = Work { pending: std::mem::take(&mut self.carried), ..Work::default() };
+        work.respect_limits(&slots);
         let reports = std::mem::take(&mut self.reports);
         let freed = self.limited_among(&reports);
         for report in reports {

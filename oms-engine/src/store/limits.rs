@@ -83,6 +83,17 @@ impl Store {
         Ok(limits)
     }
 
+    /// The engines that may still go by limits older than these.
+    pub(crate) async fn limits_unheard(
+        &self,
+        db: &impl Executor,
+        version: i64,
+    ) -> Result<Vec<String>, Error> {
+        let sql = &self.sql.limits_unheard;
+        let rows = self.rows(db, sql, &[&version], "asking who knows the limits").await?;
+        rows.iter().map(|row| get(row, 0)).collect()
+    }
+
     /// Claims within limits, in a transaction of its own: the locks, then what is counted under
     /// them.
     pub(crate) async fn claim_limited(

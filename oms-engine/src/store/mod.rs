@@ -145,6 +145,7 @@ statements!(
     last_output,
     lay_out_events,
     list_definitions,
+    limits_unheard,
     #[cfg(feature = "cron")]
     list_fires,
     #[cfg(feature = "cron")]

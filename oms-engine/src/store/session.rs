@@ -92,8 +92,14 @@ impl Store {
         get(&self.one(db, &self.sql.lock_session, &[&id], "locking the session").await?, 0)
     }
 
-    pub(crate) async fn heartbeat(&self, db: &impl Executor, id: i64) -> Result<Heartbeat, Error> {
-        let row = self.one(db, &self.sql.heartbeat, &[&id], "sending a heartbeat").await?;
+    pub(crate) async fn heartbeat(
+        &self,
+        db: &impl Executor,
+        id: i64,
+        limits_seen: i64,
+    ) -> Result<Heartbeat, Error> {
+        let params: [&(dyn ToSql + Sync); 2] = [&id, &limits_seen];
+        let row = self.one(db, &self.sql.heartbeat, &params, "sending a heartbeat").await?;
         Ok(Heartbeat {
             alive: get(&row, 0)?,
             min_engine: get(&row, 1)?,

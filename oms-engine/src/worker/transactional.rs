@@ -225,6 +225,7 @@ impl Transactions {
         output: Arc<Value>,
     ) -> Result<Ran, Error> {
         let holder = task.pump.holder();
+        let _by_limits = self.slots.by_limits();
         let mut step = self.plan(task, holder, output);
         let mut opened = None;
         let mut applied = false;

@@ -1,9 +1,9 @@
--- heartbeat: $1 session id.
+-- heartbeat: $1 session id, $2 the number of the limits by which all of this engine goes.
 -- Out: whether the session lives; the oldest engine that may work; the database's time; the ids
 -- leased to holders of this session, and to which of them; whether other sessions are known, and
 -- whether one of them holds tasks; when the next open task is due; the number of the limits.
 WITH beat AS (
-    UPDATE {schema}.sessions SET heartbeat_at = statement_timestamp()
+    UPDATE {schema}.sessions SET heartbeat_at = statement_timestamp(), limits_seen = $2::bigint
     WHERE id = $1::bigint AND dead_at IS NULL
     RETURNING id
 ),
