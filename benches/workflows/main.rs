@@ -6,22 +6,24 @@
 
 #![expect(clippy::print_stdout, reason = "prints figures")]
 
-mod check;
-mod figures;
-mod place;
+mod bench;
+mod child;
+#[path = "../limit/mod.rs"]
+mod limit;
+#[path = "../measure/mod.rs"]
+mod measure;
 mod scenarios;
-mod usage;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use bench::Bench;
 use clap::Parser;
-use figures::{Figure, Report};
 use indicatif::{ProgressBar, ProgressStyle};
-use place::Place;
+use measure::{Failure, print_error};
+use measure::figures::{Figure, Report};
+use measure::place::Place;
 use scenarios::SCENARIOS;
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures the engine on a PostgreSQL of its own, or on that of `DATABASE_URL`.
 #[derive(Parser)]
@@ -38,6 +40,9 @@ struct Options {
     /// Prints one array of `{scenario, figure, value, unit}` and nothing else on standard output.
     #[arg(long)]
     json: bool,
+    /// Is a process beside the one that measures, which gives it this job.
+    #[arg(long, hide = true)]
+    child: Option<String>,
     /// Cargo gives this to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -52,19 +57,17 @@ async fn main() -> ExitCode {
     match run(&Options::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            print_error(&error.to_string());
+            print_error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the error of a program")]
-fn print_error(text: &str) {
-    eprintln!("error: {text}");
-}
-
 async fn run(options: &Options) -> Result<(), Failure> {
-    let runs = options.runs.unwrap_or(if options.quick { 1 } else { 3 });
+    if let Some(job) = &options.child {
+        return child::run(job).await;
+    }
+    let runs = options.runs.unwrap_or(if options.quick { 1 } else { 5 });
     let chosen: Vec<_> = SCENARIOS
         .iter()
         .filter(|s| options.scenarios.is_empty() || options.scenarios.iter().any(|n| n == s.name))
@@ -75,25 +78,24 @@ async fn run(options: &Options) -> Result<(), Failure> {
     }
     let bar = ProgressBar::new(u64::try_from(chosen.len())? * u64::from(runs));
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")?);
+    let bench = Bench::new(place, options.quick, bar);
     let mut report = Report::default();
     for scenario in chosen {
         let mut values: BTreeMap<(usize, Figure), Vec<f64>> = BTreeMap::new();
-        for _ in 0..runs {
-            bar.set_message(scenario.name);
-            let database = place.database().await?;
-            let measured = (scenario.run)(&database, options.quick).await;
-            let measured = measured.map_err(|error| format!("{}: {error}", scenario.name))?;
-            database.drop().await?;
+        for turn in 0..usize::from(runs) {
+            bench.bar.set_message(scenario.name);
+            let measured = (scenario.run)(&bench, turn).await;
+            let measured = measured.inspect_err(|_| bench.bar.suspend(|| print_error(&format!("{} failed", scenario.name).into())))?;
             for (number, (figure, value)) in measured.into_iter().enumerate() {
                 values.entry((number, figure)).or_default().push(value);
             }
-            bar.inc(1);
+            bench.bar.inc(1);
         }
         for ((_, figure), values) in values {
             report.add(scenario.name, figure, values);
         }
     }
-    bar.finish_and_clear();
+    bench.bar.finish_and_clear();
     println!("{}", if options.json { report.json()? } else { report.table() });
     Ok(())
 }

@@ -1,70 +1,145 @@
-//! The linear five: five tasks one after the other that do nothing, with an input of 200 bytes
-//! and outputs of 50.
+//! The linear five and the linear one, beside bare SQL.
 
 use std::time::{Duration, Instant};
 
-use oms_engine::{Engine, EngineBuilder, StartRequest, Task, TaskContext, TaskError, WorkflowId};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use oms_engine::{Engine, StartRequest, WorkflowId};
 use tokio::task::JoinSet;
 
-use super::{GRACE, Measured, engine, register};
-use crate::figures::{figure, quantile};
-use crate::place::Database;
-use crate::{Failure, check};
+use super::{GRACE, Measured, engine, register, tasks};
+use crate::bench::{Bench, Series};
+use crate::limit::{self, OneByOne};
+use crate::measure::figures::{figure, of, percentiles, value};
+use crate::measure::linear::{LINEAR5, Line, ONE, input};
+use crate::measure::place::{Begun, Database};
+use crate::measure::{Failure, Figures, check, float};
 
-#[derive(Deserialize)]
-struct Input {
-    data: String,
+pub(super) const RATE: &str = "workflows per second";
+
+pub(super) fn request(line: Line, n: usize) -> StartRequest {
+    StartRequest::new(line.name).input(input(n))
 }
 
-#[derive(Serialize)]
-struct Output {
-    text: String,
+/// Five tasks each, all started at once.
+pub(super) async fn drain(bench: &Bench, turn: usize) -> Measured {
+    drain_beside(bench, turn, LINEAR5, bench.size(2_000, 20_000)).await
 }
 
-macro_rules! steps {
-    ($($step:ident = $name:literal),*) => {
-        $(
-            struct $step;
+/// One task each, all started at once.
+pub(super) async fn drain_one(bench: &Bench, turn: usize) -> Measured {
+    drain_beside(bench, turn, ONE, bench.size(5_000, 50_000)).await
+}
 
-            impl Task for $step {
-                const NAME: &'static str = $name;
-                type Input = Input;
-                type Output = Output;
+async fn drain_beside(bench: &Bench, turn: usize, line: Line, runs: usize) -> Measured {
+    let shape = bench.shape().await?;
+    let (ours, theirs) = bench
+        .in_turn(
+            turn,
+            async |database| drain_engine(database, line, runs).await,
+            async |database| {
+                limit::migrate(database.client()).await?;
+                limit::drain(database, line, runs, shape).await
+            },
+        )
+        .await?;
+    Ok(beside(ours, theirs))
+}
 
-                async fn run(&self, _: &TaskContext, input: Input) -> Result<Output, TaskError> {
-                    let begin: String = input.data.chars().take(20).collect();
-                    Ok(Output { text: format!("{:-<36}", format!("{}:{begin}", $name)) })
-                }
-            }
-        )*
+/// The figures of both, with what one reaches of the other.
+fn beside(ours: Figures, theirs: Figures) -> Figures {
+    let ratio = value(&ours, RATE) / value(&theirs, RATE);
+    let mut figures = vec![(figure("engine ÷ bare SQL", ""), ratio)];
+    figures.extend(ours);
+    figures.extend(of("bare SQL", theirs));
+    figures
+}
 
-        const NAMES: &[&str] = &[$($name),*];
+/// The time runs from the first start to the commit of the last end, which the tables are asked
+/// for.
+pub(super) async fn drain_engine(database: &Database<'_>, line: Line, runs: usize) -> Measured {
+    let engine = engine(database, |builder| tasks::steps(builder).concurrency(2_000)).await?;
+    register(&engine, &line.definition()).await?;
+    let begun = database.begin().await?;
+    start_all(&engine, line, runs).await?;
+    until_empty(database).await?;
+    finish(database, &engine, &begun, (line, runs, 0)).await
+}
 
-        fn steps(builder: EngineBuilder) -> EngineBuilder {
-            builder$(.task($step))*
+pub(super) async fn start_all(engine: &Engine, line: Line, runs: usize) -> Result<(), Failure> {
+    for chunk in (0..runs).collect::<Vec<_>>().chunks(1_000) {
+        engine.start_many(chunk.iter().map(|n| request(line, *n)).collect()).await?;
+    }
+    Ok(())
+}
+
+/// Waits until no task is open.
+pub(super) async fn until_empty(database: &Database<'_>) -> Result<(), Failure> {
+    let open = "/* harness */ SELECT EXISTS (SELECT FROM oms_engine.open_tasks)";
+    let open = database.client().prepare(open).await?;
+    while database.client().query_one(&open, &[]).await?.get::<_, bool>(0) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+const AT_ONCE: usize = 64;
+
+/// So many are under way at any time.
+pub(super) async fn steady(bench: &Bench, turn: usize) -> Measured {
+    let runs = bench.size(1_000, 20_000);
+    let (ours, theirs) = bench
+        .in_turn(
+            turn,
+            async |database| steady_engine(database, runs, AT_ONCE).await,
+            async |database| {
+                limit::migrate(database.client()).await?;
+                limit::steady(database, runs, AT_ONCE, limit::CONNECTIONS_OF_FEW).await
+            },
+        )
+        .await?;
+    Ok(beside(ours, theirs))
+}
+
+/// Each run is started by a call of its own.
+pub(super) async fn steady_engine(
+    database: &Database<'_>,
+    runs: usize,
+    at_once: usize,
+) -> Measured {
+    let line = LINEAR5;
+    let engine = engine(database, |builder| tasks::steps(builder).concurrency(2_000)).await?;
+    register(&engine, &line.definition()).await?;
+    all_ended(&engine, start_some(&engine, at_once).await?).await?;
+    let begun = database.begin().await?;
+    let mut under_way = JoinSet::new();
+    for n in 0..runs {
+        if under_way.len() == at_once
+            && let Some(ended) = under_way.join_next().await
+        {
+            ended??;
         }
-    };
+        let engine = engine.clone();
+        under_way.spawn(async move {
+            let started = engine.start(request(line, n)).await?;
+            engine.wait(started.id).await.map(|_| ())
+        });
+    }
+    while let Some(ended) = under_way.join_next().await {
+        ended??;
+    }
+    finish(database, &engine, &begun, (line, runs, at_once)).await
 }
 
-steps!(S1 = "s1", S2 = "s2", S3 = "s3", S4 = "s4", S5 = "s5");
-
-fn definition() -> Value {
-    let tasks: Vec<Value> = NAMES
-        .iter()
-        .map(|name| {
-            json!({
-                "name": name, "taskReferenceName": name, "type": "SIMPLE",
-                "inputParameters": {"data": "${workflow.input.data}"},
-            })
-        })
-        .collect();
-    json!({"name": "linear5", "tasks": tasks, "outputParameters": {"text": "${s5.output.text}"}})
-}
-
-fn request(n: usize) -> StartRequest {
-    StartRequest::new("linear5").input(json!({"data": format!("{n:-<190}")}))
+/// The same with fewer and more at a time, for the plot.
+pub(super) async fn concurrency(bench: &Bench, _turn: usize) -> Measured {
+    let mut figures = Vec::new();
+    for at_once in [1, 4, 16, 64, 256, 1_024] {
+        let runs = at_once * bench.size(5, 50) + bench.size(50, 500);
+        let done = bench.alone(async |database| steady_engine(database, runs, at_once).await);
+        let rate = value(&done.await?, RATE);
+        bench.plot(Series::Concurrency, float(at_once), rate);
+        figures.push((figure(format!("workflows per second, {at_once} at a time"), "/s"), rate));
+    }
+    Ok(figures)
 }
 
 async fn all_ended(engine: &Engine, ids: Vec<WorkflowId>) -> Result<(), Failure> {
@@ -79,107 +154,66 @@ async fn all_ended(engine: &Engine, ids: Vec<WorkflowId>) -> Result<(), Failure>
     Ok(())
 }
 
-/// All are started at once, then worked off. The time runs from the first start to the commit of
-/// the last end, which the tables are asked for.
-pub(super) async fn drain(database: &Database<'_>, quick: bool) -> Measured {
-    let runs = if quick { 2_000 } else { 10_000 };
-    let engine = engine(database, |builder| steps(builder).concurrency(2_000)).await?;
-    register(&engine, &definition()).await?;
-    let begun = database.begin().await?;
-    let mut last = None;
-    for chunk in (0..runs).collect::<Vec<_>>().chunks(1_000) {
-        let started = engine.start_many(chunk.iter().map(|n| request(*n)).collect()).await?;
-        last = started.last().map(|started| started.id);
-    }
-    // The last to be started is among the last to end; the rest is asked of the tables.
-    if let Some(id) = last {
-        engine.wait(id).await?;
-    }
-    let open = "SELECT EXISTS (SELECT FROM oms_engine.open_tasks)";
-    while database.client().query_one(open, &[]).await?.get::<_, bool>(0) {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    finish(database, &engine, &begun, runs).await
-}
-
-/// So many are under way at any time.
-pub(super) async fn steady(database: &Database<'_>, quick: bool) -> Measured {
-    const AT_ONCE: usize = 64;
-    let runs = if quick { 1_000 } else { 10_000 };
-    let engine = engine(database, steps).await?;
-    register(&engine, &definition()).await?;
-    all_ended(&engine, start_some(&engine, AT_ONCE).await?).await?;
-    let warm = AT_ONCE;
-    let begun = database.begin().await?;
-    let mut under_way = JoinSet::new();
-    for n in 0..runs {
-        if under_way.len() == AT_ONCE
-            && let Some(ended) = under_way.join_next().await
-        {
-            ended??;
-        }
-        let engine = engine.clone();
-        under_way.spawn(async move {
-            let started = engine.start(request(n)).await?;
-            engine.wait(started.id).await.map(|_| ())
-        });
-    }
-    while let Some(ended) = under_way.join_next().await {
-        ended??;
-    }
-    let figures = figures(database, &begun, runs).await?;
-    engine.shutdown(GRACE).await;
-    check::linear5(database.client(), runs + warm).await?;
-    Ok(figures)
-}
-
-/// One at a time: from the start call until its end is known to who waits.
-pub(super) async fn latency(database: &Database<'_>, quick: bool) -> Measured {
-    let (runs, warm) = if quick { (100, 20) } else { (1_000, 50) };
-    let engine = engine(database, steps).await?;
-    register(&engine, &definition()).await?;
-    for id in start_some(&engine, warm).await? {
-        engine.wait(id).await?;
-    }
-    let mut millis = Vec::with_capacity(runs);
-    for n in 0..runs {
+/// One at a time, from the start call until its end is known to who waits; between two, one of bare
+/// SQL.
+pub(super) async fn latency(bench: &Bench, _turn: usize) -> Measured {
+    let (runs, warm) = (bench.size(100, 1_000), bench.size(20, 50));
+    let database = bench.place.database().await?;
+    let beside = bench.place.database().await?;
+    limit::migrate(beside.client()).await?;
+    let engine = engine(&database, tasks::steps).await?;
+    register(&engine, &LINEAR5.definition()).await?;
+    let mut bare = OneByOne::open(&beside, LINEAR5).await?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for n in 0..runs + warm {
         let at = Instant::now();
-        let started = engine.start(request(n)).await?;
+        let started = engine.start(request(LINEAR5, n)).await?;
         engine.wait(started.id).await?;
-        millis.push(at.elapsed().as_secs_f64() * 1e3);
+        let took = at.elapsed().as_secs_f64() * 1e3;
+        let took_bare = bare.run(n).await?;
+        if n >= warm {
+            ours.push(took);
+            theirs.push(took_bare.whole);
+        }
     }
     engine.shutdown(GRACE).await;
-    check::linear5(database.client(), runs + warm).await?;
-    millis.sort_by(f64::total_cmp);
-    Ok(vec![
-        (figure("start to end, p50", "ms"), quantile(&millis, 0.5)),
-        (figure("start to end, p95", "ms"), quantile(&millis, 0.95)),
-        (figure("start to end, p99", "ms"), quantile(&millis, 0.99)),
-    ])
+    check::line(database.client(), LINEAR5, runs + warm).await?;
+    check::line(beside.client(), LINEAR5, runs + warm).await?;
+    database.drop().await?;
+    beside.drop().await?;
+    let ours = percentiles("start to end", ours);
+    let theirs = percentiles("start to end", theirs);
+    let ratio = |name: &str| value(&ours, name) / value(&theirs, name);
+    let mut figures = vec![
+        (figure("engine ÷ bare SQL, p50", ""), ratio("start to end, p50")),
+        (figure("engine ÷ bare SQL, p95", ""), ratio("start to end, p95")),
+    ];
+    figures.extend(ours);
+    figures.extend(of("bare SQL", theirs));
+    Ok(figures)
 }
 
 async fn start_some(engine: &Engine, n: usize) -> Result<Vec<WorkflowId>, Failure> {
-    let started = engine.start_many((0..n).map(request).collect()).await?;
+    let started = engine.start_many((0..n).map(|n| request(LINEAR5, n)).collect()).await?;
     Ok(started.into_iter().map(|started| started.id).collect())
 }
 
-async fn figures(database: &Database<'_>, begun: &crate::place::Begun, runs: usize) -> Measured {
-    let tasks = super::float(runs * NAMES.len());
-    let used = database.used(begun, tasks).await?;
-    let mut figures =
-        vec![(figure("workflows per second", "/s"), super::float(runs) / used.seconds)];
-    figures.extend(used.figures());
-    Ok(figures)
-}
-
+/// The figures of so many runs, and the check of these and of those that were before.
 async fn finish(
     database: &Database<'_>,
     engine: &Engine,
-    begun: &crate::place::Begun,
-    runs: usize,
+    begun: &Begun,
+    (line, runs, warm): (Line, usize, usize),
 ) -> Measured {
-    let figures = figures(database, begun, runs).await?;
+    let used = database.used(begun, float(runs * line.steps.len())).await?;
+    let mut figures = vec![(figure(RATE, "/s"), float(runs) / used.seconds)];
+    if let Some(cpu) = used.cpu_per_task() {
+        let millis = cpu * float(line.steps.len()) / 1e3;
+        figures.push((figure("CPU of engine and PostgreSQL, per workflow", "ms"), millis));
+    }
+    figures.extend(used.figures());
+    figures.extend(check::durations(database.client(), line).await?);
     engine.shutdown(GRACE).await;
-    check::linear5(database.client(), runs).await?;
+    check::line(database.client(), line, runs + warm).await?;
     Ok(figures)
 }

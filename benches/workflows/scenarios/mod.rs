@@ -1,6 +1,13 @@
 //! What is measured.
 
+mod crash;
+mod history;
 mod linear;
+mod processes;
+mod snapshot;
+mod start;
+mod still;
+pub(crate) mod tasks;
 mod wide;
 
 use std::future::Future;
@@ -10,38 +17,47 @@ use std::time::Duration;
 use oms_engine::{Engine, EngineBuilder, WorkflowDef};
 use serde_json::Value;
 
-use crate::Failure;
-use crate::figures::Figure;
-use crate::place::Database;
+use crate::bench::Bench;
+use crate::measure::place::Database;
+use crate::measure::{Failure, Figures};
 
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
-    pub(crate) run: for<'a> fn(&'a Database<'_>, bool) -> Measuring<'a>,
+    /// Given the number of the turn, from 0.
+    pub(crate) run: for<'a> fn(&'a Bench, usize) -> Measuring<'a>,
 }
 
-type Measured = Result<Vec<(Figure, f64)>, Failure>;
+type Measured = Result<Figures, Failure>;
 type Measuring<'a> = Pin<Box<dyn Future<Output = Measured> + 'a>>;
 
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "linear5 drain",
-        run: |database, quick| Box::pin(linear::drain(database, quick)),
-    },
-    Scenario {
-        name: "linear5 steady",
-        run: |database, quick| Box::pin(linear::steady(database, quick)),
-    },
-    Scenario {
-        name: "idle latency",
-        run: |database, quick| Box::pin(linear::latency(database, quick)),
-    },
-    Scenario { name: "fan-out", run: |database, quick| Box::pin(wide::fan_out(database, quick)) },
-    Scenario { name: "loop", run: |database, quick| Box::pin(wide::items(database, quick)) },
-    Scenario {
-        name: "loop by script",
-        run: |database, quick| Box::pin(wide::script(database, quick)),
-    },
-];
+macro_rules! scenarios {
+    ($($name:literal = $run:path),* $(,)?) => {
+        pub(crate) const SCENARIOS: &[Scenario] =
+            &[$(Scenario { name: $name, run: |bench, turn| Box::pin($run(bench, turn)) }),*];
+    };
+}
+
+scenarios! {
+    "linear5 drain" = linear::drain,
+    "linear5 steady" = linear::steady,
+    "idle latency" = linear::latency,
+    "one-task drain" = linear::drain_one,
+    "fan-out" = wide::fan_out,
+    "loop" = wide::items,
+    "loop by script" = wide::script,
+    "start" = start::single,
+    "start in bulk" = start::bulk,
+    "enqueue to start" = start::enqueue,
+    "history" = history::full,
+    "history sizes" = history::sizes,
+    "concurrency" = linear::concurrency,
+    "processes" = processes::several,
+    "crash" = crash::kills,
+    "idle engine" = still::idle,
+    "memory" = still::in_flight,
+    "memory in time" = still::in_time,
+    "long transaction" = snapshot::held,
+}
 
 async fn engine(
     database: &Database<'_>,
@@ -57,8 +73,3 @@ async fn register(engine: &Engine, definition: &Value) -> Result<(), Failure> {
 
 /// How long the engine gets to stop; by then its runs have ended.
 const GRACE: Duration = Duration::from_secs(10);
-
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn float(count: usize) -> f64 {
-    count as f64
-}

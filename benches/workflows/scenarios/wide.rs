@@ -3,10 +3,11 @@
 use oms_engine::{StartRequest, Task, TaskContext, TaskError};
 use serde_json::{Value, json};
 
-use super::{GRACE, Measured, engine, float, register};
-use crate::check;
-use crate::figures::figure;
-use crate::place::{Database, Used};
+use super::{GRACE, Measured, engine, register};
+use crate::bench::Bench;
+use crate::measure::figures::figure;
+use crate::measure::place::{Database, Used};
+use crate::measure::{check, float};
 
 struct NoOp;
 
@@ -25,32 +26,32 @@ fn no_op() -> Value {
 }
 
 /// A dynamic fork with a task in each branch.
-pub(super) async fn fan_out(database: &Database<'_>, quick: bool) -> Measured {
+pub(super) async fn fan_out(bench: &Bench, _turn: usize) -> Measured {
     let definition = json!({"name": "large", "tasks": [
         {"name": "fork", "taskReferenceName": "fork", "type": "FORK_JOIN_DYNAMIC",
          "inputParameters": {"forkTaskName": "no_op", "forkTaskInputs": "${workflow.input.items}"}},
         {"name": "join", "taskReferenceName": "join", "type": "JOIN"},
     ], "outputParameters": {"done": "${join.status}"}});
-    compare(database, &definition, if quick { 1_000 } else { 10_000 }).await
+    bench.alone(async |database| compare(database, &definition, bench.size(1_000, 10_000)).await).await
 }
 
 /// A loop over a list, with a task in each turn.
-pub(super) async fn items(database: &Database<'_>, quick: bool) -> Measured {
+pub(super) async fn items(bench: &Bench, _turn: usize) -> Measured {
     let definition = json!({"name": "large", "tasks": [
         {"name": "loop", "taskReferenceName": "loop", "type": "DO_WHILE", "loopOver": [no_op()],
          "items": "${workflow.input.items}"},
     ], "outputParameters": {"turns": "${loop.output.iteration}"}});
-    compare(database, &definition, if quick { 1_000 } else { 10_000 }).await
+    bench.alone(async |database| compare(database, &definition, bench.size(1_000, 10_000)).await).await
 }
 
 /// A loop whose condition is a script.
-pub(super) async fn script(database: &Database<'_>, quick: bool) -> Measured {
+pub(super) async fn script(bench: &Bench, _turn: usize) -> Measured {
     let definition = json!({"name": "large", "tasks": [
         {"name": "loop", "taskReferenceName": "loop", "type": "DO_WHILE", "loopOver": [no_op()],
          "inputParameters": {"turns": "${workflow.input.n}"},
          "loopCondition": "$.loop['iteration'] < $.turns"},
     ], "outputParameters": {"turns": "${loop.output.iteration}"}});
-    compare(database, &definition, if quick { 500 } else { 10_000 }).await
+    bench.alone(async |database| compare(database, &definition, bench.size(500, 10_000)).await).await
 }
 
 /// Runs of a hundred, one after the other, then one of `size`.

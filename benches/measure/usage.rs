@@ -2,30 +2,51 @@
 
 use std::path::Path;
 
-use crate::Failure;
+use super::Failure;
 
 /// The clock ticks of `/proc`, which Linux fixes for programs.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// CPU seconds of this process.
+/// CPU seconds of this process and of its children that run this program, ended ones included.
 pub(crate) fn own_cpu() -> Result<f64, Failure> {
-    Ok(stat("self")?.cpu)
+    let own = stat("self")?;
+    let children = children_of(std::process::id(), Some("self"))?;
+    Ok(own.cpu + own.children_cpu + children.iter().map(|child| child.cpu).sum::<f64>())
+}
+
+/// CPU seconds of one process.
+pub(crate) fn cpu_of(process: u32) -> Result<f64, Failure> {
+    Ok(stat(&process.to_string())?.cpu)
+}
+
+/// What is resident of one process now, in MiB.
+pub(crate) fn memory_of(process: u32) -> Result<f64, Failure> {
+    memory(&process.to_string(), "VmRSS:")
 }
 
 /// CPU seconds of a server's processes, those that have ended included.
 pub(crate) fn server_cpu(postmaster: u32) -> Result<f64, Failure> {
     let own = stat(&postmaster.to_string())?;
-    let mut cpu = own.cpu + own.children_cpu;
+    let children = children_of(postmaster, None)?;
+    let living: f64 = children.iter().map(|child| child.cpu + child.children_cpu).sum();
+    Ok(own.cpu + own.children_cpu + living)
+}
+
+/// The living children of a process: all, or those that run the same program as another.
+fn children_of(parent: u32, like: Option<&str>) -> Result<Vec<Stat>, Failure> {
+    let program = |process: &str| std::fs::read_to_string(format!("/proc/{process}/comm")).ok();
+    let wanted = like.and_then(program);
+    let mut children = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(name) = name.to_str().filter(|name| name.parse::<u32>().is_ok()) else { continue };
-        // One that ends meanwhile is the postmaster's from then on.
+        // One that ends meanwhile is its parent's from then on.
         let Ok(child) = stat(name) else { continue };
-        if child.parent == postmaster {
-            cpu += child.cpu + child.children_cpu;
+        if child.parent == parent && (like.is_none() || program(name) == wanted) {
+            children.push(child);
         }
     }
-    Ok(cpu)
+    Ok(children)
 }
 
 /// The server process of a backend on this machine.
@@ -36,11 +57,15 @@ pub(crate) fn parent_of(pid: u32) -> Option<u32> {
 
 /// The most memory that was resident since the last call of [`forget_peak`], in MiB.
 pub(crate) fn peak_memory() -> Result<f64, Failure> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    memory("self", "VmHWM:")
+}
+
+fn memory(process: &str, field: &str) -> Result<f64, Failure> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib: f64 = line
         .and_then(|line| line.trim().strip_suffix("kB"))
-        .ok_or("no VmHWM in /proc/self/status")?
+        .ok_or("a status of /proc that cannot be read")?
         .trim()
         .parse()?;
     Ok(kib / 1024.0)

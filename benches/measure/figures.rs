@@ -2,17 +2,30 @@
 
 use serde_json::json;
 
-use crate::Failure;
+use super::{Failure, Figures};
 
 /// What a number says, and in which unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Figure {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) unit: &'static str,
 }
 
-pub(crate) const fn figure(name: &'static str, unit: &'static str) -> Figure {
-    Figure { name, unit }
+pub(crate) fn figure(name: impl Into<String>, unit: &'static str) -> Figure {
+    Figure { name: name.into(), unit }
+}
+
+/// The figures of one of the two that are compared.
+pub(crate) fn of(who: &str, figures: Figures) -> Figures {
+    figures
+        .into_iter()
+        .map(|(Figure { name, unit }, value)| (figure(format!("{who}: {name}"), unit), value))
+        .collect()
+}
+
+/// The value of a figure.
+pub(crate) fn value(figures: &Figures, name: &str) -> f64 {
+    figures.iter().find(|(figure, _)| figure.name == name).map_or(f64::NAN, |(_, value)| *value)
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +60,14 @@ pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted.get(rank).copied().unwrap_or(f64::NAN)
 }
 
+/// The usual percentiles of times in ms.
+pub(crate) fn percentiles(what: &str, mut millis: Vec<f64>) -> Figures {
+    millis.sort_by(f64::total_cmp);
+    [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)]
+        .map(|(name, q)| (figure(format!("{what}, {name}"), "ms"), quantile(&millis, q)))
+        .to_vec()
+}
+
 impl Report {
     pub(crate) fn add(&mut self, scenario: &'static str, figure: Figure, mut values: Vec<f64>) {
         values.sort_by(f64::total_cmp);
@@ -79,9 +100,9 @@ impl Report {
                 }
                 _ => String::new(),
             };
-            let (name, unit) = (row.figure.name, row.figure.unit);
+            let (name, unit) = (&row.figure.name, row.figure.unit);
             let median = short(row.median());
-            text.push_str(&format!("  {name:<44} {median:>12} {unit:<6} {spread}\n"));
+            text.push_str(&format!("  {name:<48} {median:>12} {unit:<6} {spread}\n"));
         }
         text
     }

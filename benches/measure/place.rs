@@ -1,13 +1,14 @@
 //! Where it is measured: the server, a database for each run, and what a run used of them.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use oms_engine::embedded::{self, Postgres};
 use oms_engine::tokio_postgres::{self, Client, NoTls};
 
-use crate::figures::{Figure, figure};
-use crate::{Failure, usage};
+use super::figures::figure;
+use super::{Failure, Figures, statements, usage};
 
 /// The server's settings, beside those of every server that the library starts. Durability is
 /// PostgreSQL's own.
@@ -26,6 +27,7 @@ const STATED: &[&str] = &[
 pub(crate) struct Place {
     server: embedded::Database,
     admin: Client,
+    databases: AtomicUsize,
 }
 
 /// A database for one run.
@@ -44,9 +46,15 @@ impl Place {
         for (name, value) in SETTINGS {
             server = server.setting(*name, *value);
         }
-        let server = server.database().await?;
+        // Not every server has the library that counts statements.
+        let (library, name) = statements::LIBRARY;
+        let counting = server.clone().setting(library, name).database().await;
+        let server = match counting {
+            Ok(server) => server,
+            Err(_) => server.database().await?,
+        };
         let admin = connect(server.url()).await?;
-        Ok(Self { server, admin })
+        Ok(Self { server, admin, databases: AtomicUsize::new(0) })
     }
 
     /// The machine, the server and its settings.
@@ -67,15 +75,24 @@ impl Place {
         Ok(text)
     }
 
+    /// Transactions of a database so far; asked on a connection to another one.
+    pub(crate) async fn transactions(&self, database: &Database<'_>) -> Result<f64, Failure> {
+        let sql = "SELECT (xact_commit + xact_rollback)::float8 FROM pg_stat_database
+                   WHERE datname = $1";
+        Ok(self.admin.query_one(sql, &[&database.name]).await?.get(0))
+    }
+
     /// A new database, empty.
     pub(crate) async fn database(&self) -> Result<Database<'_>, Failure> {
-        let name = format!("oms_bench_{}", std::process::id());
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("oms_bench_{}_{number}", std::process::id());
         self.admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
         self.admin.batch_execute(&format!("CREATE DATABASE {name}")).await?;
         let url = with_database(self.server.url(), &name);
         let client = connect(&url).await?;
         let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
         let postmaster = usage::parent_of(u32::try_from(pid)?);
+        statements::count(&client).await;
         Ok(Database { place: self, name, url, client, postmaster })
     }
 }
@@ -97,12 +114,13 @@ impl Database<'_> {
 
     /// Begins to measure.
     pub(crate) async fn begin(&self) -> Result<Begun, Failure> {
-        self.client.batch_execute("CHECKPOINT").await?;
+        self.client.batch_execute("/* harness */ CHECKPOINT").await?;
         usage::forget_peak()?;
         let wal = self.wal_position().await?;
         let commits = self.commits().await?;
+        let statements = statements::sent(&self.client).await;
         let (server_cpu, own_cpu) = (self.server_cpu()?, usage::own_cpu()?);
-        Ok(Begun { at: Instant::now(), wal, commits, server_cpu, own_cpu })
+        Ok(Begun { at: Instant::now(), wal, commits, statements, server_cpu, own_cpu })
     }
 
     /// What was used since then, for each of so many tasks.
@@ -116,17 +134,21 @@ impl Database<'_> {
         let peak = usage::peak_memory()?;
         let wal = self.wal_position().await? - begun.wal;
         let commits = self.commits().await? - begun.commits;
-        Ok(Used { seconds, tasks, own, server, wal, commits, peak })
+        let statements = match (statements::sent(&self.client).await, begun.statements) {
+            (Some(now), Some(then)) => Some(now - then),
+            _ => None,
+        };
+        Ok(Used { seconds, tasks, own, server, wal, commits, statements, peak })
     }
 
     async fn wal_position(&self) -> Result<f64, Failure> {
-        let sql = "SELECT (pg_current_wal_insert_lsn() - '0/0')::float8";
+        let sql = "/* harness */ SELECT (pg_current_wal_insert_lsn() - '0/0')::float8";
         Ok(self.client.query_one(sql, &[]).await?.get(0))
     }
 
     /// Transactions that wrote, so far.
     async fn commits(&self) -> Result<f64, Failure> {
-        let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::float8";
+        let sql = "/* harness */ SELECT pg_snapshot_xmax(pg_current_snapshot())::text::float8";
         Ok(self.client.query_one(sql, &[]).await?.get(0))
     }
 
@@ -141,6 +163,7 @@ pub(crate) struct Begun {
     at: Instant,
     wal: f64,
     commits: f64,
+    statements: Option<f64>,
     server_cpu: Option<f64>,
     own_cpu: f64,
 }
@@ -154,6 +177,7 @@ pub(crate) struct Used {
     server: Option<f64>,
     wal: f64,
     commits: f64,
+    statements: Option<f64>,
     peak: f64,
 }
 
@@ -163,23 +187,32 @@ impl Used {
         self.server.map(|server| (self.own + server) * 1e6 / self.tasks)
     }
 
-    pub(crate) fn figures(&self) -> Vec<(Figure, f64)> {
-        let per_task = |value: f64| value / self.tasks;
+    /// What was used, for each task.
+    pub(crate) fn figures(&self) -> Figures {
+        self.figures_of("task")
+    }
+
+    /// What was used, for each of what was counted.
+    pub(crate) fn figures_of(&self, unit: &str) -> Figures {
+        let each = |value: f64| value / self.tasks;
         let mut figures = vec![
-            (figure("tasks per second", "/s"), self.tasks / self.seconds),
-            (figure("WAL per task", "B"), per_task(self.wal)),
-            (figure("writing transactions per task", ""), per_task(self.commits)),
-            (figure("CPU of engine and tasks, per task", "us"), per_task(self.own) * 1e6),
+            (figure(format!("{unit}s per second"), "/s"), self.tasks / self.seconds),
+            (figure(format!("WAL per {unit}"), "B"), each(self.wal)),
+            (figure(format!("writing transactions per {unit}"), ""), each(self.commits)),
+            (figure(format!("CPU of this program, per {unit}"), "us"), each(self.own) * 1e6),
         ];
+        if let Some(statements) = self.statements {
+            figures.push((figure(format!("statements per {unit}"), ""), each(statements)));
+        }
         if let Some(server) = self.server {
-            figures.push((figure("CPU of PostgreSQL, per task", "us"), per_task(server) * 1e6));
+            figures.push((figure(format!("CPU of PostgreSQL, per {unit}"), "us"), each(server) * 1e6));
         }
         figures.push((figure("peak memory of this process", "MiB"), self.peak));
         figures
     }
 }
 
-async fn connect(url: &str) -> Result<Client, Failure> {
+pub(crate) async fn connect(url: &str) -> Result<Client, Failure> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     // It ends with the client; what breaks it, the next statement says.
     tokio::spawn(async move {

@@ -1,0 +1,90 @@
+//! The linear five in tables that hold much already.
+
+use oms_engine::tokio_postgres::Client;
+
+use super::linear::drain_engine;
+use super::{Measured, linear};
+use crate::bench::{Bench, Series};
+use crate::limit;
+use crate::measure::figures::{figure, of, value};
+use crate::measure::linear::LINEAR5;
+use crate::measure::{Failure, float};
+
+/// Tasks of each ended run.
+const TASKS: usize = 5;
+
+/// With a million ended tasks in the tables, against empty ones.
+pub(super) async fn full(bench: &Bench, turn: usize) -> Measured {
+    let (runs, ended) = (bench.size(2_000, 20_000), bench.size(50_000, 1_000_000));
+    let (full, empty) = bench
+        .in_turn(
+            turn,
+            async |database| {
+                limit::migrate(database.client()).await?;
+                fill(database.client(), ended / TASKS).await?;
+                drain_engine(database, LINEAR5, runs).await
+            },
+            async |database| drain_engine(database, LINEAR5, runs).await,
+        )
+        .await?;
+    let (full_rate, empty_rate) = (value(&full, linear::RATE), value(&empty, linear::RATE));
+    bench.plot(Series::History, float(ended), full_rate);
+    bench.plot(Series::History, 0.0, empty_rate);
+    let mut figures = vec![
+        (figure("ended tasks in the tables", ""), float(ended)),
+        (figure("throughput ÷ that of empty tables", ""), full_rate / empty_rate),
+    ];
+    figures.extend(of("full", full));
+    figures.extend(of("empty", empty));
+    Ok(figures)
+}
+
+/// The same with fewer, for the plot.
+pub(super) async fn sizes(bench: &Bench, _turn: usize) -> Measured {
+    let runs = bench.size(2_000, 20_000);
+    let steps = [0, 10_000, 100_000, 300_000, 1_000_000];
+    let last = if bench.quick { 3 } else { steps.len() };
+    let mut figures = Vec::new();
+    for ended in steps.into_iter().take(last) {
+        let done = bench.alone(async |database| {
+            limit::migrate(database.client()).await?;
+            fill(database.client(), ended / TASKS).await?;
+            drain_engine(database, LINEAR5, runs).await
+        });
+        let rate = value(&done.await?, linear::RATE);
+        bench.plot(Series::History, float(ended), rate);
+        figures.push((figure(format!("workflows per second, {ended} ended tasks"), "/s"), rate));
+    }
+    Ok(figures)
+}
+
+/// Runs that ended before, with ids of their time, as large as those that follow.
+async fn fill(client: &Client, runs: usize) -> Result<(), Failure> {
+    let sql = format!(
+        "CREATE TEMPORARY TABLE old ON COMMIT PRESERVE ROWS AS
+         SELECT n, (lpad(to_hex(1600000000000 + n), 12, '0') || '7' || substr(md5(n::text), 1, 3)
+             || '8' || substr(md5(n::text), 4, 15))::uuid AS id,
+             jsonb_build_object('data', rpad('old' || n, 190, '-')) AS input
+         FROM generate_series(1, {runs}) AS n;
+         INSERT INTO oms_engine.workflows
+             (id, definition_id, name, version, status, input, output, ended_at)
+         SELECT id, 1, 'old', 1, 2, input, jsonb_build_object('text', rpad('s5:old' || n, 36, '-')),
+             statement_timestamp()
+         FROM old ORDER BY n;
+         INSERT INTO oms_engine.task_history
+             (workflow_id, reference_name, attempt, status, seq, queue, poll_count, input, output,
+              worker, scheduled_at, started_at)
+         SELECT id, 's' || step, 0, 0, nextval('oms_engine.task_seqs'), 's' || step, 1, input,
+             jsonb_build_object('text', rpad('s' || step || ':old' || n, 36, '-')), 'old',
+             statement_timestamp(), statement_timestamp()
+         FROM old, generate_series(1, {TASKS}) AS step ORDER BY n, step;
+         DROP TABLE old;
+         ANALYZE oms_engine.workflows, oms_engine.task_history"
+    );
+    client.batch_execute(&sql).await?;
+    // So that a run that is measured does not meet the autovacuum of what was there before it.
+    for table in ["workflows", "task_history"] {
+        client.batch_execute(&format!("VACUUM oms_engine.{table}")).await?;
+    }
+    Ok(())
+}
