@@ -57,8 +57,7 @@ impl Session {
         let inputs: Vec<Value> = numbers.iter().map(|n| input(*n)).collect();
         let ids = ids(numbers.len());
         let (name, holder) = (self.line.name, Some(self.holder));
-        let params: [&(dyn ToSql + Sync); 5] =
-            [&ids, &inputs, &name, &self.first(), &holder];
+        let params: [&(dyn ToSql + Sync); 5] = [&ids, &inputs, &name, &self.first(), &holder];
         let rows = self.client.query(&self.start, &params).await?;
         let mut inputs: HashMap<Uuid, Value> = ids.iter().copied().zip(inputs).collect();
         for row in rows {
@@ -103,6 +102,10 @@ impl Session {
             };
             self.held.push(held);
         }
-        if go_on.is_empty() { Ok(self.held.len()) } else { Err("a task that was held is lost".into()) }
+        if go_on.is_empty() {
+            Ok(self.held.len())
+        } else {
+            Err("a task that was held is lost".into())
+        }
     }
 }

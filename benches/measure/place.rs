@@ -205,7 +205,8 @@ impl Used {
             figures.push((figure(format!("statements per {unit}"), ""), each(statements)));
         }
         if let Some(server) = self.server {
-            figures.push((figure(format!("CPU of PostgreSQL, per {unit}"), "us"), each(server) * 1e6));
+            figures
+                .push((figure(format!("CPU of PostgreSQL, per {unit}"), "us"), each(server) * 1e6));
         }
         figures.push((figure("peak memory of this process", "MiB"), self.peak));
         figures

@@ -12,17 +12,19 @@ mod child;
 mod limit;
 #[path = "../measure/mod.rs"]
 mod measure;
+mod plot;
 mod scenarios;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bench::Bench;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use measure::{Failure, print_error};
 use measure::figures::{Figure, Report};
 use measure::place::Place;
+use measure::{Failure, print_error};
 use scenarios::SCENARIOS;
 
 /// Measures the engine on a PostgreSQL of its own, or on that of `DATABASE_URL`.
@@ -40,6 +42,9 @@ struct Options {
     /// Prints one array of `{scenario, figure, value, unit}` and nothing else on standard output.
     #[arg(long)]
     json: bool,
+    /// Writes plots of what was measured into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
     /// Is a process beside the one that measures, which gives it this job.
     #[arg(long, hide = true)]
     child: Option<String>,
@@ -85,7 +90,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
         for turn in 0..usize::from(runs) {
             bench.bar.set_message(scenario.name);
             let measured = (scenario.run)(&bench, turn).await;
-            let measured = measured.inspect_err(|_| bench.bar.suspend(|| print_error(&format!("{} failed", scenario.name).into())))?;
+            let measured = measured.inspect_err(|_| {
+                bench.bar.suspend(|| print_error(&format!("{} failed", scenario.name).into()));
+            })?;
             for (number, (figure, value)) in measured.into_iter().enumerate() {
                 values.entry((number, figure)).or_default().push(value);
             }
@@ -96,6 +103,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
         }
     }
     bench.bar.finish_and_clear();
+    if let Some(folder) = &options.plots {
+        plot::write(&bench, folder)?;
+    }
     println!("{}", if options.json { report.json()? } else { report.table() });
     Ok(())
 }

@@ -57,8 +57,7 @@ struct Seen {
 }
 
 async fn load(database: &Database<'_>, seconds: usize, hold: bool) -> Measured {
-    let engine =
-        engine(database, |builder| steps(builder).task(Stamp).concurrency(2_000)).await?;
+    let engine = engine(database, |builder| steps(builder).task(Stamp).concurrency(2_000)).await?;
     register(&engine, &LINEAR5.definition()).await?;
     register(&engine, &one_of("stamp", "stamp")).await?;
     let stop = Arc::new(AtomicBool::new(false));

@@ -28,8 +28,7 @@ pub(super) async fn idle(bench: &Bench, _turn: usize) -> Measured {
     tokio::time::sleep(Duration::from_secs(if bench.quick { 2 } else { 10 })).await;
     let seconds = bench.size(10, 60);
     let process = child.id()?;
-    let (transactions, cpu) =
-        (bench.place.transactions(&database).await?, usage::cpu_of(process)?);
+    let (transactions, cpu) = (bench.place.transactions(&database).await?, usage::cpu_of(process)?);
     tokio::time::sleep(Duration::from_secs(u64::try_from(seconds)?)).await;
     let transactions = bench.place.transactions(&database).await? - transactions;
     let cpu = usage::cpu_of(process)? - cpu;
@@ -100,7 +99,8 @@ pub(super) async fn in_flight(bench: &Bench, _turn: usize) -> Measured {
     let idle = usage::memory_of(child.id()?)?;
     start_many(&starter, &one_of("waiting", "waits"), "waiting", in_flight).await?;
     let sql = "SELECT count(*) FROM oms_engine.open_tasks WHERE state = 1";
-    while database.client().query_one(sql, &[]).await?.get::<_, i64>(0) < i64::try_from(in_flight)? {
+    while database.client().query_one(sql, &[]).await?.get::<_, i64>(0) < i64::try_from(in_flight)?
+    {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     tokio::time::sleep(Duration::from_secs(2)).await;

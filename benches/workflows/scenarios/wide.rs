@@ -32,7 +32,9 @@ pub(super) async fn fan_out(bench: &Bench, _turn: usize) -> Measured {
          "inputParameters": {"forkTaskName": "no_op", "forkTaskInputs": "${workflow.input.items}"}},
         {"name": "join", "taskReferenceName": "join", "type": "JOIN"},
     ], "outputParameters": {"done": "${join.status}"}});
-    bench.alone(async |database| compare(database, &definition, bench.size(1_000, 10_000)).await).await
+    bench
+        .alone(async |database| compare(database, &definition, bench.size(1_000, 10_000)).await)
+        .await
 }
 
 /// A loop over a list, with a task in each turn.
@@ -41,7 +43,9 @@ pub(super) async fn items(bench: &Bench, _turn: usize) -> Measured {
         {"name": "loop", "taskReferenceName": "loop", "type": "DO_WHILE", "loopOver": [no_op()],
          "items": "${workflow.input.items}"},
     ], "outputParameters": {"turns": "${loop.output.iteration}"}});
-    bench.alone(async |database| compare(database, &definition, bench.size(1_000, 10_000)).await).await
+    bench
+        .alone(async |database| compare(database, &definition, bench.size(1_000, 10_000)).await)
+        .await
 }
 
 /// A loop whose condition is a script.
@@ -51,7 +55,9 @@ pub(super) async fn script(bench: &Bench, _turn: usize) -> Measured {
          "inputParameters": {"turns": "${workflow.input.n}"},
          "loopCondition": "$.loop['iteration'] < $.turns"},
     ], "outputParameters": {"turns": "${loop.output.iteration}"}});
-    bench.alone(async |database| compare(database, &definition, bench.size(500, 10_000)).await).await
+    bench
+        .alone(async |database| compare(database, &definition, bench.size(500, 10_000)).await)
+        .await
 }
 
 /// Runs of a hundred, one after the other, then one of `size`.
