@@ -30,6 +30,15 @@ impl Bench {
         Self { place, quick, bar, shape: OnceCell::new(), plots: Mutex::default() }
     }
 
+    /// Says what goes on: at the bar, or by lines where nobody sees a bar.
+    #[expect(clippy::print_stderr, reason = "progress of a program")]
+    pub(crate) fn say(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+        if self.bar.is_hidden() {
+            eprintln!("{what}");
+        }
+    }
+
     /// A point of a plot: workflows per second at some x.
     pub(crate) fn plot(&self, series: Series, x: f64, rate: f64) {
         let mut plots = self.plots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +62,7 @@ impl Bench {
             let said = self.bar.message();
             let all = limit::sweep(&self.place, self.size(1_000, 10_000), |shape| {
                 let Shape { connections, batch } = shape;
-                self.bar.set_message(format!("{said}: bare SQL, {connections} x {batch} done"));
+                self.say(&format!("{said}: bare SQL, {connections} x {batch} done"));
             });
             let best = all.await?.first().map(|(shape, _)| *shape);
             self.bar.set_message(said);

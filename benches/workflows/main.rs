@@ -88,7 +88,7 @@ async fn run(options: &Options) -> Result<(), Failure> {
     for scenario in chosen {
         let mut values: BTreeMap<(usize, Figure), Vec<f64>> = BTreeMap::new();
         for turn in 0..usize::from(runs) {
-            bench.bar.set_message(scenario.name);
+            bench.say(&format!("{}, {} of {runs}", scenario.name, turn + 1));
             let measured = (scenario.run)(&bench, turn).await;
             let measured = measured.inspect_err(|_| {
                 bench.bar.suspend(|| print_error(&format!("{} failed", scenario.name).into()));

@@ -34,12 +34,8 @@ pub(super) async fn idle(bench: &Bench, _turn: usize) -> Measured {
     let cpu = usage::cpu_of(process)? - cpu;
     let memory = usage::memory_of(process)?;
     child.stop().await?;
-    let open: i64 = database
-        .client()
-        .query_one("SELECT count(*) FROM oms_engine.open_tasks WHERE due_at > now()", &[])
-        .await?
-        .get(0);
-    if open != i64::try_from(TIMERS)? {
+    let open = count(&database, "due_at > now()").await?;
+    if open != TIMERS {
         return Err(format!("{open} of {TIMERS} timers are there").into());
     }
     database.drop().await?;
@@ -69,6 +65,7 @@ async fn prepare(database: &Database<'_>) -> Result<(), Failure> {
          "inputParameters": {"duration": "10 hours"}},
     ]});
     start_many(&engine, &definition, "later", TIMERS).await?;
+    until(database, "due_at > now()", TIMERS).await?;
     engine.shutdown(GRACE).await;
     Ok(database.client().batch_execute("VACUUM ANALYZE").await?)
 }
@@ -89,6 +86,20 @@ async fn start_many(
     Ok(())
 }
 
+async fn count(database: &Database<'_>, which: &str) -> Result<usize, Failure> {
+    let sql = format!("/* harness */ SELECT count(*) FROM oms_engine.open_tasks WHERE {which}");
+    let count: i64 = database.client().query_one(&sql, &[]).await?.get(0);
+    Ok(usize::try_from(count)?)
+}
+
+/// Waits until there are so many such tasks.
+async fn until(database: &Database<'_>, which: &str, wanted: usize) -> Result<(), Failure> {
+    while count(database, which).await? < wanted {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
 /// Idle, and with ten thousand tasks under way.
 pub(super) async fn in_flight(bench: &Bench, _turn: usize) -> Measured {
     let in_flight = bench.size(2_000, 10_000);
@@ -98,11 +109,7 @@ pub(super) async fn in_flight(bench: &Bench, _turn: usize) -> Measured {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let idle = usage::memory_of(child.id()?)?;
     start_many(&starter, &one_of("waiting", "waits"), "waiting", in_flight).await?;
-    let sql = "SELECT count(*) FROM oms_engine.open_tasks WHERE state = 1";
-    while database.client().query_one(sql, &[]).await?.get::<_, i64>(0) < i64::try_from(in_flight)?
-    {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until(&database, "state = 1", in_flight).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let full = usage::memory_of(child.id()?)?;
     drop(child);
