@@ -6,20 +6,21 @@ use deadpool_postgres::Transaction;
 use serde_json::{Map, Value, json};
 
 use super::load::Run;
+use super::one::node_of;
 use super::start::{Met, NewRun, Resolved, met, resolve};
 use super::told::{Told, ended};
 use super::{Acted, Core};
-use crate::decide::{Event, TaskStatus, WorkflowStatus};
+use crate::decide::{Event, Kind, SUB_WORKFLOW_DEFINITION, TaskStatus, WorkflowStatus};
 use crate::definition::{Faults, IdempotencyStrategy, TaskToDomain, WorkflowDef, validate};
 use crate::error::Error;
 use crate::ids::WorkflowId;
-use crate::store::{ChildRow, DueToken, Parent, RunRow, Token};
+use crate::store::{ChildRow, DefinitionRow, DueToken, Parent, RunRow, Token};
 
 /// What a task asks to be started.
 pub(super) struct Wish {
     pub(super) name: String,
     pub(super) version: Option<i32>,
-    pub(super) definition: Option<Value>,
+    pub(super) definition: Option<Arc<Value>>,
     pub(super) new: NewRun,
 }
 
@@ -201,10 +202,10 @@ impl Core {
         tx: &Transaction<'_>,
         text: &Value,
     ) -> Result<Result<Resolved, String>, Error> {
-        let mut def: WorkflowDef = match serde_json::from_value(text.clone()) {
-            Ok(def) => def,
-            Err(error) => {
-                return Ok(Err(format!("the workflow definition cannot be read: {error}")));
+        let mut def = match WorkflowDef::from_value(text) {
+            Ok(def) => Box::new(def),
+            Err(faults) => {
+                return Ok(Err(format!("the workflow definition cannot be read: {faults}")));
             }
         };
         let mut all = std::collections::BTreeMap::new();
@@ -213,20 +214,19 @@ impl Core {
                 all.insert(name, def);
             }
         }
-        let missing = self.write_schemas(tx, &mut def).await?;
+        let missing = self.write_schemas(tx, &mut *def).await?;
         let checked = Faults::check(def.subject(), missing);
         if let Err(faults) = checked.and_then(|()| validate(&def, &all).map(drop)) {
             return Ok(Err(faults.to_string()));
         }
-        let named: Map<String, Value> = def
-            .all_tasks()
-            .into_iter()
-            .filter_map(|task| Some((task.name.clone(), json!(all.get(&task.name)?))))
-            .collect();
-        let row = self.store.add_inline_definition(tx, &def, &Value::Object(named)).await?;
-        let plan = match self.plans.get(row.id) {
+        let task_definitions = def.named_of(&all);
+        let id = self.store.add_inline_definition(tx, &def, &task_definitions).await?;
+        let plan = match self.plans.get(id) {
             Some(plan) => plan,
-            None => self.plans.compile(row)?,
+            None => {
+                let row = DefinitionRow { id, definition: Arc::from(def), task_definitions };
+                self.plans.compile(row)?
+            }
         };
         Ok(Ok(Resolved { plan, latest: None, polls: self.plans.polls.clone() }))
     }
@@ -246,6 +246,17 @@ pub(super) fn domains_of(
     }
 }
 
+/// The definition that a `SUB_WORKFLOW` brings, as its step has it written out or as data gives it.
+pub(super) fn definition_of(run: &Run, token: &Token) -> Option<Arc<Value>> {
+    if let Some(node) = node_of(run, token)
+        && let Kind::SubWorkflow { definition: Some(definition), .. } = &node.kind
+    {
+        return Some(definition.clone());
+    }
+    let given = token.input.as_ref()?.get(SUB_WORKFLOW_DEFINITION)?;
+    Some(given).filter(|given| !given.is_null()).cloned().map(Arc::new)
+}
+
 fn wish_of_sub_workflow(run: &Run, token: &Token, parent: Parent) -> Result<Wish, String> {
     let input = token.input.as_ref();
     let get = |key: &str| input.and_then(|input| input.get(key)).filter(|value| !value.is_null());
@@ -255,7 +266,7 @@ fn wish_of_sub_workflow(run: &Run, token: &Token, parent: Parent) -> Result<Wish
     Ok(Wish {
         name: get("subWorkflowName").and_then(Value::as_str).unwrap_or_default().to_owned(),
         version: get("subWorkflowVersion").and_then(number),
-        definition: get("subWorkflowDefinition").cloned(),
+        definition: definition_of(run, token),
         new: NewRun {
             input: given.unwrap_or_else(|| object(input).unwrap_or_default()),
             correlation_id: run.state.correlation_id.as_deref().map(str::to_owned),
@@ -275,7 +286,7 @@ fn wish_of_start(run: &Run, token: &Token, asked: Option<&Value>) -> Result<Wish
     };
     let get = |key: &str| asked.get(key).filter(|value| !value.is_null());
     let text = |key: &str| get(key).and_then(Value::as_str).map(str::to_owned);
-    let definition = get("workflowDef").cloned();
+    let definition = get("workflowDef").cloned().map(Arc::new);
     let name = text("name").unwrap_or_default();
     if name.is_empty() && definition.is_none() {
         return Err("startWorkflow needs a name".to_owned());

@@ -222,6 +222,13 @@ fn names_of(
     (domain.map(str::to_owned), kind.to_owned(), def.to_owned())
 }
 
+fn shown_input(plan: &Plan, name: &str, input: Value) -> Value {
+    match plan.node(name) {
+        Some(node) => node.shown(input),
+        None => input,
+    }
+}
+
 fn ended_task(row: HistoryRow, plan: &Plan, map: Option<&TaskToDomain>) -> TaskExecution {
     let task_id = TaskId {
         workflow_id: row.workflow_id,
@@ -231,17 +238,20 @@ fn ended_task(row: HistoryRow, plan: &Plan, map: Option<&TaskToDomain>) -> TaskE
     };
     let (domain, task_type, task_def_name) =
         names_of(plan, &task_id.reference_name, &row.queue, map);
+    let name = task_id.reference_name.clone();
     TaskExecution {
         task_def_name,
         domain,
         task_id: task_id.to_string(),
-        reference_task_name: task_id.reference_name,
+        reference_task_name: name,
         task_type,
         status: row.status,
         retry_count: row.attempt,
         seq: 0,
         poll_count: row.poll_count,
-        input_data: row.input.unwrap_or_else(empty),
+        input_data: row
+            .input
+            .map_or_else(empty, |input| shown_input(plan, &task_id.reference_name, input)),
         output_data: row.output.unwrap_or_else(empty),
         reason_for_incompletion: row.reason,
         worker_id: row.worker,
@@ -283,17 +293,19 @@ fn open_task(
     };
     let shown = row.task_type.as_deref().unwrap_or(&token.queue);
     let (domain, task_type, task_def_name) = names_of(plan, &task_id.reference_name, shown, map);
+    let name = task_id.reference_name.clone();
     TaskExecution {
         task_def_name,
         domain,
         task_id: task_id.to_string(),
-        reference_task_name: task_id.reference_name,
+        reference_task_name: name,
         status: if leased || in_progress { TaskStatus::InProgress } else { TaskStatus::Scheduled },
         task_type,
         retry_count: token.attempt,
         seq: 0,
         poll_count: token.poll_count,
-        input_data: input.unwrap_or_else(empty),
+        input_data: input
+            .map_or_else(empty, |input| shown_input(plan, &task_id.reference_name, input)),
         output_data: row.output.or(going_on).unwrap_or_else(empty),
         reason_for_incompletion: row.reason,
         worker_id: row.worker,

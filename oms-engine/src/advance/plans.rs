@@ -1,13 +1,12 @@
 //! Compiled definitions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
 use super::route::Polls;
 use crate::decide::Plan;
-use crate::definition::{TaskDef, WorkflowDef};
 use crate::error::Error;
 use crate::store::{DefinitionRow, Executor, Store};
 
@@ -35,8 +34,10 @@ impl Plans {
 
     /// Compiles a row and keeps its plan.
     pub(crate) fn compile(&self, row: DefinitionRow) -> Result<Arc<Plan>, Error> {
-        let id = row.id;
-        let plan = Arc::new(compile(row)?.with_env(self.env.clone()));
+        let DefinitionRow { id, definition, task_definitions } = row;
+        let plan = Plan::compile(id, definition, &task_definitions)
+            .map_err(|faults| Error::InvalidDefinition { faults })?;
+        let plan = Arc::new(plan.with_env(self.env.clone()));
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         if by_id.len() >= PLANS_MAX {
             by_id.clear();
@@ -71,15 +72,4 @@ impl Plans {
         }
         Ok(plans)
     }
-}
-
-fn compile(row: DefinitionRow) -> Result<Plan, Error> {
-    let unreadable = |error: serde_json::Error| Error::Invariant {
-        workflow_id: None,
-        what: format!("workflow definition {} in the tables cannot be read: {error}", row.id),
-    };
-    let def: WorkflowDef = serde_json::from_value(row.definition).map_err(unreadable)?;
-    let task_defs: BTreeMap<String, TaskDef> =
-        serde_json::from_value(row.task_definitions).map_err(unreadable)?;
-    Plan::compile(row.id, def, &task_defs).map_err(|faults| Error::InvalidDefinition { faults })
 }

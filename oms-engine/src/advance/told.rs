@@ -12,7 +12,7 @@ use super::route::domain_in;
 use super::rows::millis;
 use super::{Acted, Core};
 use crate::decide::{
-    Event, Fell, Gathered, Kind, Node, TaskEnd, TaskStatus, TimeoutKind, instance,
+    Event, Fell, Gathered, Graph, Kind, Node, TaskEnd, TaskStatus, TimeoutKind, instance,
 };
 use crate::error::Error;
 use crate::ids::draw_jitter;
@@ -135,12 +135,13 @@ impl Core {
     ) -> Result<Vec<Gathered>, Error> {
         let id = run.state.id;
         let keep = input.get("keepLastN").and_then(Value::as_u64);
-        let names = match keep.and_then(|keep| u32::try_from(keep).ok()) {
-            Some(keep) if matches!(node.kind, Kind::Loop { .. }) => {
-                return self.gather_last(tx, run, (node, turns), keep).await;
-            }
-            _ => wanted_of(run, node, turns, input),
-        };
+        let keep = keep.and_then(|keep| u32::try_from(keep).ok());
+        // History has the turns of a loop in a loop among those of all turns around it.
+        let by_name = keep.is_some() || !turns.is_empty();
+        if by_name && matches!(node.kind, Kind::Loop { .. }) {
+            return self.gather_last(tx, run, (node, turns), keep.unwrap_or(u32::MAX)).await;
+        }
+        let names = wanted_of(run, node, turns, input);
         let rows = if matches!(node.kind, Kind::Loop { .. }) {
             let body: Vec<&str> = names.iter().map(String::as_str).collect();
             self.store.load_turns(tx, id, &body).await?
@@ -157,7 +158,7 @@ impl Core {
 }
 
 impl Core {
-    /// The last turns of a loop that does not keep all: what came before is not read.
+    /// The last turns of a loop: what came before is not read.
     async fn gather_last(
         &self,
         tx: &Transaction<'_>,
@@ -167,8 +168,7 @@ impl Core {
     ) -> Result<Vec<Gathered>, Error> {
         let id = run.state.id;
         let graph = run.state.branch.as_ref().map_or(&run.plan.graph, |branch| &branch.graph);
-        let body = (node.index + 1..=node.end).filter_map(|index| graph.get(index));
-        let body: Vec<_> = body.filter(|inside| inside.loops == turns.len() + 1).collect();
+        let body: Vec<_> = body_of(graph, node, turns).collect();
         let Some(first) = body.first() else { return Ok(Vec::new()) };
         let wanted = |reference_name, in_loop| Wanted { workflow_id: id, reference_name, in_loop };
         let latest = [wanted(first.reference_name.to_string(), true)];
@@ -187,13 +187,23 @@ impl Core {
     }
 }
 
+/// The steps of a loop's body, less those of loops in it.
+fn body_of<'a>(
+    graph: &'a Graph,
+    of: &Node,
+    turns: &[u32],
+) -> impl Iterator<Item = &'a Arc<Node>> + use<'a> {
+    let loops = turns.len() + 1;
+    let body = (of.index + 1..=of.end).filter_map(|index| graph.get(index));
+    body.filter(move |inside| inside.loops == loops)
+}
+
 /// What a container waited for: of a JOIN reference names with turns, of a loop those of its body
 /// without.
 pub(super) fn wanted_of(run: &Run, node: &Node, turns: &[u32], input: &Value) -> Vec<String> {
     if matches!(node.kind, Kind::Loop { .. }) {
         let graph = run.state.branch.as_ref().map_or(&run.plan.graph, |branch| &branch.graph);
-        let body = (node.index + 1..=node.end).filter_map(|index| graph.get(index));
-        return body.map(|node| node.reference_name.to_string()).collect();
+        return body_of(graph, node, turns).map(|node| node.reference_name.to_string()).collect();
     }
     let lists = ["joinOn", "defaultExclusiveJoinTask"].map(|key| input.get(key));
     let listed = lists.into_iter().flatten().filter_map(Value::as_array).flatten();

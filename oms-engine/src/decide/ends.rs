@@ -13,7 +13,7 @@ use super::state::RunState;
 use super::status::{TaskStatus, WorkflowStatus};
 use super::timeout::{TimeoutKind, ends_workflow};
 use super::{End, Event, TaskEnd};
-use crate::definition::{PayloadFault, WORKFLOW_PAYLOAD_MAX_BYTES, check_payload};
+use crate::definition::{PayloadFault, WORKFLOW_PAYLOAD_MAX_BYTES, check_gathered};
 
 /// What an attempt that ended means for its run. It depends on the definition alone.
 pub(super) enum Verdict {
@@ -137,7 +137,7 @@ impl End {
     /// passes here before anything is made of it, since its status may change.
     pub(crate) fn within_limits(self, plan: &Plan) -> Self {
         let Some(output) = &self.output else { return self };
-        match check_payload(OUTPUT, output, WORKFLOW_PAYLOAD_MAX_BYTES) {
+        match check_gathered(OUTPUT, output, WORKFLOW_PAYLOAD_MAX_BYTES) {
             Ok(()) => self.held_to_schema(plan),
             Err(fault) => self.over_limits(&fault),
         }

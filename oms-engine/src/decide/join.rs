@@ -11,7 +11,7 @@ use super::node::Kind;
 use super::state::OpenLoop;
 use super::status::TaskStatus;
 use super::{DecideError, Fate, Fell, Gathered, Scope};
-use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
+use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_gathered};
 
 impl After {
     pub(super) fn completed(attempt: i16, output: Value) -> Self {
@@ -239,7 +239,7 @@ impl Walk<'_> {
 fn within_limits(place: &Place, after: After) -> After {
     let Some(output) = after.output.as_deref() else { return after };
     let what = format!("output of {} {:?}", place.node.task_type, place.name());
-    let Err(fault) = check_payload(&what, output, TASK_PAYLOAD_MAX_BYTES) else { return after };
+    let Err(fault) = check_gathered(&what, output, TASK_PAYLOAD_MAX_BYTES) else { return after };
     let (kept, hint) = match place.node.kind {
         Kind::Loop { .. } => {
             (json!({ "iteration": output.get("iteration") }), "keep fewer turns with keepLastN")

@@ -16,6 +16,9 @@ use crate::definition::{
 /// The queue of tokens that engines take themselves.
 pub(crate) const SYSTEM_QUEUE: &str = "$system";
 
+/// The input of a `SUB_WORKFLOW` has the definition here that its run is started with.
+pub(crate) const SUB_WORKFLOW_DEFINITION: &str = "subWorkflowDefinition";
+
 /// What a switch goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SwitchOn {
@@ -288,6 +291,16 @@ impl Node {
     /// Whether it undoes another.
     pub(crate) const fn undoes(&self) -> bool {
         matches!(self.parent, Parent::Undoes(_))
+    }
+
+    /// An input as it is shown: a definition that is written out is not kept with every task.
+    pub(crate) fn shown(&self, mut input: Value) -> Value {
+        if let Kind::SubWorkflow { definition: Some(definition), .. } = &self.kind
+            && let Some(given @ Value::Null) = input.get_mut(SUB_WORKFLOW_DEFINITION)
+        {
+            *given = Value::clone(definition);
+        }
+        input
     }
 
     /// The queue its open task waits in, where its run has no domains.

@@ -11,7 +11,7 @@ use super::node::{Kind, Node};
 use super::reads::{Lifetimes, mark};
 use crate::definition::{
     Fault, Faults, Reads, Schema, TaskDef, Template, TemplateFault, WorkflowDef,
-    WorkflowTimeoutPolicy,
+    WorkflowTimeoutPolicy, with_room_for,
 };
 
 /// Fields of a task that only its history row tells: a node that reads one decides on a fresh
@@ -57,7 +57,18 @@ impl Plan {
     /// Compiles a definition that was validated.
     pub(crate) fn compile(
         definition_id: i64,
-        def: WorkflowDef,
+        def: impl Into<Arc<WorkflowDef>>,
+        task_defs: &BTreeMap<String, TaskDef>,
+    ) -> Result<Self, Faults> {
+        let def = def.into();
+        let compiled =
+            with_room_for(&def.tasks, || Self::compile_all(definition_id, &def, task_defs));
+        compiled.unwrap_or_else(|fault| Err(Faults::one(def.subject(), fault)))
+    }
+
+    fn compile_all(
+        definition_id: i64,
+        def: &Arc<WorkflowDef>,
         task_defs: &BTreeMap<String, TaskDef>,
     ) -> Result<Self, Faults> {
         let (mut graph, mut faults) = Graph::compile(&def.tasks, task_defs, 0, false);
@@ -71,10 +82,7 @@ impl Plan {
         if graph.nodes.is_empty() && faults.is_empty() {
             faults.push(Fault::new("$.tasks", "is empty: a workflow needs at least one task"));
         }
-        Faults::check(
-            format!("workflow definition {:?} version {}", def.name, def.version),
-            faults,
-        )?;
+        Faults::check(def.subject(), faults)?;
         mark(&mut graph);
         let lifetimes = Lifetimes::of(&graph, output.as_ref());
         let mut reads = Reads::default();
@@ -105,7 +113,7 @@ impl Plan {
             needed: lifetimes.needed(&graph),
             lifetimes,
             graph,
-            def: Arc::new(def),
+            def: def.clone(),
         })
     }
 

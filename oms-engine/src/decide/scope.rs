@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
+use super::node::Kind;
 use super::plan::Plan;
 use super::state::{OpenLoop, RunState};
 use crate::definition::Scope;
@@ -54,6 +55,18 @@ impl<'a> RunScope<'a> {
     }
 }
 
+impl RunScope<'_> {
+    fn input_of<'b>(&self, name: &str, input: Option<&'b Value>) -> Cow<'b, Value> {
+        let Some(input) = input else { return empty() };
+        match self.plan.node(name) {
+            Some(node) if matches!(node.kind, Kind::SubWorkflow { .. }) => {
+                Cow::Owned(node.shown(input.clone()))
+            }
+            _ => Cow::Borrowed(input),
+        }
+    }
+}
+
 fn owned<'a>(value: impl Into<Value>) -> Option<Cow<'a, Value>> {
     Some(Cow::Owned(value.into()))
 }
@@ -84,7 +97,7 @@ impl Scope for RunScope<'_> {
         let fact = self.state.facts.get(reference_name)?;
         let history = fact.history.as_ref();
         match field {
-            "input" => Some(fact.input.as_deref().map_or_else(empty, Cow::Borrowed)),
+            "input" => Some(self.input_of(reference_name, fact.input.as_deref())),
             "output" => Some(fact.output.as_deref().map_or_else(empty, Cow::Borrowed)),
             "status" => owned(fact.status.as_str()),
             "referenceTaskName" => owned(fact.instance(reference_name)),

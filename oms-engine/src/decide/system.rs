@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::flow::{After, Place, Walk};
-use super::node::Kind;
+use super::node::{Kind, SUB_WORKFLOW_DEFINITION};
 use super::scope::RunScope;
 use super::status::{TaskStatus, WorkflowStatus};
 use super::{DecideError, End};
@@ -198,15 +198,16 @@ impl Walk<'_> {
         let mut params = params.resolve(&scope, what, TASK_PAYLOAD_MAX_BYTES)?;
         let mut take = |key: &str| params.get_mut(key).map(Value::take).unwrap_or_default();
         let given = match definition {
-            Some(definition) => Value::clone(definition),
-            None => take("workflowDefinition"),
+            // It stands in the plan. What data gives stands nowhere else.
+            Some(definition) if place.branch.is_some() => Value::clone(definition),
+            _ => take("workflowDefinition"),
         };
         Ok(json!({
             "subWorkflowName": take("name"),
             "subWorkflowVersion": take("version"),
             "priority": take("priority"),
             "subWorkflowTaskToDomain": take("taskToDomain"),
-            "subWorkflowDefinition": given,
+            SUB_WORKFLOW_DEFINITION: given,
             "idempotencyKey": take("idempotencyKey"),
             "idempotencyStrategy": take("idempotencyStrategy"),
             "workflowInput": own,

@@ -11,6 +11,7 @@ mod faults;
 mod http;
 mod json;
 mod limits;
+mod nesting;
 mod payload;
 #[cfg(feature = "cron")]
 mod schedule;
@@ -39,12 +40,15 @@ pub use event::{
 pub use faults::{Fault, Faults, Notice};
 #[cfg(feature = "http")]
 pub(crate) use http::{HttpAnswer, HttpEnd, HttpRequest, call_failed, end_of};
+pub(crate) use json::read_deep;
 pub(crate) use limits::Limits;
+pub use nesting::NESTED_MAX;
+pub(crate) use nesting::with_room_for;
 pub use payload::{
     DEPTH_MAX, KEY_MAX_BYTES, PayloadFault, TASK_PAYLOAD_MAX_BYTES, VARIABLES_MAX_BYTES,
     WORKFLOW_PAYLOAD_MAX_BYTES, check_payload,
 };
-pub(crate) use payload::{REASON_MAX_BYTES, clean_reason};
+pub(crate) use payload::{REASON_MAX_BYTES, check_gathered, clean_reason};
 #[cfg(feature = "cron")]
 pub use schedule::{
     CronSchedule, OverlapPolicy, StartWorkflowRequest, WorkflowSchedule, next_fires,

@@ -5,8 +5,13 @@ use std::io;
 
 use serde_json::Value;
 
+use super::nesting::NESTED_MAX;
+
 /// The deepest nesting of objects and lists.
 pub const DEPTH_MAX: usize = 100;
+/// The deepest nesting of what the engine puts together: the outputs of loops and JOINs in each
+/// other, each of which adds two levels at most to what tasks give, and of runs.
+const GATHERED_DEPTH_MAX: usize = DEPTH_MAX + 2 * NESTED_MAX;
 /// The largest input or output of a task, in bytes of JSON text.
 pub const TASK_PAYLOAD_MAX_BYTES: usize = 3 * 1024 * 1024;
 /// The largest input or output of a workflow, in bytes of JSON text.
@@ -40,13 +45,31 @@ pub struct PayloadFault {
 /// # Errors
 /// The first fault, with its JSON path.
 pub fn check_payload(what: &str, value: &Value, limit_bytes: usize) -> Result<(), PayloadFault> {
+    check(what, value, limit_bytes, DEPTH_MAX)
+}
+
+/// As [`check_payload`], of what the engine puts together.
+pub(crate) fn check_gathered(
+    what: &str,
+    value: &Value,
+    limit_bytes: usize,
+) -> Result<(), PayloadFault> {
+    check(what, value, limit_bytes, GATHERED_DEPTH_MAX)
+}
+
+fn check(
+    what: &str,
+    value: &Value,
+    limit_bytes: usize,
+    depth_max: usize,
+) -> Result<(), PayloadFault> {
     let fault = |path: &str, reason: String| PayloadFault {
         what: what.to_owned(),
         path: path.to_owned(),
         reason,
     };
     let mut path = String::from("$");
-    check_value(value, &mut path, 0).map_err(|reason| fault(&path, reason))?;
+    check_nested(value, &mut path, (0, depth_max)).map_err(|reason| fault(&path, reason))?;
     let mut size = Counter { left: limit_bytes };
     if serde_json::to_writer(&mut size, value).is_err() {
         return Err(fault("$", too_large(limit_bytes)));
@@ -72,19 +95,27 @@ pub(crate) fn clean_reason(mut reason: String) -> String {
 }
 
 /// Checks nesting and NUL. On an error `path` is left where the fault is.
-pub(super) fn check_value(value: &Value, path: &mut String, depth: usize) -> Result<(), String> {
+pub(super) fn check_value(value: &Value, path: &mut String) -> Result<(), String> {
+    check_nested(value, path, (0, DEPTH_MAX))
+}
+
+fn check_nested(
+    value: &Value,
+    path: &mut String,
+    (depth, depth_max): (usize, usize),
+) -> Result<(), String> {
     let whole = path.len();
     match value {
         Value::String(text) if text.contains('\0') => {
             return Err("holds a NUL character, which PostgreSQL does not store: remove it".into());
         }
-        Value::Array(_) | Value::Object(_) if depth >= DEPTH_MAX => {
-            return Err(format!("is nested deeper than {DEPTH_MAX}: flatten it"));
+        Value::Array(_) | Value::Object(_) if depth >= depth_max => {
+            return Err(format!("is nested deeper than {depth_max}: flatten it"));
         }
         Value::Array(list) => {
             for (index, item) in list.iter().enumerate() {
                 push_index(path, index);
-                check_value(item, path, depth + 1)?;
+                check_nested(item, path, (depth + 1, depth_max))?;
                 path.truncate(whole);
             }
         }
@@ -94,7 +125,7 @@ pub(super) fn check_value(value: &Value, path: &mut String, depth: usize) -> Res
                 if key.contains('\0') {
                     return Err("the key holds a NUL character: remove it".into());
                 }
-                check_value(item, path, depth + 1)?;
+                check_nested(item, path, (depth + 1, depth_max))?;
                 path.truncate(whole);
             }
         }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::faults::{Faults, shown};
 use super::json::{self, or_zero};
+use super::payload::DEPTH_MAX;
 use super::settings::{RetryLogic, SchemaDef, TimeoutPolicy};
 use super::task_type::TaskType;
 
@@ -166,7 +167,7 @@ impl TaskDef {
     /// # Errors
     /// The text is no JSON, nested deeper than 100, or a value has another type than its field.
     pub fn from_json(text: &str) -> Result<Self, Faults> {
-        json::read(text, "task definition")
+        json::read(text, "task definition", DEPTH_MAX)
     }
 
     /// The definition that a SIMPLE task without a registered one runs under: 3 retries, 60

@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
-use super::faults::{Faults, shown};
+use super::faults::{Fault, Faults, shown};
 use super::json::{self, or_zero};
+use super::nesting::{TEXT_DEPTH_MAX, with_room_for};
 use super::settings::{CacheConfig, RateLimitConfig, SchemaDef, WorkflowTimeoutPolicy};
+use super::task_def::TaskDef;
 use super::workflow_task::WorkflowTask;
+
+/// What a definition is called that is not read yet.
+const SUBJECT: &str = "workflow definition";
 
 /// A workflow definition, as Conductor's JSON has it.
 ///
@@ -163,13 +169,36 @@ impl WorkflowDef {
         all
     }
 
+    /// Of these task definitions those that it names.
+    pub(crate) fn named_of(&self, all: &BTreeMap<String, TaskDef>) -> BTreeMap<String, TaskDef> {
+        let names = self.all_tasks().into_iter().map(|task| &task.name);
+        names.filter_map(|name| Some((name.clone(), all.get(name)?.clone()))).collect()
+    }
+
     /// Reads a definition from JSON. What it says is checked by
     /// [`validate`](super::validate()), not here.
     ///
     /// # Errors
-    /// The text is no JSON, nested deeper than 100, or a value has another type than its field.
+    /// The text is no JSON, nested deeper than [`NESTED_MAX`](super::NESTED_MAX) tasks in each
+    /// other need, or a value has another type than its field.
     pub fn from_json(text: &str) -> Result<Self, Faults> {
-        json::read(text, "workflow definition")
+        json::read(text, SUBJECT, TEXT_DEPTH_MAX)
+    }
+
+    /// As [`from_json`](Self::from_json), from a value.
+    pub(crate) fn from_value(value: &Value) -> Result<Self, Faults> {
+        json::read_value(value, SUBJECT)
+    }
+
+    /// Its JSON.
+    ///
+    /// # Errors
+    /// Tasks stand too deep in each other, or there is no room to write them.
+    pub(crate) fn to_json(&self) -> Result<Box<RawValue>, Faults> {
+        let written = with_room_for(&self.tasks, || to_raw_value(self));
+        let written =
+            written.and_then(|text| text.map_err(|error| Fault::new("$", error.to_string())));
+        written.map_err(|fault| Faults::one(self.subject(), fault))
     }
 
     /// What to call the definition in messages.

@@ -1,6 +1,7 @@
 //! Registering definitions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
@@ -114,7 +115,11 @@ impl Engine {
         self.on_own_threads(async move {
             let mut client = connection(&pool).await?;
             let rows = core.store.list_definitions(client.client()?).await;
-            client.settle(rows)?.into_iter().map(|row| read(row.definition)).collect()
+            Ok(client
+                .settle(rows)?
+                .into_iter()
+                .map(|row| Arc::unwrap_or_clone(row.definition))
+                .collect())
         })
         .await
     }
@@ -219,8 +224,8 @@ async fn register_tasks(
     }
     let all = task_definitions(core, tx).await?;
     for row in core.store.list_definitions(tx).await? {
-        let def: WorkflowDef = read(row.definition.clone())?;
-        if named(&def, &all).keys().any(|name| changed.contains(&name.as_str())) {
+        let def = row.definition;
+        if def.named_of(&all).keys().any(|name| changed.contains(&name.as_str())) {
             validate_limits(&def, &all).map_err(|faults| Error::InvalidDefinition { faults })?;
             put(core, tx, &def, &all).await?;
         }
@@ -254,14 +259,6 @@ async fn register_workflows(
     Ok(notices)
 }
 
-/// The registered task definitions that a workflow definition names.
-fn named(def: &WorkflowDef, all: &BTreeMap<String, TaskDef>) -> BTreeMap<String, TaskDef> {
-    def.all_tasks()
-        .into_iter()
-        .filter_map(|task| all.get(&task.name).map(|d| (task.name.clone(), d.clone())))
-        .collect()
-}
-
 /// Makes a new row current, unless the current one says the same.
 async fn put(
     core: &Core,
@@ -269,17 +266,14 @@ async fn put(
     def: &WorkflowDef,
     all: &BTreeMap<String, TaskDef>,
 ) -> Result<(), Error> {
-    let task_defs = named(def, all);
+    let task_defs = def.named_of(all);
     Plan::compile(0, def.clone(), &task_defs)
         .map_err(|faults| Error::InvalidDefinition { faults })?;
-    let (definition, task_definitions) = (write(def)?, write(&task_defs)?);
     let current = core.store.find_definition(tx, &def.name, Some(def.version)).await?;
-    let same = current.is_some_and(|row| {
-        row.definition == definition && row.task_definitions == task_definitions
-    });
+    let same =
+        current.is_some_and(|row| *row.definition == *def && row.task_definitions == task_defs);
     if !same {
-        let key = (def.name.as_str(), def.version);
-        core.store.replace_definition(tx, key, &definition, &task_definitions).await?;
+        core.store.replace_definition(tx, def, &task_defs).await?;
     }
     Ok(())
 }

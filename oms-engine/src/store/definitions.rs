@@ -1,31 +1,39 @@
 //! Definitions as immutable rows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
 use super::rows::{get, json};
 use super::{Executor, Store};
-use crate::definition::WorkflowDef;
+use crate::definition::{TaskDef, WorkflowDef};
 use crate::error::Error;
 
 /// One immutable text with the task definitions it names.
 #[derive(Clone, Debug)]
 pub(crate) struct DefinitionRow {
     pub(crate) id: i64,
-    pub(crate) definition: Value,
-    pub(crate) task_definitions: Value,
+    pub(crate) definition: Arc<WorkflowDef>,
+    pub(crate) task_definitions: BTreeMap<String, TaskDef>,
 }
 
 impl DefinitionRow {
     fn read(row: &Row) -> Result<Self, Error> {
-        Ok(Self {
-            id: get(row, 0)?,
-            definition: json(row, 1)?.unwrap_or_default(),
-            task_definitions: json(row, 2)?.unwrap_or_default(),
-        })
+        let id = get(row, 0)?;
+        let unreadable = |error: String| Error::Invariant {
+            workflow_id: None,
+            what: format!("workflow definition {id} in the tables cannot be read: {error}"),
+        };
+        let Json(text): Json<Box<RawValue>> = get(row, 1)?;
+        let definition =
+            WorkflowDef::from_json(text.get()).map_err(|faults| unreadable(faults.to_string()))?;
+        let task_definitions = serde_json::from_value(json(row, 2)?.unwrap_or_default())
+            .map_err(|error| unreadable(error.to_string()))?;
+        Ok(Self { id, definition: Arc::new(definition), task_definitions })
     }
 }
 
@@ -90,17 +98,18 @@ impl Store {
     pub(crate) async fn replace_definition(
         &self,
         db: &impl Executor,
-        (name, version): (&str, i32),
-        definition: &Value,
-        task_definitions: &Value,
+        definition: &WorkflowDef,
+        task_definitions: &BTreeMap<String, TaskDef>,
     ) -> Result<i64, Error> {
         let doing = "registering a workflow definition";
+        let (name, version) = (&definition.name, definition.version);
+        let text = text_of(definition)?;
         self.rows(db, &self.sql.retire_definition, &[&name, &version], doing).await?;
         let row = self
             .one(
                 db,
                 &self.sql.insert_definition,
-                &[&name, &version, &Json(definition), &Json(task_definitions)],
+                &[&name, &version, &Json(&text), &Json(task_definitions)],
                 doing,
             )
             .await?;
@@ -114,12 +123,17 @@ impl Store {
         &self,
         db: &impl Executor,
         def: &WorkflowDef,
-        task_definitions: &Value,
-    ) -> Result<DefinitionRow, Error> {
+        task_definitions: &BTreeMap<String, TaskDef>,
+    ) -> Result<i64, Error> {
         let sql = &self.sql.insert_inline_definition;
+        let text = text_of(def)?;
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-            [&def.name, &def.version, &Json(def), &Json(task_definitions)];
+            [&def.name, &def.version, &Json(&text), &Json(task_definitions)];
         let row = self.one(db, sql, &params, "storing a workflow definition").await?;
-        DefinitionRow::read(&row)
+        get(&row, 0)
     }
+}
+
+fn text_of(def: &WorkflowDef) -> Result<Box<RawValue>, Error> {
+    def.to_json().map_err(|faults| Error::InvalidDefinition { faults })
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Json};
 use uuid::Uuid;
 
 use super::undo::UndoRow;
 use crate::decide::{TaskStatus, WorkflowStatus};
-use crate::definition::TaskToDomain;
+use crate::definition::{TaskToDomain, read_deep};
 use crate::error::{Doing as _, Error};
 use crate::ids::WorkflowId;
 
@@ -268,7 +269,14 @@ pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> Result<T, Erro
 }
 
 pub(super) fn json(row: &Row, at: usize) -> Result<Option<Value>, Error> {
-    Ok(get::<Option<Json<Value>>>(row, at)?.map(|json| json.0))
+    match get::<Option<Json<Value>>>(row, at) {
+        Ok(value) => Ok(value.map(|json| json.0)),
+        // serde_json stops at 128 levels, and what the engine puts together may have more.
+        Err(error) => match get::<Option<Json<Box<RawValue>>>>(row, at)? {
+            Some(Json(text)) => read_deep(text.get()).map(Some).ok_or(error),
+            None => Ok(None),
+        },
+    }
 }
 
 fn unreadable(what: &str) -> Error {

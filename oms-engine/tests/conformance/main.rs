@@ -12,6 +12,7 @@ mod case;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
+mod nested;
 mod outside;
 mod play;
 mod stage;
@@ -49,6 +50,16 @@ const CLEAR: &str = "DO $$ BEGIN EXECUTE (
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_gives_what_every_case_expects() {
     let cases = case::all();
+    println!("{} cases", cases.len());
+    play_all(cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_runs_tasks_in_each_other_as_deep_as_they_may_be() {
+    play_all(nested::cases()).await;
+}
+
+async fn play_all(cases: Vec<case::Case>) {
     let played = cases.len();
     let waiting = Arc::new(Mutex::new(cases));
     let mut players = JoinSet::new();
@@ -80,6 +91,5 @@ async fn postgres_gives_what_every_case_expects() {
     while let Some(found) = players.join_next().await {
         wrong.extend(found.unwrap());
     }
-    println!("{played} cases");
     assert!(wrong.is_empty(), "{} of {played} cases:\n{}", wrong.len(), wrong.join("\n\n"));
 }

@@ -246,12 +246,18 @@ impl Player {
         wrong.extend(differences(expect, &seen(&run)));
         let mut children = BTreeMap::new();
         for (path, expect) in &self.case.children {
-            match self.child(path).await {
+            let found = match path.rsplit_once('/') {
+                Some((above, name)) if children.contains_key(above) => {
+                    self.below(children[above], name).await
+                }
+                _ => self.child(path).await,
+            };
+            match found {
                 Ok(id) => {
                     let run = self.engine.get(id).await.unwrap();
                     let found = differences(expect, &seen(&run));
                     wrong.extend(found.into_iter().map(|line| format!("  in {path}:{line}")));
-                    children.insert(path, id);
+                    children.insert(path.as_str(), id);
                 }
                 Err(reason) => wrong.push(format!("  {reason}")),
             }

@@ -4,7 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::rows::Open;
 use super::world::World;
-use crate::advance::child::{SUB_WORKFLOWS_DEEP_MAX, domains_of, key_of, strategy_of, too_deep};
+use crate::advance::child::{
+    SUB_WORKFLOWS_DEEP_MAX, definition_of, domains_of, key_of, strategy_of, too_deep,
+};
 use crate::advance::family::Control;
 use crate::advance::load::Run;
 use crate::advance::told::ended;
@@ -41,8 +43,10 @@ impl World {
         let get = |key: &str| token.input.as_ref()?.get(key).filter(|value| !value.is_null());
         let name = get("subWorkflowName").and_then(Value::as_str).unwrap_or_default();
         let version = get("subWorkflowVersion").and_then(Value::as_i64);
-        let plan = match get("subWorkflowDefinition") {
-            Some(text) => self.compile(text).ok(),
+        let definition = definition_of(run, token);
+        let inline = definition.is_some();
+        let plan = match definition {
+            Some(text) => self.compile(&text).ok(),
             None => self.find(name, version.and_then(|version| i32::try_from(version).ok())),
         };
         let Some(plan) = plan else {
@@ -72,7 +76,6 @@ impl World {
                 return Some(Event::Ended(failed(reason)));
             }
         }
-        let inline = get("subWorkflowDefinition").is_some();
         let given = get("workflowInput").and_then(Value::as_object).cloned().unwrap_or_default();
         let all = token.input.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
         let input = if given.is_empty() { all } else { given };

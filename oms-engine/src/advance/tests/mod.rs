@@ -11,6 +11,8 @@ mod http;
 mod laws;
 mod limits;
 mod lists;
+#[path = "../../../tests/conformance/nested.rs"]
+mod nested;
 mod operators;
 mod play;
 mod rows;
@@ -23,13 +25,22 @@ mod written;
 #[test]
 fn the_decider_alone_gives_what_every_case_expects() {
     let cases = case::all();
+    println!("{} cases", cases.len());
+    play_all(&cases);
+}
+
+#[test]
+fn the_decider_alone_runs_tasks_in_each_other_as_deep_as_they_may_be() {
+    play_all(&nested::cases());
+}
+
+fn play_all(cases: &[case::Case]) {
     let mut wrong = Vec::new();
-    for case in &cases {
+    for case in cases {
         assert!(!case.rule.is_empty(), "{}", case.name);
         if let Err(what) = play::play(case) {
             wrong.push(format!("{}: {what}", case.name));
         }
     }
-    println!("{} cases", cases.len());
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n\n"));
 }

@@ -14,6 +14,7 @@ pub(crate) use asked::{Asked, TaskTarget};
 
 use super::faults::Faults;
 use super::json::{self, or_zero};
+use super::payload::DEPTH_MAX;
 
 /// What is done when an event comes. Names and meanings are Conductor's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -194,6 +195,6 @@ impl EventHandler {
     /// # Errors
     /// The text is no JSON, nested deeper than 100, or a value has another type than its field.
     pub fn from_json(text: &str) -> Result<Self, Faults> {
-        json::read(text, "event handler")
+        json::read(text, "event handler", DEPTH_MAX)
     }
 }

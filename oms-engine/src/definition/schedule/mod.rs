@@ -16,6 +16,7 @@ pub use validate::validate_schedule;
 
 use super::faults::{Faults, shown};
 use super::json::{self, or_zero};
+use super::nesting::SCHEDULE_DEPTH_MAX;
 use super::settings::IdempotencyStrategy;
 
 /// When a workflow is started, and with what, as Conductor's JSON has it.
@@ -257,9 +258,10 @@ impl WorkflowSchedule {
     /// Reads a schedule from JSON. What it says is checked when it is put.
     ///
     /// # Errors
-    /// The text is no JSON, nested deeper than 100, or a value has another type than its field.
+    /// The text is no JSON, nested deeper than a definition in it may be, or a value has another
+    /// type than its field.
     pub fn from_json(text: &str) -> Result<Self, Faults> {
-        json::read(text, "schedule")
+        json::read(text, "schedule", SCHEDULE_DEPTH_MAX)
     }
 
     /// What to call it in messages.

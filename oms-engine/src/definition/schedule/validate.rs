@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::{Crons, StartWorkflowRequest, WorkflowSchedule};
 use crate::definition::domain::TaskToDomain;
 use crate::definition::faults::{Fault, Faults};
-use crate::definition::payload::{KEY_MAX_BYTES, check_value, push_key};
+use crate::definition::nesting::{Part, check_parts};
+use crate::definition::payload::{KEY_MAX_BYTES, push_key};
 
 /// Expressions of one schedule.
 const EXPRESSIONS_MAX: usize = 100;
@@ -51,7 +52,7 @@ pub fn validate_schedule(schedule: &WorkflowSchedule) -> Result<(), Faults> {
     }
     if let Ok(value) = serde_json::to_value(schedule) {
         let mut path = String::from("$");
-        if let Err(message) = check_value(&value, &mut path, 0) {
+        if let Err(message) = check_parts(&value, Part::Schedule, 0, &mut path) {
             faults.push(Fault::new(path, message));
         }
     }

@@ -4,17 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::definition::faults::Fault;
+use crate::definition::nesting::room_for;
 use crate::definition::payload::push_key;
 use crate::definition::settings::{SchemaDef, SchemaType};
 use crate::definition::task_def::TaskDef;
 use crate::definition::workflow_def::WorkflowDef;
 use crate::definition::workflow_task::WorkflowTask;
-
-/// Definitions written inside definitions, and tasks in each other.
-const NESTED_MAX: usize = 100;
 
 /// A schema's name and version.
 pub(crate) type SchemaKey = (String, i32);
@@ -62,11 +60,14 @@ pub(crate) trait NamesSchemas: Clone {
 }
 
 /// Sees a schema with its JSON path; out: whether it was changed.
-pub(crate) type Each<'a> = dyn FnMut(&str, &mut SchemaDef) -> bool + 'a;
+pub(crate) type Each<'a> = dyn FnMut(&str, &mut SchemaDef) -> bool + Send + 'a;
 
 impl NamesSchemas for WorkflowDef {
     fn each_schema(&mut self, each: &mut Each<'_>) {
-        of_workflow(self, "$", 0, each);
+        // What stands too deep is refused for that.
+        if let Ok(room) = room_for(&self.tasks) {
+            room.with(|| of_workflow(self, "$", each)).unwrap_or_default();
+        }
     }
 }
 
@@ -87,12 +88,12 @@ impl SchemaDef {
 }
 
 /// Out: whether something was changed.
-fn of_workflow(def: &mut WorkflowDef, path: &str, depth: usize, each: &mut Each<'_>) -> bool {
+fn of_workflow(def: &mut WorkflowDef, path: &str, each: &mut Each<'_>) -> bool {
     let mut changed = false;
     if def.enforce_schema {
         changed |= of_fields(&mut def.input_schema, &mut def.output_schema, path, each);
     }
-    changed | of_tasks(&mut def.tasks, &format!("{path}.tasks"), depth + 1, each)
+    changed | of_tasks(&mut def.tasks, &format!("{path}.tasks"), each)
 }
 
 fn of_task_def(def: &mut TaskDef, path: &str, each: &mut Each<'_>) -> bool {
@@ -114,62 +115,64 @@ fn of_fields(
     changed
 }
 
-fn of_tasks(tasks: &mut [WorkflowTask], path: &str, depth: usize, each: &mut Each<'_>) -> bool {
+fn of_tasks(tasks: &mut [WorkflowTask], path: &str, each: &mut Each<'_>) -> bool {
     let mut changed = false;
     for (index, task) in tasks.iter_mut().enumerate() {
-        changed |= of_task(task, &format!("{path}[{index}]"), depth, each);
+        changed |= of_task(task, &format!("{path}[{index}]"), each);
     }
     changed
 }
 
-fn of_task(task: &mut WorkflowTask, path: &str, depth: usize, each: &mut Each<'_>) -> bool {
-    // What is deeper is refused for that.
-    if depth > NESTED_MAX {
-        return false;
-    }
+fn of_task(task: &mut WorkflowTask, path: &str, each: &mut Each<'_>) -> bool {
     let mut changed = false;
     if let Some(def) = &mut task.task_definition {
         changed |= of_task_def(def, &format!("{path}.taskDefinition"), each);
     }
     if let Some(undo) = &mut task.compensation {
-        changed |= of_task(undo, &format!("{path}.compensation"), depth + 1, each);
+        changed |= of_task(undo, &format!("{path}.compensation"), each);
     }
-    changed |= of_definition_inside(task, path, depth, each);
+    changed |= of_definition_inside(task, path, each);
     for (case, tasks) in &mut task.decision_cases {
         let mut path = format!("{path}.decisionCases");
         push_key(&mut path, case);
-        changed |= of_tasks(tasks, &path, depth + 1, each);
+        changed |= of_tasks(tasks, &path, each);
     }
     let default = format!("{path}.defaultCase");
-    changed |= of_tasks(&mut task.default_case, &default, depth + 1, each);
+    changed |= of_tasks(&mut task.default_case, &default, each);
     for (index, tasks) in task.fork_tasks.iter_mut().enumerate() {
-        changed |= of_tasks(tasks, &format!("{path}.forkTasks[{index}]"), depth + 1, each);
+        changed |= of_tasks(tasks, &format!("{path}.forkTasks[{index}]"), each);
     }
-    changed | of_tasks(&mut task.loop_over, &format!("{path}.loopOver"), depth + 1, each)
+    changed | of_tasks(&mut task.loop_over, &format!("{path}.loopOver"), each)
 }
 
 /// A definition that a `SUB_WORKFLOW` holds is a text: it is written anew only where a schema is
 /// written into it, and left as it is where it cannot be read.
-fn of_definition_inside(
-    task: &mut WorkflowTask,
-    path: &str,
-    depth: usize,
-    each: &mut Each<'_>,
-) -> bool {
+fn of_definition_inside(task: &mut WorkflowTask, path: &str, each: &mut Each<'_>) -> bool {
     let params = task.sub_workflow_param.as_mut();
     let Some(text) = params.and_then(|params| params.workflow_definition.as_mut()) else {
         return false;
     };
-    if !text.is_object() {
+    if !text.is_object() || !holds_schemas(text) {
         return false;
     }
     let Ok(mut def) = serde_json::from_value::<WorkflowDef>(text.clone()) else { return false };
     let path = format!("{path}.subWorkflowParam.workflowDefinition");
-    let changed = of_workflow(&mut def, &path, depth, each);
+    let changed = of_workflow(&mut def, &path, each);
     if changed {
         *text = json!(def);
     }
     changed
+}
+
+/// Whether a definition may hold a schema: most do not, and need not be read.
+fn holds_schemas(text: &Value) -> bool {
+    match text {
+        Value::Object(map) => map.iter().any(|(key, value)| {
+            matches!(key.as_str(), "inputSchema" | "outputSchema") || holds_schemas(value)
+        }),
+        Value::Array(list) => list.iter().any(holds_schemas),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

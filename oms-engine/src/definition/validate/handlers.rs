@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Found, check_storable, scripts};
+use super::{Found, Part, check_storable, scripts};
 use crate::definition::event::{EventAction, EventActionKind, EventHandler, over_payload};
 use crate::definition::faults::{Faults, Notice};
 use crate::definition::template::survey;
@@ -40,7 +40,7 @@ pub fn validate_event_handler(handler: &EventHandler) -> Result<Vec<Notice>, Fau
     if !handler.active {
         found.note("$.active", "is false: the handler does nothing until it is active");
     }
-    check_storable(&mut found, serde_json::to_value(handler));
+    check_storable(&mut found, serde_json::to_value(handler), Part::Plain);
     found.end(format!("event handler {:?}", super::super::faults::shown(&handler.name)))
 }
 

@@ -28,7 +28,8 @@ pub(crate) use self::limits::validate_limits;
 use self::references::Walk;
 pub(crate) use self::schemas::validate_schema;
 use super::faults::{Fault, Faults, Notice};
-use super::payload::{DEPTH_MAX, KEY_MAX_BYTES, check_value};
+use super::nesting::{Part, check_parts, with_room_for};
+use super::payload::KEY_MAX_BYTES;
 use super::task_def::TaskDef;
 use super::task_type::TaskType;
 use super::template::survey;
@@ -110,7 +111,7 @@ pub(crate) fn steps_of(def: &WorkflowDef, of: &TaskType) -> Vec<String> {
 pub fn validate_task_def(def: &TaskDef) -> Result<Vec<Notice>, Faults> {
     let mut found = Found::default();
     check_task_def(&mut found, def, "$", 1);
-    check_storable(&mut found, serde_json::to_value(def));
+    check_storable(&mut found, serde_json::to_value(def), Part::Plain);
     found.end(def.subject())
 }
 
@@ -160,11 +161,12 @@ impl Found {
 }
 
 fn check(def: &WorkflowDef, task_defs: Option<&TaskDefs>) -> Result<Vec<Notice>, Faults> {
+    let checked = with_room_for(&def.tasks, || check_all(def, task_defs));
+    checked.unwrap_or_else(|fault| Err(Faults::one(def.subject(), fault)))
+}
+
+fn check_all(def: &WorkflowDef, task_defs: Option<&TaskDefs>) -> Result<Vec<Notice>, Faults> {
     let mut found = Found::default();
-    if tasks_nested_too_deep(&def.tasks) {
-        let fault = Fault::new("$.tasks", format!("is nested deeper than {DEPTH_MAX}: flatten it"));
-        return Err(Faults::one(def.subject(), fault));
-    }
     found.check_name("$.name", &def.name);
     numbers::check_workflow(&mut found, def);
     check_failure_workflow(&mut found, def);
@@ -179,7 +181,7 @@ fn check(def: &WorkflowDef, task_defs: Option<&TaskDefs>) -> Result<Vec<Notice>,
     walk.check_sequence(&def.tasks, "$.tasks");
     walk.check_output();
     walk.check_undos(&def.tasks, "$.tasks");
-    check_storable(&mut found, serde_json::to_value(def));
+    check_storable(&mut found, serde_json::to_value(def), Part::Definition);
     found.end(def.subject())
 }
 
@@ -221,29 +223,11 @@ fn check_failure_workflow(found: &mut Found, def: &WorkflowDef) {
     }
 }
 
-/// Whether tasks stand so deep in each other that their JSON must be too deep. Comes before all
-/// that walks them with the stack.
-fn tasks_nested_too_deep(tasks: &[WorkflowTask]) -> bool {
-    // The definition, a list of tasks and a task; then two or three for each task around.
-    let mut rest: Vec<(&WorkflowTask, usize)> = tasks.iter().map(|task| (task, 3)).collect();
-    while let Some((task, depth)) = rest.pop() {
-        if depth > DEPTH_MAX {
-            return true;
-        }
-        let in_lists =
-            task.default_case.iter().chain(&task.loop_over).map(|task| (task, depth + 2));
-        let cases = task.decision_cases.values().flatten();
-        let deeper = cases.chain(task.fork_tasks.iter().flatten()).map(|task| (task, depth + 3));
-        rest.extend(in_lists.chain(deeper));
-    }
-    false
-}
-
-/// Nesting and NUL anywhere in the definition, which is stored as JSON.
-fn check_storable(found: &mut Found, text: serde_json::Result<Value>) {
+/// Whether a definition can be stored: as JSON, without NUL, and not too deep.
+fn check_storable(found: &mut Found, text: serde_json::Result<Value>, part: Part) {
     let mut path = String::from("$");
     let checked = match text {
-        Ok(value) => check_value(&value, &mut path, 0),
+        Ok(value) => check_parts(&value, part, 0, &mut path),
         Err(error) => Err(format!("cannot be written as JSON: {error}")),
     };
     if let Err(message) = checked

@@ -1,6 +1,6 @@
 //! Schemas that are enforced: they must be such that values can be held to them.
 
-use super::{Found, check_storable};
+use super::{Found, Part, check_storable};
 use crate::definition::faults::Faults;
 use crate::definition::schema::check_schema;
 use crate::definition::settings::SchemaDef;
@@ -16,7 +16,7 @@ pub(crate) fn validate_schema(schema: &SchemaDef) -> Result<(), Faults> {
     } else if let Err((place, reason)) = check_schema(schema) {
         found.add(format!("${place}"), reason);
     }
-    check_storable(&mut found, serde_json::to_value(schema));
+    check_storable(&mut found, serde_json::to_value(schema), Part::Plain);
     found.end(format!("schema {:?} version {}", schema.name, schema.version)).map(drop)
 }
 

@@ -1,7 +1,7 @@
 -- insert_inline_definition: a definition that runs bring with them: the row that says just this, or
 -- a new one. $1 name, $2 version, $3 definition, $4 task definitions
 WITH found AS (
-    SELECT id, definition, task_definitions
+    SELECT id
     FROM {schema}.workflow_definitions
     WHERE name = $1::text AND version = $2::int AND definition = $3::jsonb
         AND task_definitions = $4::jsonb
@@ -13,6 +13,6 @@ new AS (
     )
     SELECT $1::text, $2::int, $3::jsonb, $4::jsonb, false
     WHERE NOT EXISTS (SELECT FROM found)
-    RETURNING id, definition, task_definitions
+    RETURNING id
 )
-SELECT * FROM found UNION ALL SELECT * FROM new
+SELECT id FROM found UNION ALL SELECT id FROM new
