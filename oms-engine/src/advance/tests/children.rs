@@ -163,14 +163,18 @@ impl World {
         ended(token, TaskStatus::Completed, Some(output), None)
     }
 
-    /// The failure workflow of a run that one of its steps has ended, without what became of it.
+    /// The failure workflow of a run that one of its steps has ended, without its history.
     pub(super) fn start_failure_workflow(&mut self, run: &Run, status: WorkflowStatus) {
         let name = run.plan.def.failure_workflow.as_deref().unwrap_or_default();
         if status == WorkflowStatus::Completed || name.is_empty() {
             return;
         }
         let Some(plan) = self.find(name, run.plan.def.failure_workflow_version) else { return };
-        let input = Value::clone(&run.state.input);
+        let mut input = Value::clone(&run.state.input);
+        if let Some(input) = input.as_object_mut() {
+            input.insert("workflowId".to_owned(), json!(run.state.id.to_string()));
+            input.insert("failureStatus".to_owned(), json!(status.as_str()));
+        }
         let correlation_id = run.state.correlation_id.as_deref().map(str::to_owned);
         self.tables.add_run(&plan, input, correlation_id, None);
     }

@@ -74,8 +74,7 @@ impl Tables {
             if self.takes(&queue) {
                 let now = self.now;
                 let open = self.open.get_mut(&id).unwrap();
-                open.row.token.state = TokenState::Leased;
-                open.due = open.timeout_ms.map(|ms| now + Duration::milliseconds(ms));
+                open.begins(TokenState::Leased, now);
             }
         }
     }

@@ -287,12 +287,11 @@ impl World {
         }
         let now = self.tables.now;
         for open in self.tables.open.values_mut() {
-            let token = &mut open.row.token;
+            let token = &open.row.token;
             let delayed = token.state == TokenState::Delayed && open.due.is_some();
             let of_worker = open.row.task_type.is_none() && !token.reference_name.is_empty();
             if token.workflow_id == id && delayed && of_worker {
-                token.state = TokenState::Leased;
-                open.due = open.timeout_ms.map(|ms| now + chrono::Duration::milliseconds(ms));
+                open.begins(TokenState::Leased, now);
             }
         }
         Ok(())

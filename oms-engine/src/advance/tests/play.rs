@@ -276,11 +276,7 @@ impl Player<'_> {
                 let queue = open.row.token.queue.clone();
                 let begins = !system && self.world.tables.takes(&queue);
                 let Some(open) = self.world.tables.open.get_mut(&id) else { continue };
-                open.row.token.state = if begins { TokenState::Leased } else { TokenState::Ready };
-                open.due = open
-                    .timeout_ms
-                    .filter(|_| begins || system)
-                    .map(|ms| now + Duration::milliseconds(ms));
+                open.begins(if begins { TokenState::Leased } else { TokenState::Ready }, now);
             } else {
                 self.world.step(id, What::TimeUp);
             }

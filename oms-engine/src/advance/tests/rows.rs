@@ -22,6 +22,18 @@ pub(super) struct Open {
     pub(super) due: Option<DateTime<Utc>>,
     pub(super) expires: Option<DateTime<Utc>>,
     pub(super) timeout_ms: Option<i64>,
+    pub(super) poll_timeout_ms: Option<i64>,
+}
+
+impl Open {
+    /// It can be taken, or is taken, from now on.
+    pub(super) fn begins(&mut self, state: TokenState, now: DateTime<Utc>) {
+        self.row.token.state = state;
+        let waits = state == TokenState::Ready && self.row.token.queue != SYSTEM_QUEUE;
+        let ms = if waits { self.poll_timeout_ms } else { self.timeout_ms };
+        let due = ms.map(|ms| now + Duration::milliseconds(ms));
+        self.due = due.into_iter().chain(self.expires).min();
+    }
 }
 
 /// A run with what the engine's own table has of it.
@@ -208,7 +220,8 @@ impl Tables {
             task_type: row.task_type.map(|kind| kind.to_string()),
             remaining: row.remaining,
         };
-        let open = Open { row: open, due, expires, timeout_ms: row.timeout_ms };
+        let (timeout_ms, poll_timeout_ms) = (row.timeout_ms, row.poll_timeout_ms);
+        let open = Open { row: open, due, expires, timeout_ms, poll_timeout_ms };
         self.open.insert(number, open);
         number
     }
