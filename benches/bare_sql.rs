@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "prints figures")]
 
 #[path = "limit/mod.rs"]
+#[expect(dead_code, reason = "the harness uses more of it")]
 mod limit;
 #[path = "measure/mod.rs"]
 #[expect(dead_code, reason = "the harness uses more of it")]

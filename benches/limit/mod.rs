@@ -2,6 +2,7 @@
 //! around it. A ready task is claimed with SKIP LOCKED; each step's output is durable before the
 //! next step starts; a batch of steps is one statement.
 
+pub(crate) mod orders;
 mod session;
 
 use std::sync::Arc;

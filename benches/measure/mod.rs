@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod figures;
 pub(crate) mod linear;
+pub(crate) mod orders;
 pub(crate) mod place;
 mod statements;
 pub(crate) mod usage;

@@ -63,7 +63,7 @@ impl Child {
         Ok(self.told.flush().await?)
     }
 
-    /// Waits until it says this.
+    /// Waits until it says this. Nothing is lost when the future is dropped.
     pub(crate) async fn until(&mut self, line: &str) -> Result<(), Failure> {
         while let Some(said) = self.says.next_line().await? {
             if said == line {

@@ -45,7 +45,7 @@ async fn drain_beside(bench: &Bench, turn: usize, line: Line, runs: usize) -> Me
 }
 
 /// The figures of both, with what one reaches of the other.
-fn beside(ours: Figures, theirs: Figures) -> Figures {
+pub(super) fn beside(ours: Figures, theirs: Figures) -> Figures {
     let ratio = value(&ours, RATE) / value(&theirs, RATE);
     let mut figures = vec![(figure("engine ÷ bare SQL", ""), ratio)];
     figures.extend(ours);

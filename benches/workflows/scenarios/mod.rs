@@ -3,6 +3,7 @@
 mod crash;
 mod history;
 mod linear;
+mod orders;
 mod processes;
 mod snapshot;
 mod start;
@@ -48,6 +49,7 @@ scenarios! {
     "start" = start::single,
     "start in bulk" = start::bulk,
     "enqueue to start" = start::enqueue,
+    "orders" = orders::single,
     "history" = history::full,
     "history sizes" = history::sizes,
     "concurrency" = linear::concurrency,

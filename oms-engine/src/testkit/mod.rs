@@ -2,12 +2,14 @@
 
 mod admin;
 mod database;
+mod dry;
 mod own;
 mod statements;
 #[cfg(test)]
 mod tests;
 
 pub use database::TestDatabase;
+pub use dry::DryRun;
 pub use own::OwnPostgres;
 pub use statements::{planner, statements};
 

@@ -1,0 +1,113 @@
+//! The five tasks of an order on their real tables, with a gateway and a carrier that answer at
+//! once.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Manager, Pool};
+use oms_engine::tokio_postgres::NoTls;
+use oms_engine::{Engine, StartRequest};
+use oms_tasks::ports::{
+    BookingAnswer, BookingRequest, CancelAnswer, CancelRequest, Carrier, ChargeAnswer,
+    ChargeRequest, PaymentGateway, PortError, RefundAnswer, RefundRequest,
+};
+use oms_tasks::{OrderTasks, definitions};
+
+use super::linear::{RATE, beside, until_empty};
+use super::{GRACE, Measured};
+use crate::bench::Bench;
+use crate::limit;
+use crate::measure::figures::figure;
+use crate::measure::linear::Line;
+use crate::measure::orders::{DAY, check, open_shop, order};
+use crate::measure::place::{Begun, Database, connect};
+use crate::measure::{check as checks, float};
+
+/// Connections of bare SQL, and of the engine's transactional tasks.
+const CONNECTIONS: usize = 16;
+const ORDERS: Line = Line {
+    name: "order_fulfilment",
+    steps: &[
+        "order_acknowledgement",
+        "payment_processing",
+        "stock_booking",
+        "delivery_scheduling",
+        "notification",
+    ],
+};
+
+/// Each task in a transaction of its own, against the same statements without an engine.
+pub(super) async fn single(bench: &Bench, turn: usize) -> Measured {
+    let orders = bench.size(200, 3_000);
+    let (ours, theirs) = bench
+        .in_turn(
+            turn,
+            async |database| engine(database, orders).await,
+            async |database| {
+                limit::migrate(database.client()).await?;
+                open_shop(&mut connect(database.url()).await?, orders).await?;
+                let begun = database.begin().await?;
+                limit::orders::work(database.url(), orders, CONNECTIONS).await?;
+                finish(database, &begun, orders).await
+            },
+        )
+        .await?;
+    Ok(beside(ours, theirs))
+}
+
+async fn engine(database: &Database<'_>, orders: usize) -> Measured {
+    open_shop(&mut connect(database.url()).await?, orders).await?;
+    let manager = Manager::new(database.url().parse()?, NoTls);
+    let pool = Pool::builder(manager).max_size(CONNECTIONS).build()?;
+    let tasks = OrderTasks { pool, gateway: Arc::new(AtOnce), carrier: Arc::new(AtOnce) };
+    let builder = Engine::builder(database.url()).migrate().transactional_pool_size(CONNECTIONS);
+    let engine = tasks.register(builder).build().await?;
+    engine
+        .register(&definitions::task_definitions()?, &definitions::workflow_definitions()?)
+        .await?;
+    let begun = database.begin().await?;
+    for chunk in (0..orders).collect::<Vec<_>>().chunks(1_000) {
+        let requests = chunk.iter().map(|n| StartRequest::new(ORDERS.name).input(order(*n)));
+        engine.start_many(requests.collect()).await?;
+    }
+    until_empty(database).await?;
+    let figures = finish(database, &begun, orders).await?;
+    engine.shutdown(GRACE).await;
+    Ok(figures)
+}
+
+async fn finish(database: &Database<'_>, begun: &Begun, orders: usize) -> Measured {
+    let used = database.used(begun, float(orders * ORDERS.steps.len())).await?;
+    let mut figures = vec![(figure(RATE, "/s"), float(orders) / used.seconds)];
+    figures.extend(used.figures());
+    figures.extend(checks::durations(database.client(), ORDERS).await?);
+    check(database.client(), orders).await?;
+    Ok(figures)
+}
+
+/// A gateway and a carrier.
+#[derive(Debug)]
+struct AtOnce;
+
+#[async_trait]
+impl PaymentGateway for AtOnce {
+    async fn charge(&self, request: &ChargeRequest) -> Result<ChargeAnswer, PortError> {
+        Ok(ChargeAnswer::Charged { charge_id: format!("ch_{}", request.order_id) })
+    }
+
+    async fn refund(&self, _: &RefundRequest) -> Result<RefundAnswer, PortError> {
+        Ok(RefundAnswer::NothingCharged)
+    }
+}
+
+#[async_trait]
+impl Carrier for AtOnce {
+    async fn book(&self, request: &BookingRequest) -> Result<BookingAnswer, PortError> {
+        let tracking_number = format!("tr_{}", request.order_id);
+        Ok(BookingAnswer::Booked { tracking_number, delivery_date: DAY })
+    }
+
+    async fn cancel(&self, _: &CancelRequest) -> Result<CancelAnswer, PortError> {
+        Ok(CancelAnswer::NothingBooked)
+    }
+}
