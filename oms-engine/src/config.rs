@@ -7,6 +7,9 @@ use crate::error::Error;
 /// The schema's name unless the user chooses another.
 pub(crate) const DEFAULT_SCHEMA: &str = "oms_engine";
 
+/// Lines of log that are kept of one attempt; further ones are dropped.
+pub const LOG_LINES_MAX: usize = 1_000;
+
 /// Raised when an older engine must not work beside this one (see `min_engine` in the tables).
 pub(crate) const ENGINE_VERSION: i32 = 1;
 

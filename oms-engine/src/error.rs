@@ -45,6 +45,9 @@ pub enum Error {
         /// The version asked for; none for the latest.
         version: Option<i32>,
     },
+    /// No such task: the run has none of this name, or not this attempt.
+    #[error("task {0} does not exist")]
+    TaskNotFound(TaskId),
     /// No such schedule.
     #[error("schedule {name:?} does not exist")]
     ScheduleNotFound {

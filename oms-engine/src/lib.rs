@@ -17,13 +17,15 @@ mod store;
 pub mod testkit;
 mod worker;
 
-pub use advance::{Execution, NotCompensated, TaskExecution};
+pub use advance::{Execution, NotCompensated, PolledTask, TaskExecution};
+pub use config::LOG_LINES_MAX;
 pub use decide::{TaskStatus, WorkflowStatus};
 pub use definition::{IdempotencyStrategy, TaskDef, TaskSchemas, WorkflowDef, WorkflowTask};
 pub use engine::{
     Engine, EngineBuilder, EventExecution, EventExecutionRequest, EventExecutionStatus,
-    EventRequest, ListRequest, Page, PublishedEvent, Registered, RerunRequest, RestartOptions,
-    RetryOptions, Signal, StartRequest, Started, TaskLogLine, WorkflowSummary,
+    EventRequest, ListRequest, Page, PollRequest, Polled, PublishedEvent, Registered, RerunRequest,
+    RestartOptions, RetryOptions, Signal, StartRequest, Started, TaskLogLine, TaskUpdate, Updated,
+    WorkflowSummary,
 };
 #[cfg(feature = "cron")]
 pub use engine::{FireState, ScheduleFire};
@@ -32,7 +34,7 @@ pub use ids::{InvalidId, TaskId, WorkflowId, idempotency_key};
 pub use store::migration_sql;
 #[cfg(feature = "http")]
 pub use worker::HttpSettings;
-pub use worker::{LOG_LINES_MAX, Serving, Task, TaskContext, TaskError, TransactionalTask};
+pub use worker::{Serving, Task, TaskContext, TaskError, TransactionalTask};
 
 // Named in this crate's API.
 pub use async_trait;

@@ -20,6 +20,7 @@ mod one;
 mod operate;
 mod outside;
 mod plans;
+mod polled;
 mod rerun;
 mod route;
 mod rows;
@@ -42,8 +43,9 @@ pub(crate) use load::{Run, as_object, load_runs};
 pub(crate) use memory::{PlannedTask, plan_step};
 pub(crate) use one::{Happened, OneStep, asked};
 pub(crate) use operate::Operation;
-pub(crate) use outside::Said;
+pub(crate) use outside::{Said, must_be_heard};
 pub(crate) use plans::Plans;
+pub use polled::PolledTask;
 pub(crate) use rerun::{Rerun, RerunFrom};
 pub(crate) use start::{Begun, Met, NewRun, Resolved, met, resolve};
 

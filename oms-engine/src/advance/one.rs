@@ -7,7 +7,7 @@ use deadpool_postgres::Transaction;
 use serde_json::Value;
 
 use super::load::{Asked, Run, load_runs};
-use super::outside::Said;
+use super::outside::{Said, attempt_is_over};
 use super::rows::{opened_rows, run_end, tell};
 use super::take::take_rest;
 use super::told::{Told, parked};
@@ -19,7 +19,7 @@ use crate::decide::{
 };
 use crate::error::Error;
 use crate::ids::draw_jitter;
-use crate::store::{AdvanceBatch, DueToken, EndedRow, ParkedRow, Token, TokenState};
+use crate::store::{AdvanceBatch, DueToken, EndedRow, ParkedRow, REMOTE, Token, TokenState};
 
 /// What happened to a token.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub(crate) enum Happened {
     TimeUp,
     /// Somebody outside says how it stands.
     Said(Said),
+    /// The remote worker that has it is still at it.
+    HeardOf,
     /// It is one that engines take themselves: what to do is read from it.
     System,
 }
@@ -77,6 +79,9 @@ impl Core {
             return Err(Error::invariant(id, "it has an open task and no row"));
         };
         let mut run = self.look_beside(tx, run, &locked.token).await?;
+        if matches!(step.happened, Happened::HeardOf) {
+            return self.heard_of(tx, &run, &locked).await;
+        }
         run.state.fresh = true;
         // A `decide` token is of no task.
         if !locked.token.reference_name.is_empty() {
@@ -89,13 +94,13 @@ impl Core {
             Happened::TimeUp => match time_up(&run, &locked) {
                 Some(end) => Told::Event(Event::Ended(end)),
                 None => {
-                    let (token, rev) = (locked.token.id, locked.token.rev);
                     let task = &locked.token.reference_name;
                     tracing::warn!(workflow_id = %id, task, "time-out (ALERT_ONLY)");
-                    self.store.disarm(tx, token, rev).await?;
-                    return Ok(Acted::default());
+                    return self.only_told(tx, &run, &locked).await;
                 }
             },
+            // Above.
+            Happened::HeardOf => return Ok(Acted::default()),
         };
         let event = match told {
             Told::Event(event) => event.held_to_schema(&run.plan, &run.state),
@@ -282,6 +287,9 @@ pub(crate) fn time_up(run: &Run, locked: &DueToken) -> Option<TaskEnd> {
     let kind = match (locked.expired, token.state) {
         (true, _) => TimeoutKind::Total,
         (false, TokenState::Ready) => TimeoutKind::Poll,
+        (false, _) if locked.holder == REMOTE && !attempt_is_over(node, token) => {
+            TimeoutKind::Response
+        }
         (false, _) => TimeoutKind::Task,
     };
     if only_alerts(node, kind) {

@@ -9,9 +9,9 @@ use super::load::Run;
 use super::one::{input_now, node_of};
 use super::told::ended;
 use super::{Acted, Core};
-use crate::decide::{TaskEnd, TaskStatus};
+use crate::decide::{Node, TaskEnd, TaskStatus, TimeoutKind, only_alerts};
 use crate::error::Error;
-use crate::store::{DueToken, TokenState};
+use crate::store::{DueToken, LentRow, REMOTE, Token, TokenState};
 
 /// How a task stands, by whoever knows.
 #[derive(Clone, Debug)]
@@ -48,7 +48,54 @@ impl Said {
     }
 }
 
+/// Within how many ms the remote worker that has this token's task must be heard of again, none
+/// for never; and whether the attempt's own time-out is only to be told of.
+pub(crate) fn must_be_heard(run: &Run, token: &Token) -> (Option<i64>, bool) {
+    let node = node_of(run, token);
+    let alerts = node.is_some_and(|node| only_alerts(node, TimeoutKind::Task));
+    (node.and_then(|node| node.response_timeout_ms), alerts)
+}
+
+/// Whether the time that was up of a remote worker's task is the attempt's own, and not that in
+/// which the worker had to be heard of.
+pub(super) fn attempt_is_over(node: &Node, token: &Token) -> bool {
+    let (Some(started), Some(due), Some(ms)) = (token.started_at, token.due_at, node.timeout_ms)
+    else {
+        return false;
+    };
+    // It falls due later only where the attempt's own time was told of and is over.
+    (due - started).num_milliseconds() == ms
+}
+
 impl Core {
+    /// A remote worker is still at its task.
+    pub(super) async fn heard_of(
+        &self,
+        tx: &Transaction<'_>,
+        run: &Run,
+        locked: &DueToken,
+    ) -> Result<Acted, Error> {
+        let (response_ms, only_alerts) = must_be_heard(run, &locked.token);
+        let (token_id, holder, worker) = (locked.token.id, locked.holder, None);
+        let row = LentRow { token_id, holder, worker, response_ms, only_alerts };
+        self.store.lend_tasks(tx, &[row]).await?;
+        Ok(Acted::default())
+    }
+
+    /// A time-out was told of, which is all that its policy asks for.
+    pub(super) async fn only_told(
+        &self,
+        tx: &Transaction<'_>,
+        run: &Run,
+        locked: &DueToken,
+    ) -> Result<Acted, Error> {
+        self.store.disarm(tx, locked.token.id, locked.token.rev).await?;
+        if locked.holder == REMOTE {
+            return self.heard_of(tx, run, locked).await;
+        }
+        Ok(Acted::default())
+    }
+
     /// A task that waits has given something and waits on.
     pub(super) async fn update(
         &self,

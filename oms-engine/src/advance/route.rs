@@ -17,6 +17,8 @@ const ACTIVE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct Polls {
     last: Mutex<HashMap<(String, String), Instant>>,
+    /// By remote workers, here.
+    here: Mutex<HashMap<(String, String), Instant>>,
 }
 
 impl Polls {
@@ -24,11 +26,30 @@ impl Polls {
     pub(crate) fn set(&self, rows: Vec<PollRow>) {
         let now = Instant::now();
         let at = |age_ms: i64| now.checked_sub(Duration::from_millis(age_ms.max(0).unsigned_abs()));
-        let last = rows
+        let mut last: HashMap<_, _> = rows
             .into_iter()
             .filter_map(|row| Some(((row.task_type, row.domain), at(row.age_ms)?)))
             .collect();
+        // What was asked since the rows were written.
+        let here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+        last.extend(here.iter().map(|(key, at)| (key.clone(), *at)));
+        drop(here);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+    }
+
+    /// A remote worker asks for work here.
+    pub(crate) fn asked(&self, task_type: &str, domain: &str) {
+        let key = (task_type.to_owned(), domain.to_owned());
+        for map in [&self.here, &self.last] {
+            let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
+            map.insert(key.clone(), Instant::now());
+        }
+    }
+
+    /// What remote workers have asked for here since this was last asked.
+    pub(crate) fn asked_here(&self) -> Vec<(String, String)> {
+        let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *here).into_keys().collect()
     }
 
     fn asked_lately(&self, task_type: &str, domain: &str) -> bool {

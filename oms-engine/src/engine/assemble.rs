@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Config, StartMode};
 use crate::error::Error;
 use crate::maintain::{Shared, run_duties, run_events, run_session};
-use crate::queue::{Pump, PumpSettings, Slots, Turns, Wakes};
+use crate::queue::{Polls, Pump, PumpSettings, Slots, Turns, Wakes};
 use crate::store::{Connector, LimitsInForce, Statements};
 use crate::worker::{LocalWorkers, Registry, Transactions};
 
@@ -95,6 +95,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
     let (ended, ended_receiver) = mpsc::channel(ENDED_MAX);
     let wakes = Arc::new(Wakes::default());
     let turns = Arc::new(Turns::default());
+    let polls = Polls::new(slots.clone(), wakes.clone(), runtime.clone());
     let clock = Clock::default();
     let settings = PumpSettings {
         core: core.clone(),
@@ -102,6 +103,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
         slots: slots.clone(),
         wakes: wakes.clone(),
         turns: turns.clone(),
+        polls: polls.clone(),
         workers,
         session: session_receiver,
         ended,
@@ -118,6 +120,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
         slots,
         wakes,
         turns,
+        polls,
         domains,
         pumps: pumps.iter().map(Pump::handle).collect(),
         session: Arc::new(session),

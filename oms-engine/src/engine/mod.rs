@@ -6,11 +6,13 @@ mod definitions;
 mod events;
 mod operate;
 mod query;
+mod remote;
 #[cfg(feature = "cron")]
 mod schedules;
 mod schemas;
 mod signal;
 mod start;
+mod update;
 mod waiters;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,12 +28,14 @@ pub use events::{
 };
 pub use operate::{RerunRequest, RestartOptions, RetryOptions};
 pub use query::{ListRequest, Page, TaskLogLine, WorkflowSummary};
+pub use remote::{PollRequest, Polled};
 #[cfg(feature = "cron")]
 pub use schedules::{FireState, ScheduleFire};
 pub use signal::Signal;
 pub use start::{StartRequest, Started};
+pub use update::{TaskUpdate, Updated};
 
-use crate::advance::Resolved;
+use crate::advance::{PolledTask, Resolved};
 use crate::definition::TaskSchemas;
 use crate::error::Error;
 use crate::maintain::Shared;
@@ -101,6 +105,7 @@ impl Engine {
         let pool = self.inner.pool.clone();
         let work = async move {
             shared.slots.close();
+            shared.polls.close();
             let mut ends = Vec::new();
             for pump in &shared.pumps {
                 let (done, end) = oneshot::channel();

@@ -12,7 +12,7 @@ use crate::ids::{TaskId, WorkflowId};
 use crate::store::OpenTask;
 
 /// How often a task is looked for that moves.
-const LOOKS_MAX: usize = 5;
+pub(super) const LOOKS_MAX: usize = 5;
 
 /// How a task stands, by whoever knows: a person, another system.
 #[derive(Clone, Debug)]
@@ -154,14 +154,18 @@ impl Engine {
 
 /// Whom a signal is for.
 #[derive(Debug)]
-enum To {
+pub(super) enum To {
     Task(TaskId),
     Named(WorkflowId, String),
     First(WorkflowId),
 }
 
 impl To {
-    async fn find(&self, core: &Core, client: &ClientWrapper) -> Result<Option<OpenTask>, Error> {
+    pub(super) async fn find(
+        &self,
+        core: &Core,
+        client: &ClientWrapper,
+    ) -> Result<Option<OpenTask>, Error> {
         let store = &core.store;
         match self {
             Self::Task(task) => {

@@ -16,7 +16,7 @@ use crate::advance::{Acted, Core};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::queue::{
-    PumpHandle, PumpMessage, SessionId, Slots, Turns, Wakes, is_engines, made_room,
+    Polls, PumpHandle, PumpMessage, SessionId, Slots, Turns, Wakes, made_room, ready,
 };
 use crate::store::{Connector, Pool};
 
@@ -33,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Slots>,
     pub(crate) wakes: Arc<Wakes>,
     pub(crate) turns: Arc<Turns>,
+    pub(crate) polls: Arc<Polls>,
     /// Task types and the domains that they are served in here.
     pub(crate) domains: Arc<[(String, String)]>,
     pub(crate) pumps: Vec<PumpHandle>,
@@ -74,12 +75,6 @@ impl Shared {
 
     /// A queue has a ready task that was written here, but not by a pump.
     fn ready(&self, queue: &str) {
-        let here = is_engines(queue) || self.slots.serves(queue);
-        if here {
-            self.wakes.wake(queue);
-        }
-        if !here || self.slots.free() == 0 {
-            self.wakes.tell_others(queue);
-        }
+        ready(&self.slots, &self.wakes, queue);
     }
 }

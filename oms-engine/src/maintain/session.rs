@@ -187,7 +187,9 @@ async fn one_beat(
         news
     });
     shared.turns.there_are_others(beat.others);
-    shared.core.store.record_polls(client, &shared.domains).await?;
+    let mut domains = shared.core.plans.polls.asked_here();
+    domains.extend(shared.domains.iter().cloned());
+    shared.core.store.record_polls(client, &domains).await?;
     shared.core.plans.polls.set(shared.core.store.list_polls(client).await?);
     if beat.limits_version != shared.slots.limits_version() {
         let limits = shared.core.store.list_limits(client).await?;

@@ -46,6 +46,7 @@ impl Pump {
     }
 
     fn applied(&mut self, pending: Pending, tokens: Vec<Option<Token>>) {
+        self.tell_written(pending.ended.token_id);
         if pending.ended.run_end.is_some() {
             self.tell_ended(pending.task_id.workflow_id);
         }
@@ -200,7 +201,7 @@ impl Pump {
             }
         }
         if !unknown.is_empty() {
-            self.postpone(&unknown).await;
+            self.postpone(&unknown, self.holder).await;
         }
     }
 }

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Slot;
+use super::lent::Answer;
+use super::polls::Delivery;
 use crate::advance::Run;
 use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
@@ -26,6 +28,8 @@ pub(crate) struct HandedOut {
     pub(crate) pump: PumpHandle,
     /// Shared with the pump: a task that goes on after its lease was lost keeps its slot.
     pub(crate) slot: Arc<Slot>,
+    /// Of a task for a remote worker.
+    pub(crate) delivery: Option<Delivery>,
 }
 
 impl HandedOut {
@@ -72,6 +76,7 @@ pub(crate) enum Outcome {
         /// None: it is ended from outside.
         callback_after: Option<Duration>,
         output: Option<Value>,
+        reason: Option<String>,
     },
     /// It was canceled, or could not begin: it is to run again elsewhere.
     Abandoned,
@@ -83,6 +88,10 @@ pub(crate) struct Report {
     pub(crate) token_id: i64,
     pub(crate) outcome: Outcome,
     pub(crate) log: Vec<String>,
+    /// The remote worker that tells it.
+    pub(crate) worker: Option<Arc<str>>,
+    /// Whom to tell once it is written. Dropped: look what became of it.
+    pub(crate) answer: Option<Answer>,
 }
 
 /// A task that is leased and has a slot: it can begin.

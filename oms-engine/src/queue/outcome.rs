@@ -21,6 +21,7 @@ pub(super) enum Ended {
     InProgress {
         delay_ms: Option<i64>,
         output: Option<Arc<Value>>,
+        reason: Option<String>,
     },
 }
 
@@ -67,12 +68,13 @@ pub(super) fn task_end(held: &Held, outcome: Outcome) -> Option<Ended> {
             }
             Err(fault) => refused(format!("{reason}; {fault}")),
         },
-        Outcome::InProgress { callback_after, output } => match checked(output) {
+        Outcome::InProgress { callback_after, output, reason } => match checked(output) {
             Ok(output) => Some(Ended::InProgress {
                 delay_ms: callback_after.map(|after| {
                     i64::try_from(after.min(CALLBACK_MAX).as_millis()).unwrap_or(i64::MAX)
                 }),
                 output: output.map(Arc::new),
+                reason: reason.map(clean_reason),
             }),
             Err(reason) => refused(reason),
         },

@@ -18,8 +18,10 @@ use super::compare::Suspects;
 use super::handed::{
     Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartRequestItem, Workers,
 };
+use super::lent::{Answer, Away};
+use super::polls::Known;
 use super::turn::Pending;
-use super::{Slot, Slots, Turns, Wakes, is_engines, made_room};
+use super::{Polls, Slot, Slots, Turns, Wakes, made_room, ready};
 use crate::advance::{Core, OneStep, Run};
 use crate::clock::Clock;
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload, clean_reason};
@@ -46,6 +48,7 @@ pub(crate) struct PumpSettings {
     pub(crate) slots: Arc<Slots>,
     pub(crate) wakes: Arc<Wakes>,
     pub(crate) turns: Arc<Turns>,
+    pub(crate) polls: Arc<Polls>,
     pub(crate) workers: Arc<dyn Workers>,
     pub(crate) session: watch::Receiver<SessionId>,
     pub(crate) ended: mpsc::Sender<WorkflowId>,
@@ -60,6 +63,8 @@ pub(super) struct Held {
     pub(super) run: Run,
     pub(super) input: Arc<Value>,
     pub(super) cancellation: CancellationToken,
+    /// Of a task for a remote worker.
+    pub(super) known: Option<Known>,
     pub(super) slot: Arc<Slot>,
     pub(super) since: Instant,
     /// Since when steps of this run have followed each other in one slot.
@@ -78,6 +83,12 @@ pub(crate) struct Pump {
     /// Holders of before, whose leases may still have to be taken over.
     pub(super) old_holders: Vec<i64>,
     pub(super) held: HashMap<i64, Held>,
+    /// Tasks that went to remote workers and are not leased to this pump any more.
+    pub(super) away: Away,
+    /// When these are looked for.
+    pub(super) lend_at: Option<Instant>,
+    /// Who is to hear when what was reported of a token is written.
+    pub(super) answers: HashMap<i64, Answer>,
     /// Outcomes and starts whose fate was unknown; they go first.
     pub(super) carried: Vec<Pending>,
     pub(super) carried_starts: Vec<StartRequestItem>,
@@ -86,7 +97,7 @@ pub(crate) struct Pump {
     pub(super) logs: Vec<(TaskId, String)>,
     pub(super) suspects: Suspects,
     pub(super) waiting: super::turn::WaitingTasks,
-    stopping: Option<(Instant, oneshot::Sender<()>)>,
+    pub(super) stopping: Option<(Instant, oneshot::Sender<()>)>,
 }
 
 impl Pump {
@@ -104,6 +115,9 @@ impl Pump {
             holder: 0,
             old_holders: Vec::new(),
             held: HashMap::new(),
+            away: Away::default(),
+            lend_at: None,
+            answers: HashMap::new(),
             carried: Vec::new(),
             carried_starts: Vec::new(),
             carried_steps: Vec::new(),
@@ -153,6 +167,7 @@ impl Pump {
             let held = !self.held.is_empty();
             let until = |(until, _): &(Instant, _)| if held { *until } else { Instant::now() };
             let until = self.stopping.as_ref().map(until);
+            let until = until.into_iter().chain(self.next_lending()).min();
             let wakes = self.settings.wakes.clone();
             tokio::select! {
                 message = self.messages.recv() => if let Some(m) = message { self.take(m).await },
@@ -162,6 +177,7 @@ impl Pump {
                 () = sleep_until(until) => {}
             }
         }
+        self.settings.polls.answer();
         while self.reports.len() < BATCH_MAX {
             let Ok(message) = self.messages.try_recv() else { break };
             self.take(message).await;
@@ -182,6 +198,7 @@ impl Pump {
             PumpMessage::Committed(committed) => self.committed(committed),
             PumpMessage::Taken(tokens) => {
                 for id in tokens {
+                    self.away.remove(id);
                     self.lose(id);
                 }
             }
@@ -240,13 +257,7 @@ impl Pump {
 
     /// A queue has a ready task that was written here.
     pub(super) fn ready(&self, queue: &str) {
-        let here = is_engines(queue) || self.settings.slots.serves(queue);
-        if here {
-            self.settings.wakes.wake(queue);
-        }
-        if !here || self.settings.slots.free() == 0 {
-            self.settings.wakes.tell_others(queue);
-        }
+        ready(&self.settings.slots, &self.settings.wakes, queue);
     }
 
     /// Begins a task that is leased to this pump.
@@ -257,6 +268,7 @@ impl Pump {
         }
         let cancellation = CancellationToken::new();
         let slot = Arc::new(slot);
+        let known = slot.is_remote().then(|| self.know(&token));
         let task = HandedOut {
             token: token.clone(),
             run: run.clone(),
@@ -264,15 +276,17 @@ impl Pump {
             cancellation: cancellation.clone(),
             pump: self.handle.clone(),
             slot: slot.clone(),
+            delivery: known.as_ref().map(|known| known.delivery.clone()),
         };
         let what = format!("input of task {:?}", token.reference_name);
         let refused = check_payload(&what, &input, TASK_PAYLOAD_MAX_BYTES).err();
         let input = if refused.is_some() { Arc::new(Value::Object(Map::new())) } else { input };
         let token_id = token.id;
         let since = Instant::now();
-        let held = Held { token, run, input, cancellation, slot, since, chain_since };
+        let held = Held { token, run, input, cancellation, known, slot, since, chain_since };
         self.held.insert(token_id, held);
         match refused {
+            None if task.delivery.is_some() => self.settings.polls.deliver(task),
             None => self.settings.workers.run(task),
             Some(fault) => self.reports.push(Report {
                 token_id,
@@ -283,6 +297,8 @@ impl Pump {
                     terminal: true,
                 },
                 log: Vec::new(),
+                worker: None,
+                answer: None,
             }),
         }
     }
@@ -291,7 +307,11 @@ impl Pump {
     pub(super) fn lose(&mut self, token_id: i64) {
         if let Some(held) = self.held.remove(&token_id) {
             let task_id = super::handed::task_id(&held.token);
-            tracing::warn!(%task_id, "lease lost; the task is canceled");
+            if held.known.is_some() {
+                tracing::debug!(%task_id, "the lease of a remote worker's task is another's");
+            } else {
+                tracing::warn!(%task_id, "lease lost; the task is canceled");
+            }
             made_room(&self.settings.slots, &self.settings.wakes, &held.token.queue);
             held.cancellation.cancel();
         }
@@ -304,11 +324,13 @@ impl Pump {
         }
         self.carried.clear();
         self.carried_steps.clear();
+        self.answers.clear();
     }
 
     /// Gives back what still runs, and answers who waits for the end.
     async fn stop(&mut self) {
         self.handle.holder.store(0, Ordering::Release);
+        self.lend_delivered(Duration::ZERO).await;
         let running: Vec<i64> = self.held.keys().copied().collect();
         for held in self.held.values() {
             held.cancellation.cancel();
@@ -318,6 +340,8 @@ impl Pump {
         }
         self.store_logs().await;
         self.held.clear();
+        self.away.clear();
+        self.answers.clear();
         if let Some((_, done)) = self.stopping.take()
             && done.send(()).is_err()
         {

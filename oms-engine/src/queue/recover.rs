@@ -15,6 +15,7 @@ use super::Pump;
 use super::pump::SessionId;
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::{TaskId, draw_jitter};
+use crate::store::REMOTE;
 
 const WAIT_FIRST: Duration = Duration::from_millis(20);
 const WAIT_MAX: Duration = Duration::from_secs(1);
@@ -112,26 +113,35 @@ impl Pump {
             self.ready(&queue);
         }
         let mut carried = std::mem::take(&mut self.carried);
-        carried.retain_mut(|pending| match adopted.get(&pending.ended.token_id) {
-            Some(rev) => {
+        carried.retain_mut(|pending| {
+            let id = pending.ended.token_id;
+            if let Some(rev) = adopted.get(&id) {
                 pending.ended.rev = *rev;
                 pending.ended.holder = holder;
-                true
+                return true;
             }
-            None => {
-                if written.contains(&pending.task_id) {
-                    if pending.ended.run_end.is_some() {
-                        self.tell_ended(pending.task_id.workflow_id);
-                    }
-                } else {
-                    tracing::warn!(task_id = %pending.task_id, "lease lost; the report has no effect");
+            if written.contains(&pending.task_id) {
+                self.tell_written(id);
+                if pending.ended.run_end.is_some() {
+                    self.tell_ended(pending.task_id.workflow_id);
                 }
-                false
+                return false;
             }
+            if pending.ended.holder == REMOTE {
+                return true;
+            }
+            if self.answers.remove(&id).is_none() {
+                tracing::warn!(task_id = %pending.task_id, "lease lost; the report has no effect");
+            }
+            false
         });
         self.carried = carried;
         // Where the token is gone the step was written, or is lost: either way it is done.
+        self.answers.retain(|id, _| adopted.contains_key(id));
         self.carried_steps.retain_mut(|step| {
+            if step.holder == REMOTE {
+                return true;
+            }
             step.holder = holder;
             adopted.contains_key(&step.token_id)
         });

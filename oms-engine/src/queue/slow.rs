@@ -11,10 +11,13 @@ const POISON_DELAY_MS: i64 = 60_000;
 
 impl Pump {
     pub(super) async fn return_tasks(&mut self, returned: &[ReturnedRow]) {
-        let Some(client) = &self.client else { return };
+        let Some(client) = &self.client else {
+            return returned.iter().for_each(|row| self.let_look(row.token_id));
+        };
         match self.settings.core.store.return_tasks(client, returned).await {
             Ok(done) => {
-                for (_, queue) in done {
+                for (id, queue) in done {
+                    self.tell_written(id);
                     if let Some(queue) = queue {
                         self.ready(&queue);
                     }
@@ -30,6 +33,9 @@ impl Pump {
             // What was not returned is a lease that nobody runs: the new holder gives it back.
             Err(error) => self.failed(&error),
         }
+        for row in returned {
+            self.let_look(row.token_id);
+        }
     }
 
     pub(super) async fn go_slow(&mut self, step: OneStep) {
@@ -40,7 +46,9 @@ impl Pump {
         };
         match core.act(client, &Action::Step(&step)).await {
             Ok(acted) => {
-                if acted.lost {
+                if !acted.lost {
+                    self.tell_written(step.token_id);
+                } else if self.answers.remove(&step.token_id).is_none() {
                     tracing::warn!(
                         token = step.token_id,
                         "a late report has no effect: its lease is lost"
@@ -65,15 +73,15 @@ impl Pump {
             }
             Err(error) => {
                 tracing::error!(%error, token = step.token_id, "a step could not be written");
-                self.postpone(&[step.token_id]).await;
+                self.let_look(step.token_id);
+                self.postpone(&[step.token_id], step.holder).await;
             }
         }
     }
 
     /// Hands tokens out again later.
-    pub(super) async fn postpone(&mut self, tokens: &[i64]) {
+    pub(super) async fn postpone(&mut self, tokens: &[i64], holder: i64) {
         let Some(client) = &self.client else { return };
-        let holder = self.holder;
         match self.settings.core.store.postpone_tasks(client, tokens, holder, POISON_DELAY_MS).await
         {
             Ok(()) => {}

@@ -1,21 +1,21 @@
 //! One turn of the pump: outcomes to rows, one statement, and what follows from its answer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::answer::reply;
-use super::handed::{Report, StartReply, StartRequestItem, task_id};
+use super::handed::{Report, StartRequestItem, task_id};
 use super::outcome::{Ended, task_end};
 use super::pump::{BATCH_MAX, Held};
 use super::{Pump, SYSTEM_QUEUE, Slot, Slots, made_room};
 use crate::advance::{Happened, OneStep, PlannedTask, Run, plan_step};
-use crate::decide::{TaskEnd, TaskStatus};
-use crate::error::{Error, Remedy, remedy};
+use crate::decide::TaskEnd;
+use crate::error::Error;
 use crate::ids::TaskId;
 use crate::store::{
-    AdvanceBatch, Advanced, EndedRow, OpenedRow, ReturnedRow, StartBatch, TokenState,
+    AdvanceBatch, Advanced, EndedRow, OpenedRow, REMOTE, ReturnedRow, StartBatch, TokenState,
 };
 
 /// A run keeps its slot for so long while others wait.
@@ -42,7 +42,7 @@ pub(super) struct Pending {
     pub(super) opened: Vec<(PlannedTask, Option<Slot>)>,
     pub(super) chain_since: Instant,
     /// Its end was refused by the database once already.
-    poisoned: bool,
+    pub(super) poisoned: bool,
 }
 
 /// What one statement writes.
@@ -96,12 +96,15 @@ impl Pump {
         for step in slow {
             self.go_slow(step).await;
         }
+        self.lend_due().await;
+        self.settings.polls.answer();
         self.store_logs().await;
     }
 
     /// The queues with a limit of which a task is reported.
     fn limited_among(&self, reports: &[Report]) -> Vec<String> {
-        let held = reports.iter().filter_map(|report| self.held.get(&report.token_id));
+        let of = |id| self.held.get(&id).or_else(|| self.away.get(id));
+        let held = reports.iter().filter_map(|report| of(report.token_id));
         let queues = held.map(|held| &held.token.queue);
         queues.filter(|queue| self.settings.slots.limited_by(queue).is_some()).cloned().collect()
     }
@@ -120,49 +123,49 @@ impl Pump {
         slow: &mut Vec<OneStep>,
         returned: &mut Vec<ReturnedRow>,
     ) {
-        let Some(held) = self.held.remove(&report.token_id) else {
-            tracing::warn!(
-                token = report.token_id,
-                "a late report has no effect: its lease is lost"
-            );
+        let token_id = report.token_id;
+        let found = self.held.remove(&token_id).map(|held| (held, self.holder));
+        let found = found.or_else(|| self.away.remove(token_id).map(|held| (held, REMOTE)));
+        let Some((held, holder)) = found else {
+            if report.answer.is_none() {
+                tracing::warn!(token = token_id, "a late report has no effect: its lease is lost");
+            }
             return;
         };
+        self.answers.extend(report.answer.map(|answer| (token_id, answer)));
         let id = task_id(&held.token);
         self.keep_log(&id, report.log);
-        let worker = self.settings.worker_name.clone();
-        let Some(end) = task_end(&held, report.outcome) else {
-            returned.push(ReturnedRow {
-                token_id: held.token.id,
-                holder: self.holder,
-                delay_ms: Some(0),
-                output: None,
-                worker,
-            });
-            return;
-        };
-        let end = match end {
-            Ended::End(end) => end,
-            Ended::InProgress { delay_ms, output } => {
-                let (token_id, holder) = (held.token.id, self.holder);
-                returned.push(ReturnedRow { token_id, holder, delay_ms, output, worker });
+        let remote = held.known.as_ref().and_then(|known| known.delivery.get().cloned());
+        let worker = report.worker.or(remote);
+        let worker = worker.unwrap_or_else(|| self.settings.worker_name.clone());
+        let (delay_ms, output, reason) = match task_end(&held, report.outcome) {
+            Some(Ended::End(end)) => {
+                match self.decide_now(held, end, (holder, worker)) {
+                    Ok(decided) => pending.push(*decided),
+                    Err(step) => slow.push(*step),
+                }
                 return;
             }
+            Some(Ended::InProgress { delay_ms, output, reason }) => (delay_ms, output, reason),
+            None => (Some(0), None, None),
         };
-        match self.decide_now(held, end) {
-            Ok(decided) => pending.push(*decided),
-            Err(step) => slow.push(*step),
-        }
+        returned.push(ReturnedRow { token_id, holder, delay_ms, output, worker, reason });
     }
 
-    fn decide_now(&self, held: Held, end: TaskEnd) -> Result<Box<Pending>, Box<OneStep>> {
+    fn decide_now(
+        &self,
+        held: Held,
+        end: TaskEnd,
+        (holder, worker): (i64, Arc<str>),
+    ) -> Result<Box<Pending>, Box<OneStep>> {
         let Held { token, mut run, input, slot, chain_since, .. } = held;
         let step = OneStep {
             token_id: token.id,
-            holder: self.holder,
-            worker: Some(self.settings.worker_name.clone()),
+            holder,
+            worker: Some(worker.clone()),
             happened: Happened::Ended(end.clone()),
         };
-        let who = (self.holder, Some(self.settings.worker_name.clone()));
+        let who = (holder, Some(worker));
         let Some(planned) = plan_step(&mut run, &token, who, &end, &input) else {
             return Err(Box::new(step));
         };
@@ -205,7 +208,7 @@ impl Pump {
     async fn plan_claims(&mut self, work: &mut Work) -> HashMap<String, Vec<Slot>> {
         let flagged = self.settings.wakes.take();
         let (mut without, mut limited) = (Vec::new(), HashMap::new());
-        let shares = flagged.iter().filter(|q| *q != SYSTEM_QUEUE).count().max(1);
+        let shares = flagged.iter().filter(|q| self.settings.slots.has_own(q)).count().max(1);
         let share = self.settings.slots.free().div_ceil(shares).min(BATCH_MAX);
         for queue in flagged {
             if queue == SYSTEM_QUEUE {
@@ -218,8 +221,8 @@ impl Pump {
             {
                 continue;
             }
-            let most = limit.as_ref().and_then(|(_, most)| *most).unwrap_or(share);
-            let slots = self.settings.slots.reserve(&queue, share.min(most));
+            let most = limit.as_ref().and_then(|(_, most)| *most).unwrap_or(BATCH_MAX);
+            let slots = self.settings.slots.reserve(&queue, share, most.min(BATCH_MAX));
             if slots.is_empty() {
                 without.push(queue);
             } else if limit.is_some() {
@@ -229,12 +232,20 @@ impl Pump {
             }
         }
         self.look_who_waits(&without).await;
-        self.settings.wakes.put_back(without);
+        self.settings.wakes.put_back(without.iter().cloned());
+        // Somebody may have begun to wait who saw no flag.
+        for queue in without.iter().filter(|q| !self.settings.slots.has_own(q)) {
+            if !self.settings.slots.is_full(queue) {
+                self.settings.wakes.wake(queue);
+            }
+        }
         limited
     }
 
     async fn look_who_waits(&mut self, queues: &[String]) {
-        if queues.is_empty() {
+        let own = |queue: &&String| self.settings.slots.has_own(queue);
+        let served: Vec<String> = queues.iter().filter(own).cloned().collect();
+        if served.is_empty() {
             self.waiting = WaitingTasks::default();
             return;
         }
@@ -242,8 +253,6 @@ impl Pump {
             return;
         }
         let Some(client) = &self.client else { return };
-        let served: Vec<String> =
-            queues.iter().filter(|q| self.settings.slots.serves(q)).cloned().collect();
         match self.settings.core.store.peek_queues(client, &served).await {
             Ok(waiting) => {
                 let highest = waiting.into_iter().max();
@@ -326,70 +335,4 @@ impl Pump {
         store.commit(tx).await?;
         Ok((started, advanced))
     }
-
-    async fn not_written(
-        &mut self,
-        mut work: Work,
-        error: Error,
-        todo: &mut Vec<Work>,
-        slow: &mut Vec<OneStep>,
-    ) {
-        self.settings.wakes.put_back(work.claims.drain().map(|(queue, _)| queue));
-        let what = match &error {
-            Error::Database { source, .. } => remedy(source),
-            Error::Deadline { .. } | Error::Connection { .. } => Remedy::NewConnection,
-            _ => Remedy::GiveUp,
-        };
-        match what {
-            Remedy::RepeatTransaction => {
-                tracing::debug!(%error, "a batch is repeated");
-                todo.push(work);
-            }
-            Remedy::NewConnection | Remedy::BackOff => {
-                tracing::warn!(%error, "the outcome of a batch is unknown; it is read back");
-                self.client = None;
-                self.carried.append(&mut work.pending);
-                self.carried_starts.extend(work.starts.into_iter().map(|(start, _)| {
-                    let mut start = start;
-                    start.row.first.state = if start.row.first.delay_ms.is_some() {
-                        TokenState::Delayed
-                    } else {
-                        TokenState::Ready
-                    };
-                    start
-                }));
-            }
-            Remedy::GiveUp => split(work, error, todo, slow),
-        }
-    }
-}
-
-/// Halves a batch that the database refuses, until the bad item stands alone and fails its task
-/// or its start.
-fn split(mut work: Work, error: Error, todo: &mut Vec<Work>, slow: &mut Vec<OneStep>) {
-    let n = work.pending.len() + work.starts.len();
-    if n > 1 {
-        let pending = work.pending.split_off(work.pending.len() / 2);
-        let starts = work.starts.split_off(work.starts.len().div_ceil(2));
-        todo.push(Work { pending, starts, ..Work::default() });
-        todo.push(work);
-        return;
-    }
-    if let Some((start, _)) = work.starts.pop() {
-        reply(start.reply, StartReply::Failed(error));
-        return;
-    }
-    let Some(mut pending) = work.pending.pop() else { return };
-    tracing::error!(%error, task_id = %pending.task_id, "the database refused an outcome");
-    if !pending.poisoned {
-        pending.end.status = TaskStatus::FailedWithTerminalError;
-        pending.end.output = None;
-        pending.end.reason = Some(format!("its outcome could not be stored: {error}"));
-    }
-    slow.push(OneStep {
-        token_id: pending.ended.token_id,
-        holder: pending.ended.holder,
-        worker: pending.ended.worker,
-        happened: Happened::Ended(pending.end),
-    });
 }

@@ -106,6 +106,11 @@ impl Wakes {
         lock(&self.flagged).extend(queues);
     }
 
+    /// Whether a queue may have ready tasks that nobody had a slot for.
+    pub(crate) fn is_flagged(&self, queue: &str) -> bool {
+        lock(&self.flagged).contains(queue)
+    }
+
     /// Waits until a pump should look.
     pub(crate) async fn woken(&self) {
         loop {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::rows::{DueToken, get};
 use super::{Executor, Store};
+use crate::config::LOG_LINES_MAX;
 use crate::error::Error;
 use crate::ids::TaskId;
 
@@ -20,6 +21,24 @@ pub(crate) struct ReturnedRow {
     pub(crate) delay_ms: Option<i64>,
     pub(crate) output: Option<Arc<Value>>,
     pub(crate) worker: Arc<str>,
+    pub(crate) reason: Option<String>,
+}
+
+/// Who holds the tasks that remote workers have, whichever process gave them out.
+pub(crate) const REMOTE: i64 = -1;
+
+/// A leased task that a remote worker has.
+#[derive(Clone, Debug)]
+pub(crate) struct LentRow {
+    pub(crate) token_id: i64,
+    /// Who holds it now.
+    pub(crate) holder: i64,
+    /// None: as it is.
+    pub(crate) worker: Option<Arc<str>>,
+    /// When it must be heard of again, from now; none for never.
+    pub(crate) response_ms: Option<i64>,
+    /// Whether a time-out that is past was told of and is all there is to it.
+    pub(crate) only_alerts: bool,
 }
 
 impl Store {
@@ -44,11 +63,12 @@ impl Store {
         let delays: Vec<Option<i64>> = returned.iter().map(|r| r.delay_ms).collect();
         let outputs: Vec<_> = returned.iter().map(|r| r.output.as_deref().map(Json)).collect();
         let workers: Vec<&str> = returned.iter().map(|r| &*r.worker).collect();
+        let reasons: Vec<Option<&str>> = returned.iter().map(|r| r.reason.as_deref()).collect();
         let rows = self
             .rows(
                 db,
                 &self.sql.return_tasks,
-                &[&ids, &holders, &delays, &outputs, &workers],
+                &[&ids, &holders, &delays, &outputs, &workers, &reasons],
                 "returning tasks in progress",
             )
             .await?;
@@ -58,6 +78,24 @@ impl Store {
                 Ok((get(row, 0)?, if ready { Some(get(row, 1)?) } else { None }))
             })
             .collect()
+    }
+
+    /// Gives leases to [`REMOTE`], or makes them last longer. Out: the tokens that were theirs.
+    pub(crate) async fn lend_tasks(
+        &self,
+        db: &impl Executor,
+        lent: &[LentRow],
+    ) -> Result<Vec<i64>, Error> {
+        let ids: Vec<i64> = lent.iter().map(|l| l.token_id).collect();
+        let holders: Vec<i64> = lent.iter().map(|l| l.holder).collect();
+        let workers: Vec<Option<&str>> = lent.iter().map(|l| l.worker.as_deref()).collect();
+        let times: Vec<Option<i64>> = lent.iter().map(|l| l.response_ms).collect();
+        let alerts: Vec<bool> = lent.iter().map(|l| l.only_alerts).collect();
+        let sql = &self.sql.lend_tasks;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+            [&ids, &holders, &workers, &times, &alerts, &REMOTE];
+        let rows = self.rows(db, sql, &params, "lending tasks").await?;
+        rows.iter().map(|row| get(row, 0)).collect()
     }
 
     /// Gives leased tasks back at once. Out: their queues.
@@ -189,11 +227,12 @@ impl Store {
         let references: Vec<&str> = lines.iter().map(|l| l.0.reference_name.as_str()).collect();
         let epochs: Vec<i16> = lines.iter().map(|l| l.0.epoch).collect();
         let attempts: Vec<i16> = lines.iter().map(|l| l.0.attempt).collect();
+        let most = i64::try_from(LOG_LINES_MAX).unwrap_or(i64::MAX);
         let texts: Vec<&str> = lines.iter().map(|l| l.1.as_str()).collect();
         self.rows(
             db,
             &self.sql.append_logs,
-            &[&workflows, &references, &epochs, &attempts, &texts],
+            &[&workflows, &references, &epochs, &attempts, &texts, &most],
             "storing task logs",
         )
         .await?;

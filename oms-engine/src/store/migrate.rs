@@ -19,10 +19,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (10, "undo", include_str!("../../migrations/engine/0010_undo.sql")),
     (11, "schemas", include_str!("../../migrations/engine/0011_schemas.sql")),
     (12, "limits_seen", include_str!("../../migrations/engine/0012_limits_seen.sql")),
+    (13, "remote", include_str!("../../migrations/engine/0013_remote.sql")),
 ];
 
 /// The version of the tables that this library works on.
-pub(crate) const SCHEMA_VERSION: i32 = 12;
+pub(crate) const SCHEMA_VERSION: i32 = 13;
 
 /// Checks and quotes a schema's name: `[a-z_][a-z0-9_]{0,39}`, so that names made from it fit
 /// PostgreSQL's 63 bytes.

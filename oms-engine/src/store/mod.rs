@@ -42,7 +42,7 @@ pub(crate) use events::{
     ActionRow, ActionStatus, DueAction, EventRow, ExecutionFilter, ExecutionRow, NewEvent,
 };
 pub(crate) use executor::Executor;
-pub(crate) use lease::ReturnedRow;
+pub(crate) use lease::{LentRow, REMOTE, ReturnedRow};
 pub(crate) use limits::{LimitedClaim, LimitsInForce, Room};
 pub use migrate::migration_sql;
 pub(crate) use operate::{CanceledRow, Cut, ParkedRow, RestartRow};
@@ -142,6 +142,7 @@ statements!(
     insert_events,
     insert_inline_definition,
     keep_open,
+    lend_tasks,
     last_output,
     lay_out_events,
     list_definitions,

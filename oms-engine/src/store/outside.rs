@@ -15,6 +15,8 @@ pub(crate) struct OpenTask {
     /// 0 for none.
     pub(crate) holder: i64,
     pub(crate) task_id: TaskId,
+    /// Whether it is one that workers get.
+    pub(crate) for_worker: bool,
 }
 
 impl OpenTask {
@@ -28,6 +30,7 @@ impl OpenTask {
                 epoch: get(row, 3)?,
                 attempt: get(row, 4)?,
             },
+            for_worker: false,
         })
     }
 }
@@ -44,7 +47,9 @@ impl Store {
         let params: [&(dyn ToSql + Sync); 4] = [&id.as_uuid(), &reference_name, &epoch, &attempt];
         let sql = &self.sql.find_open_task;
         let rows = self.rows(db, sql, &params, "finding an open task").await?;
-        rows.first().map(|row| OpenTask::read(row, id)).transpose()
+        let Some(row) = rows.first() else { return Ok(None) };
+        let for_worker = get(row, 5)?;
+        Ok(Some(OpenTask { for_worker, ..OpenTask::read(row, id)? }))
     }
 
     /// The first WAIT of a run or of its sub-workflows.

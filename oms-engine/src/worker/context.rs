@@ -8,11 +8,9 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::lease::Lease;
+use crate::config::LOG_LINES_MAX;
 use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
-
-/// Lines of log that one attempt may keep; further ones are dropped and counted.
-pub const LOG_LINES_MAX: usize = 1_000;
 
 /// Handed to a task by whoever runs it: our queue, or another transport.
 #[derive(Clone)]

@@ -84,7 +84,7 @@ async fn run_plain(body: Arc<dyn ErasedTask>, cx: TaskContext, task: HandedOut) 
 }
 
 pub(super) async fn report(task: HandedOut, log: Vec<String>, outcome: Outcome) {
-    let report = Report { token_id: task.token.id, outcome, log };
+    let report = Report { token_id: task.token.id, outcome, log, worker: None, answer: None };
     task.tell(PumpMessage::Report(report)).await;
 }
 
@@ -116,7 +116,9 @@ pub(super) fn failed(error: TaskError) -> Outcome {
         TaskErrorKind::Terminal => {
             Outcome::Failed { reason, output, retry_after: None, terminal: true }
         }
-        TaskErrorKind::InProgress(callback_after) => Outcome::InProgress { callback_after, output },
+        TaskErrorKind::InProgress(callback_after) => {
+            Outcome::InProgress { callback_after, output, reason: None }
+        }
     }
 }
 

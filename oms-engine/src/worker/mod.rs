@@ -10,7 +10,7 @@ mod serving;
 mod task;
 mod transactional;
 
-pub use context::{LOG_LINES_MAX, TaskContext};
+pub use context::TaskContext;
 pub(crate) use execute::LocalWorkers;
 #[cfg(feature = "http")]
 pub use http::HttpSettings;

@@ -17,6 +17,7 @@ mod graphs;
 mod kills;
 mod limits;
 mod proxy;
+mod remote;
 mod schedules;
 mod undo;
 mod witness;

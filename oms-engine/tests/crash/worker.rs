@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use oms_engine::tokio_postgres::Transaction;
-use oms_engine::{Engine, EngineBuilder, Task, TaskContext, TaskError, TransactionalTask};
+use oms_engine::{
+    Engine, EngineBuilder, PollRequest, Task, TaskContext, TaskError, TransactionalTask,
+};
 use serde_json::{Value, json};
 
 use crate::witness;
@@ -15,6 +17,7 @@ use crate::witness;
 const URL: &str = "OMS_TEST_WORKER_URL";
 const WITNESS: &str = "OMS_TEST_WORKER_WITNESS";
 const LIMIT_MS: &str = "OMS_TEST_WORKER_LIMIT_MS";
+const POLLS: &str = "OMS_TEST_WORKER_POLLS";
 const CONCURRENCY: &str = "OMS_TEST_WORKER_CONCURRENCY";
 
 /// Says that it runs, and ends: not before as many kills as its input asks for, so that however
@@ -122,6 +125,7 @@ pub(crate) struct Launch {
     witness: PathBuf,
     limit: Duration,
     concurrency: usize,
+    polls: &'static str,
 }
 
 impl Launch {
@@ -131,7 +135,14 @@ impl Launch {
             witness: witness.path().to_owned(),
             limit: Duration::from_secs(10),
             concurrency: 256,
+            polls: "",
         }
+    }
+
+    /// It has no tasks of its own: it takes one for a worker outside, and that reaches it or not.
+    pub(crate) fn polls(mut self, reaches: bool) -> Self {
+        self.polls = if reaches { "delivered" } else { "on its way" };
+        self
     }
 
     /// After what silence it is taken for dead.
@@ -153,6 +164,7 @@ impl Launch {
             .env(WITNESS, &self.witness)
             .env(LIMIT_MS, self.limit.as_millis().to_string())
             .env(CONCURRENCY, self.concurrency.to_string())
+            .env(POLLS, self.polls)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -205,9 +217,24 @@ async fn play(url: OsString) -> Result<(), oms_engine::Error> {
         .name(&format!("w{}", std::process::id()))
         .concurrency(concurrency)
         .heartbeat((limit / 3).min(Duration::from_secs(1)), limit);
-    let _engine = with_tasks(builder, &witness).build().await?;
+    let polls = std::env::var_os(POLLS).and_then(|polls| polls.into_string().ok());
+    let polls = polls.unwrap_or_default();
+    let builder = if polls.is_empty() { with_tasks(builder, &witness) } else { builder };
+    let engine = builder.build().await?;
     println!("@works");
     std::io::stdout().flush().unwrap();
+    if !polls.is_empty() {
+        let request = PollRequest::new("work", "far").wait(Duration::from_secs(60));
+        let polled = engine.poll(&request).await?;
+        let task_id = polled.tasks()[0].task_id.clone();
+        let mut on_its_way = Some(polled);
+        if polls == "delivered" {
+            on_its_way.take().unwrap().delivered();
+        }
+        witness::append(&witness, &task_id);
+        std::future::pending::<()>().await;
+        drop(on_its_way);
+    }
     // Until it is killed, or whoever started it is.
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()).unwrap())
         .await

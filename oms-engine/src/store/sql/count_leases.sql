@@ -6,5 +6,5 @@ FROM {schema}.open_tasks t
 JOIN unnest($1::text[]) AS n(name)
     ON coalesce(t.task_type, t.queue) = n.name
         OR right(coalesce(t.task_type, t.queue), length(n.name) + 1) = ':' || n.name
-WHERE t.holder = ANY (ARRAY(SELECT id FROM {schema}.holders)) AND t.queue <> '$system'
+WHERE t.holder = ANY (ARRAY(SELECT id FROM {schema}.holders UNION ALL SELECT -1)) AND t.queue <> '$system'
 ON CONFLICT DO NOTHING

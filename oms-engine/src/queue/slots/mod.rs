@@ -1,12 +1,23 @@
-//! Slots: how many tasks may run at once, of each queue and in all.
+//! Slots: how many tasks may run at once, of each queue and in all; and how many those would take
+//! who wait for tasks from afar.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::Wakes;
 use crate::store::LimitsInForce;
+
+/// A queue that nobody has asked for so long is not looked after any more.
+const ASKED_LATELY: Duration = Duration::from_secs(60);
 
 /// The queues that this process serves, and their free slots.
 #[derive(Debug)]
@@ -20,6 +31,8 @@ pub(crate) struct Slots {
 struct Free {
     overall: usize,
     queues: BTreeMap<String, OfQueue>,
+    /// Queues that remote workers ask for tasks of.
+    asked: BTreeMap<String, Asked>,
     /// Task definitions that have a limit, and how many of their tasks may run at once.
     limits: BTreeMap<String, Option<usize>>,
     knowledge: Knowledge,
@@ -58,11 +71,60 @@ pub(crate) struct OfQueue {
     pub(crate) name: String,
 }
 
+/// What remote workers ask of a queue.
+#[derive(Debug)]
+struct Asked {
+    /// What stands for the task definition in the queue's name.
+    name: String,
+    /// How many tasks those who wait would take.
+    wanted: usize,
+    /// For how many of these there is a slot that is not used yet.
+    reserved: usize,
+    at: Instant,
+}
+
+impl Asked {
+    /// The definition whose limit counts for the queue. Remote workers name queues as a whole.
+    fn limited_name<'a>(
+        &'a self,
+        queue: &str,
+        limits: &'a BTreeMap<String, Option<usize>>,
+    ) -> &'a str {
+        if limits.contains_key(&self.name) {
+            return &self.name;
+        }
+        limits.keys().find(|name| is_of(queue, name)).map_or(&self.name, String::as_str)
+    }
+
+    const fn room(&self) -> usize {
+        self.wanted.saturating_sub(self.reserved)
+    }
+}
+
 /// A place for one running task; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
     slots: Arc<Slots>,
     queue: String,
+    /// For somebody who waits from afar: whether he has got his task.
+    remote: Option<AtomicBool>,
+}
+
+impl Slot {
+    pub(crate) const fn is_remote(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// Somebody who waited has got his task in this slot: he wants one less.
+    pub(crate) fn used(&self) {
+        let Some(used) = &self.remote else { return };
+        if !used.swap(true, Ordering::AcqRel)
+            && let Some(asked) = self.slots.lock().asked.get_mut(&self.queue)
+        {
+            asked.reserved = asked.reserved.saturating_sub(1);
+            asked.wanted = asked.wanted.saturating_sub(1);
+        }
+    }
 }
 
 impl Slots {
@@ -70,6 +132,7 @@ impl Slots {
         let free = Free {
             overall,
             queues,
+            asked: BTreeMap::new(),
             limits: BTreeMap::new(),
             knowledge: Knowledge::new(),
             outdated: Vec::new(),
@@ -82,28 +145,86 @@ impl Slots {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this process has a worker for the queue.
+    /// Whether this process looks after the queue: it has a worker for it, or remote ones have
+    /// asked here lately.
     pub(crate) fn serves(&self, queue: &str) -> bool {
+        let free = self.lock();
+        free.queues.contains_key(queue) || free.asked.contains_key(queue)
+    }
+
+    /// Whether this process has a worker of its own for the queue.
+    pub(crate) fn has_own(&self, queue: &str) -> bool {
         self.lock().queues.contains_key(queue)
     }
 
-    /// The queues served here.
-    pub(crate) fn queues(&self) -> Vec<String> {
-        self.lock().queues.keys().cloned().collect()
+    /// Whether nobody here could take a task of this queue now.
+    pub(crate) fn is_full(&self, queue: &str) -> bool {
+        let free = self.lock();
+        let own = free.queues.get(queue).map_or(0, |of| of.free.min(free.overall));
+        let room = free.asked.get(queue).map_or(0, Asked::room);
+        free.closed || own + room == 0
     }
 
-    /// Takes up to `wanted` slots of a queue.
-    pub(crate) fn reserve(self: &Arc<Self>, queue: &str, wanted: usize) -> Vec<Slot> {
+    /// The queues that this process looks after.
+    pub(crate) fn queues(&self) -> Vec<String> {
+        let mut free = self.lock();
+        let now = Instant::now();
+        free.asked.retain(|_, asked| asked.wanted > 0 || now - asked.at < ASKED_LATELY);
+        let mut queues: Vec<String> = free.queues.keys().cloned().collect();
+        queues.extend(free.asked.keys().filter(|q| !free.queues.contains_key(*q)).cloned());
+        queues
+    }
+
+    /// Whether something may be on its way from a queue to those who ask for it.
+    pub(crate) fn is_claiming(&self, queue: &str, wakes: &Wakes) -> bool {
+        let reserved = self.lock().asked.get(queue).is_some_and(|asked| asked.reserved > 0);
+        reserved || wakes.is_flagged(queue)
+    }
+
+    /// Somebody waits for so many tasks of a queue. Out: whether that queue is new here.
+    pub(crate) fn ask(&self, queue: &str, name: &str, wanted: usize) -> bool {
+        let mut free = self.lock();
+        let at = Instant::now();
+        if let Some(asked) = free.asked.get_mut(queue) {
+            asked.wanted += wanted;
+            asked.at = at;
+            return false;
+        }
+        let asked = Asked { name: name.to_owned(), wanted, reserved: 0, at };
+        free.asked.insert(queue.to_owned(), asked);
+        true
+    }
+
+    /// He does not wait for them any more.
+    pub(crate) fn unask(&self, queue: &str, wanted: usize) {
+        if let Some(asked) = self.lock().asked.get_mut(queue) {
+            asked.wanted = asked.wanted.saturating_sub(wanted);
+            asked.at = Instant::now();
+        }
+    }
+
+    /// Takes up to `most` slots of a queue, of those for own workers up to `share`.
+    pub(crate) fn reserve(self: &Arc<Self>, queue: &str, share: usize, most: usize) -> Vec<Slot> {
         let mut free = self.lock();
         if free.closed {
             return Vec::new();
         }
         let overall = free.overall;
-        let Some(of_queue) = free.queues.get_mut(queue) else { return Vec::new() };
-        let n = wanted.min(overall).min(of_queue.free);
-        of_queue.free -= n;
-        free.overall -= n;
-        (0..n).map(|_| Slot { slots: self.clone(), queue: queue.to_owned() }).collect()
+        let mut own = 0;
+        if let Some(of_queue) = free.queues.get_mut(queue) {
+            own = share.min(most).min(overall).min(of_queue.free);
+            of_queue.free -= own;
+            free.overall -= own;
+        }
+        let mut afar = 0;
+        if let Some(asked) = free.asked.get_mut(queue) {
+            afar = (most - own).min(asked.room());
+            asked.reserved += afar;
+        }
+        let slot = |remote| Slot { slots: self.clone(), queue: queue.to_owned(), remote };
+        let far = (0..afar).map(|_| slot(Some(AtomicBool::new(false))));
+        // The last is taken first.
+        far.chain((0..own).map(|_| slot(None))).collect()
     }
 
     /// A slot for a task that is written leased, without a claim. None also where its definition
@@ -112,7 +233,7 @@ impl Slots {
         if self.limit_of(queue).is_some() {
             return None;
         }
-        self.reserve(queue, 1).pop()
+        self.reserve(queue, 1, 1).pop()
     }
 
     /// Free slots in all.
@@ -168,18 +289,21 @@ impl Slots {
             let most = |most: Option<i32>| most.and_then(|most| usize::try_from(most).ok());
             free.limits = limits.names.into_iter().map(|(name, n)| (name, most(n))).collect();
         }
-        free.queues.keys().cloned().collect()
+        free.queues.keys().chain(free.asked.keys()).cloned().collect()
     }
 
-    /// Of a queue served here whose task definition has a limit: the name of that, and how many
+    /// Of a queue looked after here whose task definition has a limit: the name of that, and how many
     /// may run at once.
     pub(crate) fn limit_of(&self, queue: &str) -> Option<(String, Option<usize>)> {
         let free = self.lock();
         if free.limits.is_empty() {
             return None;
         }
-        let name = &free.queues.get(queue)?.name;
-        free.limits.get(name).map(|most| (name.clone(), *most))
+        let name = match free.queues.get(queue) {
+            Some(of) => of.name.as_str(),
+            None => free.asked.get(queue)?.limited_name(queue, &free.limits),
+        };
+        free.limits.get(name).map(|most| (name.to_owned(), *most))
     }
 
     /// The task definition with a limit whose tasks a queue holds, served here or not.
@@ -200,8 +324,11 @@ impl Slots {
         if !free.limits.contains_key(name) {
             return Vec::new();
         }
-        let of_name = free.queues.iter().filter(|(_, of)| of.name == name);
-        of_name.map(|(queue, _)| queue.clone()).collect()
+        let own = free.queues.iter().filter(|(_, of)| of.name == name);
+        let asked = free.asked.iter().filter(|(queue, asked)| {
+            !free.queues.contains_key(*queue) && asked.limited_name(queue, &free.limits) == name
+        });
+        own.map(|(queue, _)| queue).chain(asked.map(|(queue, _)| queue)).cloned().collect()
     }
 }
 
@@ -218,88 +345,17 @@ fn is_of(queue: &str, name: &str) -> bool {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut free = self.slots.lock();
+        if let Some(used) = &self.remote {
+            if !used.load(Ordering::Acquire)
+                && let Some(asked) = free.asked.get_mut(&self.queue)
+            {
+                asked.reserved = asked.reserved.saturating_sub(1);
+            }
+            return;
+        }
         free.overall += 1;
         if let Some(of_queue) = free.queues.get_mut(&self.queue) {
             of_queue.free += 1;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt as _;
-
-    use super::*;
-
-    fn slots() -> Arc<Slots> {
-        let of = |queue: &str, free, name: &str| {
-            (queue.to_owned(), OfQueue { free, name: name.to_owned() })
-        };
-        Slots::new(3, BTreeMap::from([of("a", 2, "a"), of("b", 9, "b"), of("eu:b", 9, "b")]))
-    }
-
-    fn limits(version: i64, names: &[(&str, Option<i32>)]) -> LimitsInForce {
-        let names = names.iter().map(|(name, most)| ((*name).to_owned(), *most)).collect();
-        LimitsInForce { version, names }
-    }
-
-    #[test]
-    fn neither_bound_is_passed_and_a_dropped_slot_comes_back() {
-        let slots = slots();
-        let a = slots.reserve("a", 5);
-        let b = slots.reserve("b", 5);
-        assert_eq!((a.len(), b.len(), slots.free()), (2, 1, 0));
-        drop(a);
-        assert_eq!((slots.free(), slots.reserve("a", 5).len()), (2, 2));
-    }
-
-    #[test]
-    fn an_unknown_queue_and_a_closed_door_give_none() {
-        let slots = slots();
-        assert!(slots.reserve("c", 1).is_empty() && !slots.serves("c"));
-        slots.close();
-        assert!(slots.reserve("a", 1).is_empty());
-    }
-
-    #[test]
-    fn what_has_a_limit_is_never_handed_over_in_whatever_queue() {
-        let slots = slots();
-        slots.set_limits(limits(4, &[("b", Some(2)), ("c", None)]));
-        assert!(slots.reserve_at_once("a").is_some());
-        assert!(slots.reserve_at_once("b").is_none() && slots.reserve_at_once("eu:b").is_none());
-        assert_eq!(slots.limit_of("eu:b"), Some(("b".to_owned(), Some(2))));
-        assert_eq!(slots.limited_queues("b"), ["b", "eu:b"]);
-        assert_eq!(slots.limited_queues("a"), Vec::<String>::new());
-        for queue in ["c", "eu:c", "c@space", "eu:c@space-group", "c-group"] {
-            assert_eq!(slots.limited_by(queue).as_deref(), Some("c"), "{queue}");
-        }
-        assert_eq!(slots.limited_by("cc"), None);
-    }
-
-    #[tokio::test]
-    async fn limits_are_seen_when_nobody_decides_by_older_ones() {
-        let slots = slots();
-        slots.set_limits(limits(1, &[]));
-        assert_eq!(slots.limits_seen(-1).await, 1);
-        let (one, other) = (slots.by_limits(), slots.by_limits());
-        slots.set_limits(limits(2, &[("a", None)]));
-        let newer = slots.by_limits();
-        let mut seen = std::pin::pin!(slots.limits_seen(1));
-        assert!(seen.as_mut().now_or_never().is_none());
-        drop((one, newer));
-        assert!(seen.as_mut().now_or_never().is_none());
-        drop(other);
-        assert_eq!(seen.await, 2);
-        assert!(slots.limits_seen(2).now_or_never().is_none());
-    }
-
-    #[test]
-    fn older_limits_do_not_replace_newer_ones() {
-        let slots = slots();
-        slots.set_limits(limits(4, &[("a", Some(2))]));
-        slots.set_limits(limits(3, &[]));
-        assert!(slots.limit_of("a").is_some());
-        slots.set_limits(limits(5, &[]));
-        assert!(slots.limit_of("a").is_none());
     }
 }
