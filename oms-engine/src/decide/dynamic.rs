@@ -21,9 +21,16 @@ impl Walk<'_> {
     /// Ends the run for what no task can be made of.
     pub(super) fn refuse(&mut self, place: &Place, reason: String) -> Result<(), DecideError> {
         self.check_end(place)?;
+        if self.out.end.is_some() {
+            return Ok(());
+        }
+        self.refused = true;
         self.state.turn(WorkflowStatus::Failed, Some(reason.clone()));
         let output = super::output_of(self.plan, self.state, None).map(Some);
         self.out.end = Some(End::with(WorkflowStatus::Failed, output, Some(reason), None));
+        if let Some(first) = self.together_from {
+            self.out.scheduled.truncate(first);
+        }
         Ok(())
     }
 
@@ -151,9 +158,9 @@ impl Walk<'_> {
             let Some(node) = branch.graph.get(0).cloned() else { continue };
             let (scope, branch) = (Scope::Opened(key), Some(branch));
             self.schedule(Place { node, scope, branch, ..place.clone() })?;
-            if self.out.end.is_some() {
-                return Ok(());
-            }
+        }
+        if self.refused {
+            return Ok(());
         }
         self.open_join(key, &join, &on)
     }

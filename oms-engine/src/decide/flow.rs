@@ -36,6 +36,10 @@ pub(super) struct Walk<'a> {
     pub(super) failed: Option<Vec<String>>,
     /// What the source gave, where nothing was scheduled after it.
     last: Option<Arc<Value>>,
+    /// Where what is scheduled together begins, while it is.
+    pub(super) together_from: Option<usize>,
+    /// No task can be made of something that is scheduled together.
+    pub(super) refused: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -50,6 +54,8 @@ impl<'a> Walk<'a> {
             left: 0,
             failed: None,
             last: None,
+            together_from: None,
+            refused: false,
         }
     }
 

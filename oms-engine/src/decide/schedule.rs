@@ -26,8 +26,22 @@ impl From<PayloadFault> for NoInput {
 }
 
 impl Walk<'_> {
-    /// Schedules a step, and what is scheduled together with it.
+    /// Schedules a step, and what is scheduled together with it: all of it, or, where a part of it
+    /// ends the run, nothing.
     pub(super) fn schedule(&mut self, place: Place) -> Result<(), DecideError> {
+        if self.refused {
+            return Ok(());
+        }
+        let outermost = self.together_from.is_none();
+        self.together_from.get_or_insert(self.out.scheduled.len());
+        let done = self.schedule_together(place);
+        if outermost {
+            self.together_from = None;
+        }
+        done
+    }
+
+    fn schedule_together(&mut self, place: Place) -> Result<(), DecideError> {
         if self.state.open.contains_key(&place.name()) {
             return Ok(());
         }
@@ -274,6 +288,9 @@ impl Walk<'_> {
         let key = self.new_container(&join, firsts.len());
         for node in firsts {
             self.schedule(Place { node, scope: Scope::Opened(key), ..place.clone() })?;
+        }
+        if self.refused {
+            return Ok(());
         }
         self.open_join(key, &join, &on)
     }
