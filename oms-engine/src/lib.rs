@@ -36,6 +36,17 @@ pub use store::migration_sql;
 pub use worker::HttpSettings;
 pub use worker::{Serving, Task, TaskContext, TaskError, TransactionalTask};
 
+/// Compiles a definition and decides its first step, for `fuzz/`; no part of the API.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn begin_for_fuzzing(def: WorkflowDef, input: serde_json::Value) {
+    let Ok(plan) = decide::Plan::compile(0, def, &Default::default()) else { return };
+    let variables = plan.variables.clone();
+    let mut state = decide::RunState::new(WorkflowId::new(), input.into(), variables, None);
+    state.fresh = true;
+    decide::decide(&plan, &mut state, &decide::Event::Start).ok();
+}
+
 // Named in this crate's API.
 pub use async_trait;
 pub use chrono;
