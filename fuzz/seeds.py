@@ -23,6 +23,15 @@ def texts(value):
             yield from texts(inner)
 
 
+def found(value, keys):
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for key in keys:
+        if isinstance(value, dict) and isinstance(value.get(key), str):
+            yield value[key]
+    for one in inner:
+        yield from found(one, keys)
+
+
 seeds = set()
 for name in glob.glob(os.path.join(here, "../oms-engine/tests/conformance/cases/*.json")):
     with open(name, encoding="utf-8") as file:
@@ -30,11 +39,14 @@ for name in glob.glob(os.path.join(here, "../oms-engine/tests/conformance/cases/
             definition = case["definition"]
             if target == "definition":
                 seeds.add(json.dumps(definition))
+            elif target == "query":
+                keys = ("expression", "queryExpression", "scriptExpression", "loopCondition")
+                seeds.update(found(definition, keys))
             elif target == "template":
                 seeds.update(json.dumps(text) for text in texts(definition) if "${" in text)
             else:
-                found = (text for text in texts(definition) if text.startswith("${"))
-                seeds.update(text[2:-1].removeprefix("workflow.input") for text in found)
+                paths = (text for text in texts(definition) if text.startswith("${"))
+                seeds.update(text[2:-1].removeprefix("workflow.input") for text in paths)
 os.makedirs(folder, exist_ok=True)
 for number, seed in enumerate(sorted(seeds)):
     if len(seed) < 8192:
