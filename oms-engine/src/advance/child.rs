@@ -202,12 +202,21 @@ impl Core {
         tx: &Transaction<'_>,
         text: &Value,
     ) -> Result<Result<Resolved, String>, Error> {
-        let mut def = match WorkflowDef::from_value(text) {
-            Ok(def) => Box::new(def),
-            Err(faults) => {
-                return Ok(Err(format!("the workflow definition cannot be read: {faults}")));
+        match WorkflowDef::from_value(text) {
+            Ok(def) => {
+                let resolved = self.inline_of(tx, Box::new(def)).await?;
+                Ok(resolved.map_err(|faults| faults.to_string()))
             }
-        };
+            Err(faults) => Ok(Err(format!("the workflow definition cannot be read: {faults}"))),
+        }
+    }
+
+    /// As [`inline`](Self::inline), of what was read.
+    pub(crate) async fn inline_of(
+        &self,
+        tx: &Transaction<'_>,
+        mut def: Box<WorkflowDef>,
+    ) -> Result<Result<Resolved, Faults>, Error> {
         let mut all = std::collections::BTreeMap::new();
         for (name, value) in self.store.list_task_definitions(tx).await? {
             if let Ok(def) = serde_json::from_value(value) {
@@ -217,7 +226,7 @@ impl Core {
         let missing = self.write_schemas(tx, &mut *def).await?;
         let checked = Faults::check(def.subject(), missing);
         if let Err(faults) = checked.and_then(|()| validate(&def, &all).map(drop)) {
-            return Ok(Err(faults.to_string()));
+            return Ok(Err(faults));
         }
         let task_definitions = def.named_of(&all);
         let id = self.store.add_inline_definition(tx, &def, &task_definitions).await?;

@@ -1,6 +1,7 @@
 //! A run with its tasks, for users: the names are those of Conductor's `Workflow` and `Task` JSON.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use super::route::domain_in;
 use super::shown::shown;
 use crate::decide::{Plan, RunState, TaskStatus, WorkflowStatus, input_of};
-use crate::definition::TaskToDomain;
+use crate::definition::{TaskToDomain, WorkflowDef};
 use crate::ids::{TaskId, WorkflowId};
 use crate::store::{HistoryRow, NotCompensated, OpenTaskRow, RunRow, TokenState};
 
@@ -80,6 +81,9 @@ pub struct Execution {
         skip_serializing_if = "Option::is_none"
     )]
     pub last_retried_time: Option<DateTime<Utc>>,
+    /// The definition that it goes by. It is not in its JSON.
+    #[serde(skip)]
+    pub definition: Arc<WorkflowDef>,
     /// Every attempt, ended and open, in the order in which they were scheduled.
     pub tasks: Vec<TaskExecution>,
 }
@@ -200,6 +204,7 @@ impl Execution {
             create_time: run.created_at,
             end_time: run.ended_at,
             last_retried_time: run.last_retried_at,
+            definition: plan.def.clone(),
             tasks,
         }
     }

@@ -11,7 +11,7 @@ use super::rows::opened_rows;
 use crate::decide::{DecideError, Event, Fate, Plan, RunState, SYSTEM_QUEUE, Wait, decide};
 use crate::definition::{
     IdempotencyStrategy, TASK_PAYLOAD_MAX_BYTES, TaskToDomain, WORKFLOW_PAYLOAD_MAX_BYTES,
-    check_payload,
+    WorkflowDef, check_payload,
 };
 use crate::error::Error;
 use crate::ids::WorkflowId;
@@ -37,6 +37,8 @@ pub(crate) struct NewRun {
     /// The task that it is started for.
     pub(crate) parent: Option<Parent>,
     pub(crate) task_to_domain: Option<Arc<TaskToDomain>>,
+    /// That it brings with it.
+    pub(crate) definition: Option<Arc<WorkflowDef>>,
 }
 
 /// What a start under an idempotency key comes to that was used before.

@@ -155,7 +155,7 @@ impl Default for WorkflowDef {
 
 impl WorkflowDef {
     /// Every task, also those inside others and those that undo others.
-    pub(crate) fn all_tasks(&self) -> Vec<&WorkflowTask> {
+    pub fn all_tasks(&self) -> Vec<&WorkflowTask> {
         let mut all = Vec::new();
         let mut rest: Vec<&WorkflowTask> = self.tasks.iter().collect();
         while let Some(task) = rest.pop() {
@@ -194,7 +194,7 @@ impl WorkflowDef {
     ///
     /// # Errors
     /// Tasks stand too deep in each other, or there is no room to write them.
-    pub(crate) fn to_json(&self) -> Result<Box<RawValue>, Faults> {
+    pub fn to_json(&self) -> Result<Box<RawValue>, Faults> {
         let written = with_room_for(&self.tasks, || to_raw_value(self));
         let written =
             written.and_then(|text| text.map_err(|error| Fault::new("$", error.to_string())));

@@ -20,6 +20,17 @@ use crate::maintain::Shared;
 use crate::queue::LIMITS_NOTE;
 use crate::store::{LimitsInForce, Pool};
 
+/// What becomes of what is registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Registering {
+    /// It takes the place of what is there.
+    Over,
+    /// It is refused where there is one.
+    New,
+    /// It is only checked.
+    Nothing,
+}
+
 /// What was registered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -46,6 +57,15 @@ impl Engine {
         tasks: &[TaskDef],
         workflows: &[WorkflowDef],
     ) -> Result<Registered, Error> {
+        self.register_with(tasks, workflows, Registering::Over).await
+    }
+
+    pub(super) async fn register_with(
+        &self,
+        tasks: &[TaskDef],
+        workflows: &[WorkflowDef],
+        how: Registering,
+    ) -> Result<Registered, Error> {
         let mut notices = Vec::new();
         for task in tasks {
             let noticed = validate_task_def(task);
@@ -63,7 +83,7 @@ impl Engine {
             .on_own_threads(async move {
                 let mut client = connection(&pool).await?;
                 let done =
-                    register_all(&core, client.client()?, tasks, (workflows, &schemas)).await;
+                    register_all(&core, client.client()?, (tasks, workflows, how), &schemas).await;
                 let (mut notices, limits) = client.settle(done)?;
                 if let Some(limits) = limits {
                     let version = limits.version;
@@ -79,7 +99,7 @@ impl Engine {
         Ok(Registered { notices })
     }
 
-    fn check_http(&self, def: &WorkflowDef) -> Result<(), Error> {
+    pub(super) fn check_http(&self, def: &WorkflowDef) -> Result<(), Error> {
         if self.inner.calls_http || cfg!(not(feature = "http")) {
             return Ok(());
         }
@@ -154,14 +174,26 @@ async fn task_definitions(
 async fn register_all(
     core: &Core,
     client: &mut ClientWrapper,
-    mut tasks: Vec<TaskDef>,
-    (workflows, schemas): (Vec<WorkflowDef>, &BTreeMap<String, TaskSchemas>),
+    (mut tasks, workflows, how): (Vec<TaskDef>, Vec<WorkflowDef>, Registering),
+    schemas: &BTreeMap<String, TaskSchemas>,
 ) -> Result<(Vec<Notice>, Option<LimitsInForce>), Error> {
     let tx = core.store.begin(client).await?;
     core.store.lock_definitions(&tx).await?;
+    if how == Registering::New {
+        for def in &workflows {
+            if core.store.find_definition(&tx, &def.name, Some(def.version)).await?.is_some() {
+                let (name, version) = (def.name.clone(), def.version);
+                return Err(Error::DefinitionExists { name, version });
+            }
+        }
+    }
     write_schemas(core, &tx, &mut tasks).await?;
     let limits = register_tasks(core, &tx, &tasks).await?;
     let notices = register_workflows(core, &tx, workflows, schemas).await?;
+    if how == Registering::Nothing {
+        core.store.roll_back(tx).await?;
+        return Ok((notices, None));
+    }
     core.store.commit(tx).await?;
     Ok((notices, limits))
 }

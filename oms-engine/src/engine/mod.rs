@@ -2,8 +2,10 @@
 
 mod assemble;
 mod builder;
+mod catalog;
 mod definitions;
 mod events;
+mod inline;
 mod operate;
 mod query;
 mod remote;

@@ -12,7 +12,7 @@ use super::{Engine, PolledTask};
 use crate::definition::wrong_domain;
 use crate::error::Error;
 use crate::ids::TaskId;
-use crate::queue::{Lent, Outcome, PumpMessage, Report};
+use crate::queue::{KnownTask, Lent, Outcome, Poll, PumpMessage, Report};
 
 use super::update::{Reported, TaskUpdate, Updated};
 
@@ -143,10 +143,22 @@ impl Engine {
         }
         let queue = request.queue();
         let until = Instant::now() + request.wait;
-        let mut poll = shared.polls.wait(&queue, &request.task_type, request.count);
+        let poll = shared.polls.wait(&queue, &request.task_type, request.count);
+        Ok(self.polled(poll, &queue, until, Arc::from(request.worker.as_str())).await)
+    }
+
+    /// What a poll gets until then, or a little later where something is on its way.
+    async fn polled(
+        &self,
+        mut poll: Poll,
+        queue: &str,
+        until: Instant,
+        worker: Arc<str>,
+    ) -> Polled {
+        let shared = &self.inner.shared;
         let mut lent = timeout_at(until, poll.answered()).await.ok();
         let last = until + CLAIM_MAX;
-        while lent.is_none() && shared.slots.is_claiming(&queue, &shared.wakes) {
+        while lent.is_none() && shared.slots.is_claiming(queue, &shared.wakes) {
             if Instant::now() >= last {
                 break;
             }
@@ -155,7 +167,44 @@ impl Engine {
         let lent = lent.unwrap_or_else(|| poll.give_up());
         let handed = lent.iter().filter_map(Lent::task);
         let tasks = handed.map(|task| PolledTask::of(&task.run, &task.token, &task.input));
-        Ok(Polled { tasks: tasks.collect(), lent, worker: Arc::from(request.worker.as_str()) })
+        Polled { tasks: tasks.collect(), lent, worker }
+    }
+
+    /// Polls that wait are answered with nothing, and further ones likewise: before a
+    /// [`shutdown`](Self::shutdown), so that updates under way can be written.
+    pub fn stop_polls(&self) {
+        self.inner.shared.polls.close();
+    }
+
+    /// Reports on a task as [`update_task`](Self::update_task) does, and polls for the next of its
+    /// queue, without a wait. Where one follows at once it is leased in the same statement.
+    ///
+    /// # Errors
+    /// As [`update_task`](Self::update_task).
+    ///
+    /// # Cancel safety
+    /// As both.
+    pub async fn update_and_poll(
+        &self,
+        task: &TaskId,
+        update: TaskUpdate,
+        worker: &str,
+    ) -> Result<Polled, Error> {
+        check_key("worker id", Some(worker))?;
+        let worker: Arc<str> = Arc::from(worker);
+        let known = self.inner.shared.polls.find(task).map(|known| known.queue);
+        let queue = match known {
+            Some(queue) => Some(queue),
+            None => self.queue_of(task).await?,
+        };
+        let Some(queue) = queue else {
+            self.update_task(task, update).await?;
+            return Ok(Polled { tasks: Vec::new(), lent: Vec::new(), worker });
+        };
+        let name = queue.split_once(':').map_or(&*queue, |(_, name)| name);
+        let poll = self.inner.shared.polls.wait(&queue, name, 1);
+        self.update_task(task, update).await?;
+        Ok(self.polled(poll, &queue, Instant::now(), worker).await)
     }
 
     /// Reports on a task by its id, also after its time is up, as long as that attempt is open. What
@@ -180,8 +229,9 @@ impl Engine {
     async fn update_now(&self, task: &TaskId, update: TaskUpdate) -> Result<Updated, Error> {
         let Reported { outcome, log, worker } = update.reported();
         if let Some(outcome) = outcome
-            && let Some((token_id, pump)) = self.inner.shared.polls.find(task)
+            && let Some(known) = self.inner.shared.polls.find(task)
         {
+            let KnownTask { token_id, pump, .. } = known;
             let (answer, written) = oneshot::channel();
             let report = Report { token_id, outcome, log, worker, answer: Some(answer) };
             pump.tell(PumpMessage::Report(report)).await;

@@ -11,7 +11,7 @@ use tokio_postgres::Transaction;
 
 use super::{Engine, connection};
 use crate::advance::{Begun, Core, Met, NewRun, Resolved, met, resolve};
-use crate::definition::{IdempotencyStrategy, KEY_MAX_BYTES, TaskToDomain};
+use crate::definition::{IdempotencyStrategy, KEY_MAX_BYTES, TaskToDomain, WorkflowDef};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::queue::{StartReply, StartRequestItem, TIMER_NOTE};
@@ -41,6 +41,7 @@ pub struct StartRequest {
     idempotency_strategy: Option<IdempotencyStrategy>,
     priority: i32,
     task_to_domain: BTreeMap<String, String>,
+    definition: Option<Arc<WorkflowDef>>,
 }
 
 impl StartRequest {
@@ -55,7 +56,14 @@ impl StartRequest {
             idempotency_strategy: None,
             priority: 0,
             task_to_domain: BTreeMap::new(),
+            definition: None,
         }
+    }
+
+    /// Starts this definition, which is registered by nobody. [`Engine::start_in`] takes none.
+    pub fn definition(mut self, definition: WorkflowDef) -> Self {
+        self.definition = Some(Arc::new(definition));
+        self
     }
 
     /// Starts this version.
@@ -134,6 +142,7 @@ impl StartRequest {
             priority,
             parent: None,
             task_to_domain: (!domains.as_map().is_empty()).then(|| Arc::new(domains)),
+            definition: self.definition,
         };
         Ok((self.name, self.version, new))
     }
@@ -193,7 +202,7 @@ impl Engine {
         let id = WorkflowId::new();
         new.id = Some(id);
         for _ in 0..RESOLVES_MAX {
-            let resolved = self.resolved(name, version).await?;
+            let resolved = self.resolve_for(&new, name, version).await?;
             let Begun { row, next } = resolved.begin(new.clone())?;
             let (reply, answer) = oneshot::channel();
             let item = StartRequestItem { row, next, reply };
@@ -239,6 +248,9 @@ impl Engine {
     ) -> Result<Started, Error> {
         let (name, version, new) = request.check()?;
         let core = &self.inner.shared.core;
+        if new.definition.is_some() {
+            return Err(Error::invalid("definition", "start_in takes none: register it"));
+        }
         let resolved = resolve(core, tx, &name, version).await?;
         let strategy = new.idempotency_strategy;
         let row = resolved.begin(new)?.row;
@@ -269,7 +281,8 @@ impl Engine {
         self.forget_resolved();
         for (name, version, new) in checked {
             let strategy = new.idempotency_strategy;
-            rows.push((self.resolved(&name, version).await?.begin(new)?.row, strategy));
+            let resolved = self.resolve_for(&new, &name, version).await?;
+            rows.push((resolved.begin(new)?.row, strategy));
         }
         let core = &self.inner.shared.core;
         let mut client = connection(&self.inner.pool).await?;
@@ -289,7 +302,11 @@ impl Engine {
         })
     }
 
-    async fn resolved(&self, name: &str, version: Option<i32>) -> Result<Resolved, Error> {
+    pub(super) async fn resolved(
+        &self,
+        name: &str,
+        version: Option<i32>,
+    ) -> Result<Resolved, Error> {
         let key = (name.to_owned(), version);
         let known =
             self.inner.resolved.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();

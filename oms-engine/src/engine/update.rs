@@ -209,6 +209,19 @@ impl Engine {
         Ok(None)
     }
 
+    /// The queue of a task that is open and for workers.
+    pub(super) async fn queue_of(&self, task: &TaskId) -> Result<Option<Arc<str>>, Error> {
+        let engine = self.clone();
+        let to = To::Task(task.clone());
+        self.on_own_threads(async move {
+            let mut client = connection(&engine.inner.pool).await?;
+            let found = to.find(&engine.inner.shared.core, client.client()?).await;
+            let found = client.settle(found)?.filter(|open| open.for_worker);
+            Ok(found.map(|open| Arc::from(open.queue.as_str())))
+        })
+        .await
+    }
+
     async fn has_ended(&self, task: &TaskId) -> Result<bool, Error> {
         let mut client = connection(&self.inner.pool).await?;
         let tasks = std::slice::from_ref(task);

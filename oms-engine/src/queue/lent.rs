@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::Pump;
 use super::handed::task_id;
-use super::polls::Known;
+use super::polls::{Known, KnownTask};
 use super::pump::Held;
 use crate::advance::must_be_heard;
 use crate::store::{LentRow, Token};
@@ -59,8 +59,12 @@ impl Pump {
     /// Makes a task known by which its worker reports.
     pub(super) fn know(&mut self, token: &Token) -> Known {
         self.lend_at.get_or_insert_with(|| Instant::now() + LEND_AFTER);
-        let task = (task_id(token), token.id);
-        self.settings.polls.know(task, &self.handle, Arc::default())
+        let task = KnownTask {
+            token_id: token.id,
+            pump: self.handle.clone(),
+            queue: Arc::from(token.queue.as_str()),
+        };
+        self.settings.polls.know(task_id(token), task)
     }
 
     /// When tasks are to be lent.

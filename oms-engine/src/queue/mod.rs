@@ -22,7 +22,7 @@ pub(crate) use handed::{
     StartRequestItem, Workers,
 };
 pub(crate) use limited::Turns;
-pub(crate) use polls::{Lent, Polls};
+pub(crate) use polls::{KnownTask, Lent, Poll, Polls};
 pub(crate) use pump::{Pump, PumpSettings, SessionId};
 pub(crate) use slots::{OfQueue, Slot, Slots};
 pub(crate) use wake::Wakes;

@@ -26,8 +26,16 @@ pub(crate) struct Polls {
     runtime: Handle,
     waiting: Mutex<WaitingPolls>,
     /// Tasks that a pump knows of, and that remote workers have.
-    known: Mutex<HashMap<TaskId, (i64, PumpHandle)>>,
+    known: Mutex<HashMap<TaskId, KnownTask>>,
     closed: AtomicBool,
+}
+
+/// Where to report a task that remote workers have.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownTask {
+    pub(crate) token_id: i64,
+    pub(crate) pump: PumpHandle,
+    pub(crate) queue: Arc<str>,
 }
 
 #[derive(Debug, Default)]
@@ -126,7 +134,7 @@ pub(crate) struct Known {
 impl Drop for Known {
     fn drop(&mut self) {
         let mut known = lock(&self.polls.known);
-        if known.get(&self.task_id).is_some_and(|(token, _)| *token == self.token_id) {
+        if known.get(&self.task_id).is_some_and(|task| task.token_id == self.token_id) {
             known.remove(&self.task_id);
         }
     }
@@ -234,19 +242,14 @@ impl Polls {
     }
 
     /// A pump knows a task that a remote worker has or is to get.
-    pub(crate) fn know(
-        self: &Arc<Self>,
-        task: (TaskId, i64),
-        pump: &PumpHandle,
-        delivery: Delivery,
-    ) -> Known {
-        let (task_id, token_id) = task;
-        lock(&self.known).insert(task_id.clone(), (token_id, pump.clone()));
-        Known { polls: self.clone(), task_id, token_id, delivery }
+    pub(crate) fn know(self: &Arc<Self>, task_id: TaskId, task: KnownTask) -> Known {
+        let token_id = task.token_id;
+        lock(&self.known).insert(task_id.clone(), task);
+        Known { polls: self.clone(), task_id, token_id, delivery: Delivery::default() }
     }
 
-    /// The token of a task that remote workers have, and the pump that knows it.
-    pub(crate) fn find(&self, task_id: &TaskId) -> Option<(i64, PumpHandle)> {
+    /// Where to report a task, if a pump knows it.
+    pub(crate) fn find(&self, task_id: &TaskId) -> Option<KnownTask> {
         lock(&self.known).get(task_id).cloned()
     }
 }

@@ -118,6 +118,29 @@ impl Store {
         get(&row, 0)
     }
 
+    /// A version is current no longer.
+    pub(crate) async fn remove_definition(
+        &self,
+        db: &impl Executor,
+        (name, version): (&str, i32),
+    ) -> Result<(), Error> {
+        let doing = "removing a workflow definition";
+        self.rows(db, &self.sql.retire_definition, &[&name, &version], doing).await?;
+        self.rows(db, &self.sql.unmark_latest, &[&name], doing).await?;
+        self.rows(db, &self.sql.mark_latest, &[&name], doing).await?;
+        Ok(())
+    }
+
+    /// Whether there was one.
+    pub(crate) async fn remove_task_definition(
+        &self,
+        db: &impl Executor,
+        name: &str,
+    ) -> Result<bool, Error> {
+        let sql = &self.sql.remove_task_definition;
+        Ok(!self.rows(db, sql, &[&name], "removing a task definition").await?.is_empty())
+    }
+
     /// A definition of nobody's but the runs that bring it: the row that says just this.
     pub(crate) async fn add_inline_definition(
         &self,

@@ -1,5 +1,6 @@
 //! Leases: holders, tasks that go back, and what an unknown outcome left behind.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -208,6 +209,15 @@ impl Store {
     ) -> Result<Vec<i16>, Error> {
         let rows = self.rows(db, &self.sql.peek_queues, &[&queues], "looking at queues").await?;
         rows.iter().map(|row| get(row, 0)).collect()
+    }
+
+    /// How many tasks wait in each queue.
+    pub(crate) async fn queue_sizes(
+        &self,
+        db: &impl Executor,
+    ) -> Result<BTreeMap<String, i64>, Error> {
+        let rows = self.rows(db, &self.sql.queue_sizes, &[], "counting queues").await?;
+        rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect()
     }
 
     /// Tells other processes that a queue has ready tasks.

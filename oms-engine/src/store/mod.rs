@@ -211,6 +211,7 @@ statements!(
     remove_schemas,
     put_event_handler,
     put_task_definition,
+    queue_sizes,
     #[cfg(feature = "cron")]
     read_time,
     #[cfg(feature = "cron")]
@@ -223,6 +224,7 @@ statements!(
     #[cfg(feature = "cron")]
     remove_schedule,
     remove_event_handler,
+    remove_task_definition,
     reopen_workflow,
     rerun_workflow,
     reset_callbacks,

@@ -17,6 +17,8 @@ pub(crate) struct OpenTask {
     pub(crate) task_id: TaskId,
     /// Whether it is one that workers get.
     pub(crate) for_worker: bool,
+    /// Of such a one.
+    pub(crate) queue: String,
 }
 
 impl OpenTask {
@@ -31,6 +33,7 @@ impl OpenTask {
                 attempt: get(row, 4)?,
             },
             for_worker: false,
+            queue: String::new(),
         })
     }
 }
@@ -48,8 +51,8 @@ impl Store {
         let sql = &self.sql.find_open_task;
         let rows = self.rows(db, sql, &params, "finding an open task").await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let for_worker = get(row, 5)?;
-        Ok(Some(OpenTask { for_worker, ..OpenTask::read(row, id)? }))
+        let (for_worker, queue) = (get(row, 5)?, get(row, 6)?);
+        Ok(Some(OpenTask { for_worker, queue, ..OpenTask::read(row, id)? }))
     }
 
     /// The first WAIT of a run or of its sub-workflows.

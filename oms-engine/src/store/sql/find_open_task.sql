@@ -2,9 +2,10 @@
 -- or without turns; in loops the one scheduled last. These are tasks that wait for a time, a
 -- person or an answer, and those of workers. $1 workflow id, $2 reference name, $3 epoch,
 -- $4 attempt (null = any). Out: token id, holder (0 = none), reference name, epoch, attempt,
--- whether workers get it.
+-- whether workers get it, its queue.
 SELECT id, coalesce(holder, 0) AS holder, reference_name, epoch, attempt,
-    queue <> '$system' AND (state < 2 OR task_type IS DISTINCT FROM queue) AS for_worker
+    queue <> '$system' AND (state < 2 OR task_type IS DISTINCT FROM queue) AS for_worker,
+    queue
 FROM {schema}.open_tasks
 WHERE workflow_id = $1::uuid
     AND reference_name <> ''

@@ -1,0 +1,48 @@
+//! What all handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oms_engine::Engine;
+
+/// Bounds of what is taken in.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest body in bytes (default 11 MiB: Conductor's largest workflow input, and some).
+    pub body_bytes: usize,
+    /// How long one request may take, beside the wait of a poll (default 35 s).
+    pub request: Duration,
+    /// How long the head of a request may take to come (default 15 s).
+    pub head: Duration,
+    /// Connections at once (default 20,000); further ones wait to be accepted.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 11 * 1024 * 1024,
+            request: Duration::from_secs(35),
+            head: Duration::from_secs(15),
+            connections: 20_000,
+        }
+    }
+}
+
+/// What all handlers share.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    pub(crate) engine: Engine,
+    /// What this server is called in error bodies.
+    pub(crate) instance: Arc<str>,
+    pub(crate) limits: Limits,
+}
+
+impl App {
+    pub(crate) fn new(engine: Engine, limits: Limits) -> Self {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let name = if name.trim().is_empty() { "oms" } else { name.trim() };
+        Self { engine, instance: Arc::from(name), limits }
+    }
+}

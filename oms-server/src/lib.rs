@@ -1,0 +1,12 @@
+//! Conductor's REST API on `oms-engine`.
+
+mod app;
+mod refusal;
+mod request;
+mod routes;
+mod serve;
+mod shown;
+
+pub use app::Limits;
+pub use routes::{Endpoint, endpoints};
+pub use serve::{Server, ServerError, serve};

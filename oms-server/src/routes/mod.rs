@@ -1,0 +1,166 @@
+//! The endpoints: one table, one file per resource.
+
+mod health;
+mod metadata;
+mod operate;
+mod start;
+mod tasks;
+mod unsupported;
+mod updates;
+mod workflow;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::MethodRouter;
+
+use crate::app::App;
+use crate::refusal::{Refusal, Refused};
+
+/// What a handler gives.
+type Answer = Result<Response, Refusal>;
+
+/// One row of the table.
+struct Route {
+    method: Method,
+    path: &'static str,
+    handler: MethodRouter<App>,
+    supported: bool,
+}
+
+macro_rules! route {
+    ($method:ident $path:literal $handler:path) => {
+        Route {
+            method: axum::http::Method::$method,
+            path: $path,
+            handler: crate::routes::on(&axum::http::Method::$method, $handler),
+            supported: true,
+        }
+    };
+}
+use route;
+
+/// A handler for one method.
+fn on<H, T>(method: &Method, handler: H) -> MethodRouter<App>
+where
+    H: axum::handler::Handler<T, App>,
+    T: 'static,
+{
+    use axum::routing;
+    match *method {
+        Method::POST => routing::post(handler),
+        Method::PUT => routing::put(handler),
+        Method::DELETE => routing::delete(handler),
+        _ => routing::get(handler),
+    }
+}
+
+/// An endpoint that this server knows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// Its path, with names in braces.
+    pub path: &'static str,
+    /// Its method.
+    pub method: String,
+    /// Whether it does something; else it answers 501.
+    pub supported: bool,
+}
+
+/// All endpoints, by path.
+#[must_use]
+pub fn endpoints() -> Vec<Endpoint> {
+    let of = |route: Route| Endpoint {
+        path: route.path,
+        method: route.method.to_string(),
+        supported: route.supported,
+    };
+    let mut all: Vec<Endpoint> = table().into_iter().map(of).collect();
+    all.sort();
+    all
+}
+
+fn table() -> Vec<Route> {
+    let mut all = health::routes();
+    all.extend(metadata::routes());
+    all.extend(start::routes());
+    all.extend(workflow::routes());
+    all.extend(operate::routes());
+    all.extend(tasks::routes());
+    all.extend(updates::routes());
+    all.extend(unsupported::routes());
+    all
+}
+
+pub(crate) fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for route in table() {
+        router = router.route(route.path, route.handler);
+    }
+    let deadline = app.limits.request;
+    router
+        .fallback(unknown)
+        .method_not_allowed_fallback(other_method)
+        .layer(middleware::from_fn(move |request, next| in_time(request, next, deadline)))
+        .layer(middleware::from_fn_with_state(app.clone(), write_refusal))
+        .with_state(app)
+}
+
+async fn unknown(request: Request) -> Refusal {
+    let (method, path) = (request.method(), request.uri().path());
+    Refusal::not_found(format!("there is no endpoint {method} {path}"))
+}
+
+async fn other_method(request: Request) -> Refusal {
+    let text = format!("{} is not allowed for {}", request.method(), request.uri().path());
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text)
+}
+
+async fn in_time(request: Request, next: Next, deadline: std::time::Duration) -> Response {
+    match tokio::time::timeout(deadline, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refusal::busy(format!("there was no answer within {deadline:?}")).into_response(),
+    }
+}
+
+/// Writes Conductor's error body, which says who refused.
+async fn write_refusal(State(app): State<App>, request: Request<Body>, next: Next) -> Response {
+    let what = format!("{} {}", request.method(), request.uri().path());
+    let response = next.run(request).await;
+    let Some(Refused(refusal)) = response.extensions().get::<Refused>() else { return response };
+    if refusal.status.is_server_error() && refusal.status != StatusCode::NOT_IMPLEMENTED {
+        tracing::warn!(status = %refusal.status, reason = refusal.message, "refused: {what}");
+    } else {
+        tracing::debug!(status = %refusal.status, reason = refusal.message, "refused: {what}");
+    }
+    refusal.body(&app.instance)
+}
+
+/// 200 without a body.
+fn done() -> Response {
+    StatusCode::OK.into_response()
+}
+
+/// 200 with text, as Conductor answers with ids.
+fn text(text: impl Into<String>) -> Response {
+    ([(axum::http::header::CONTENT_TYPE, "text/plain;charset=UTF-8")], text.into()).into_response()
+}
+
+/// 200 with JSON.
+fn json(value: &impl serde::Serialize) -> Answer {
+    let bytes = serde_json::to_vec(value);
+    let bytes = bytes.map_err(|error| {
+        let text = format!("the answer cannot be written: {error}");
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+    })?;
+    let headers = [(axum::http::header::CONTENT_TYPE, "application/json")];
+    Ok((headers, bytes).into_response())
+}
+
+/// 204.
+fn nothing() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}

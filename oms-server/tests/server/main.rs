@@ -1,0 +1,13 @@
+//! The real binary over real HTTP.
+
+#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
+#![expect(clippy::panic, reason = "what a helper does not find fails the test")]
+#![expect(clippy::indexing_slicing, reason = "JSON of the tests' own making")]
+
+mod bad_input;
+mod documentation;
+mod lifetime;
+mod metadata;
+mod running;
+mod tasks;
+mod workflow;
