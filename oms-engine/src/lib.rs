@@ -34,7 +34,10 @@ pub use ids::{InvalidId, TaskId, WorkflowId, idempotency_key};
 pub use store::migration_sql;
 #[cfg(feature = "http")]
 pub use worker::HttpSettings;
-pub use worker::{Serving, Task, TaskContext, TaskError, TransactionalTask};
+pub use worker::{
+    EnvSecrets, SecretValue, SecretsProvider, Serving, Task, TaskContext, TaskError,
+    TransactionalTask,
+};
 
 /// Compiles a definition and decides its first step, for `fuzz/`; no part of the API.
 #[cfg(fuzzing)]

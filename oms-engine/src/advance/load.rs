@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::family::current_task_of;
 use super::plans::Plans;
 use super::route::Domains;
-use crate::decide::{Branch, Fact, HistoryFields, OpenLoop, Plan, RunState, TaskStatus};
+use crate::decide::{
+    Branch, Fact, HistoryFields, Node, OpenLoop, Plan, RunState, TaskStatus, node_of,
+};
 use crate::definition::TaskDef;
 use crate::error::Error;
 use crate::ids::WorkflowId;
@@ -21,6 +23,13 @@ pub(crate) struct Run {
     pub(crate) state: RunState,
     /// Of a run that was started with domains for its tasks.
     pub(crate) domains: Option<Domains>,
+}
+
+impl Run {
+    /// The step of a task, with or without turns.
+    pub(crate) fn node(&self, name: &str) -> Option<&Arc<Node>> {
+        node_of(&self.plan, &self.state, name)
+    }
 }
 
 /// A run loaded whole.

@@ -319,9 +319,7 @@ pub(super) fn input_now(run: &Run, node: &Node, token: &Token) -> Arc<Value> {
 
 /// The step of a token, as its own branch and definition have it.
 pub(super) fn node_of<'a>(run: &'a Run, token: &Token) -> Option<&'a Arc<Node>> {
-    let own = run.state.branch.as_ref().and_then(|b| b.graph.find(&token.reference_name));
-    let (node, _) = own.or_else(|| run.plan.graph.find(&token.reference_name))?;
-    Some(run.state.dynamic.as_ref().unwrap_or(node))
+    run.node(&token.reference_name)
 }
 
 pub(super) fn ended_row(

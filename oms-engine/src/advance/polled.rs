@@ -1,5 +1,7 @@
 //! A task as a remote worker gets it: the names are those of Conductor's `Task` JSON.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +17,9 @@ use crate::definition::WorkflowTask;
 use crate::ids::{TaskId, WorkflowId, idempotency_key};
 use crate::store::Token;
 
-/// A task that a remote worker is to run.
-#[derive(Clone, Debug, Serialize)]
+/// A task that a remote worker is to run, with the values of its secrets; `Debug` does not show
+/// its input.
+#[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct PolledTask {
@@ -35,6 +38,9 @@ pub struct PolledTask {
     pub status: TaskStatus,
     /// What to work on.
     pub input_data: Arc<Value>,
+    /// What the task definition's `runtimeMetadata` names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub runtime_metadata: BTreeMap<String, String>,
     /// From 0.
     pub retry_count: i16,
     /// How often it was handed out.
@@ -68,8 +74,13 @@ pub struct PolledTask {
 }
 
 impl PolledTask {
-    /// Of a token that is leased.
-    pub(crate) fn of(run: &Run, token: &Token, input: &Arc<Value>) -> Self {
+    /// Of a token that is leased; `input` and `metadata` are what it is handed out with.
+    pub(crate) fn of(
+        run: &Run,
+        token: &Token,
+        input: Arc<Value>,
+        metadata: BTreeMap<String, String>,
+    ) -> Self {
         let task_id = TaskId {
             workflow_id: token.workflow_id,
             epoch: token.epoch,
@@ -93,7 +104,8 @@ impl PolledTask {
             task_def_name: node.map_or(shown, |node| &*node.task_name).to_owned(),
             domain: domain.map(str::to_owned),
             status: TaskStatus::InProgress,
-            input_data: input.clone(),
+            input_data: input,
+            runtime_metadata: metadata,
             retry_count: token.attempt,
             poll_count: token.poll_count,
             iteration,
@@ -112,5 +124,15 @@ impl PolledTask {
             workflow_task: step.cloned(),
             reference_task_name: task_id.reference_name,
         }
+    }
+}
+
+impl fmt::Debug for PolledTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolledTask")
+            .field("task_id", &self.task_id)
+            .field("task_type", &self.task_type)
+            .field("poll_count", &self.poll_count)
+            .finish_non_exhaustive()
     }
 }

@@ -15,7 +15,9 @@ use super::reads::mark;
 use super::schedule::{NoInput, unfit};
 use super::status::{TaskStatus, WorkflowStatus};
 use super::{DecideError, End, Scope, Wait};
-use crate::definition::{TaskDef, WorkflowTask, parse_duration, parse_until, validate_branch};
+use crate::definition::{
+    TaskDef, WorkflowTask, check_brought_secrets, parse_duration, parse_until, validate_branch,
+};
 
 impl Walk<'_> {
     /// Ends the run for what no task can be made of.
@@ -176,7 +178,8 @@ impl Walk<'_> {
         for forked in tasks {
             let task = &forked.0;
             let name = task.task_reference_name.as_str();
-            if let Err(faults) = validate_branch(&with_input(forked)) {
+            let checked = check_brought_secrets(task);
+            if let Err(faults) = checked.and_then(|()| validate_branch(&with_input(forked))) {
                 return Ok(Err(faults.to_string()));
             }
             if name.is_empty() {

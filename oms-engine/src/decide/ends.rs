@@ -46,13 +46,22 @@ pub(super) fn verdict(
     }
 }
 
-/// Why what an attempt gave does not fit its task's schema, if it does not.
-pub(crate) fn misfit(plan: &Plan, state: &RunState, name: &str, output: &Value) -> Option<String> {
+/// The step of a task, with or without turns, as whoever has the task sees it.
+pub(crate) fn node_of<'a>(
+    plan: &'a Plan,
+    state: &'a RunState,
+    name: &str,
+) -> Option<&'a Arc<Node>> {
     let own = state.branch.as_ref().and_then(|branch| branch.graph.find(name));
     let (node, _) = own.or_else(|| plan.graph.find(name))?;
-    let dynamic = state.dynamic.as_deref();
+    let dynamic = state.dynamic.as_ref();
     let dynamic = dynamic.filter(|dynamic| dynamic.reference_name == node.reference_name);
-    misfit_of(dynamic.unwrap_or(node), output)
+    Some(dynamic.unwrap_or(node))
+}
+
+/// Why what an attempt gave does not fit its task's schema, if it does not.
+pub(crate) fn misfit(plan: &Plan, state: &RunState, name: &str, output: &Value) -> Option<String> {
+    misfit_of(node_of(plan, state, name)?, output)
 }
 
 pub(super) fn misfit_of(node: &Node, output: &Value) -> Option<String> {

@@ -40,7 +40,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 pub(crate) use beside::Branches;
-pub(crate) use ends::{counts_as, misfit, output_of};
+pub(crate) use ends::{counts_as, misfit, node_of, output_of};
 pub(crate) use event::Published;
 pub(crate) use graph::{Branch, Graph, instance};
 pub(crate) use lists::Beside;

@@ -196,6 +196,8 @@ pub(crate) struct Node {
     /// What its input, and what its output is held to.
     pub(crate) input_schema: Option<Schema>,
     pub(crate) output_schema: Option<Schema>,
+    /// Names of secrets and values of the environment that a worker is handed with it.
+    pub(crate) runtime_metadata: Arc<[String]>,
 }
 
 impl Node {
@@ -244,6 +246,7 @@ impl Node {
             total_ms: None,
             input_schema: None,
             output_schema: None,
+            runtime_metadata: Arc::default(),
             kind,
             input,
             reads,
@@ -286,6 +289,7 @@ impl Node {
         let schema = |schema| Schema::enforced(schema, def.enforce_schema);
         self.input_schema = schema(def.input_schema.as_ref());
         self.output_schema = schema(def.output_schema.as_ref());
+        self.runtime_metadata = def.runtime_metadata.clone().into();
     }
 
     /// Whether it undoes another.

@@ -68,7 +68,9 @@ pub use task_schemas::TaskSchemas;
 pub use task_type::TaskType;
 pub(crate) use template::java_text;
 pub use template::{TaskInput, Template, TemplateFault};
-pub(crate) use validate::{misfits, steps_of, validate_branch, validate_limits, validate_schema};
+pub(crate) use validate::{
+    check_brought_secrets, misfits, steps_of, validate_branch, validate_limits, validate_schema,
+};
 pub use validate::{validate, validate_event_handler, validate_task_def};
 pub(crate) use wait::{parse_duration, parse_until};
 pub use workflow_def::WorkflowDef;

@@ -78,7 +78,8 @@ pub struct TaskDef {
     /// Part of the queue's name for system tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub execution_name_space: Option<String>,
-    /// Names of secrets to be handed to the worker.
+    /// Names of secrets and of values of the engine's environment that a worker is handed with the
+    /// task, apart from its input.
     #[serde(deserialize_with = "or_zero")]
     pub runtime_metadata: Vec<String>,
     /// What inputs look like.

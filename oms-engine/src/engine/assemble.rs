@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::maintain::{Shared, run_duties, run_events, run_session};
 use crate::queue::{Polls, Pump, PumpSettings, Slots, Turns, Wakes};
 use crate::store::{Connector, LimitsInForce, Statements};
-use crate::worker::{LocalWorkers, Registry, Transactions};
+use crate::worker::{LocalWorkers, Registry, Sources, Transactions};
 
 /// Ends of runs that may wait to be told; beyond that whoever waits finds out by polling.
 const ENDED_MAX: usize = 16_384;
@@ -72,6 +72,7 @@ pub(super) struct Parts<'a> {
     pub(super) core: Arc<Core>,
     pub(super) connector: Connector,
     pub(super) registry: Registry,
+    pub(super) sources: Sources,
     pub(super) user: Handle,
     pub(super) runtime: &'a Handle,
     pub(super) limits: LimitsInForce,
@@ -79,7 +80,8 @@ pub(super) struct Parts<'a> {
 }
 
 pub(super) fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
-    let Parts { config, core, connector, registry, user, runtime, limits, domains } = parts;
+    let Parts { config, core, connector, registry, sources, .. } = parts;
+    let Parts { user, runtime, limits, domains, .. } = parts;
     let slots = Slots::new(config.concurrency, registry.queues(config.concurrency));
     slots.set_limits(limits);
     let worker_name: Arc<str> = Arc::from(config.name.as_str());
@@ -90,7 +92,8 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
         worker_name: worker_name.clone(),
     });
     let lease_pool = connector.pool(2, Statements::Ours)?;
-    let workers = Arc::new(LocalWorkers { registry, runtime: user, transactions, lease_pool });
+    let workers =
+        Arc::new(LocalWorkers { registry, runtime: user, transactions, lease_pool, sources });
     let (session, session_receiver) = watch::channel(None);
     let (ended, ended_receiver) = mpsc::channel(ENDED_MAX);
     let wakes = Arc::new(Wakes::default());

@@ -1,6 +1,7 @@
 //! How an engine is made.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,11 @@ use crate::config::{Config, StartMode};
 use crate::definition::{VARIABLES_MAX_BYTES, check_payload};
 use crate::error::Error;
 use crate::store::{Connector, Statements, Store};
-use crate::worker::{Registry, Serving, Task, TransactionalTask};
+use crate::worker::{
+    ErasedProvider, Provider, Registry, SecretsProvider, Serving, Sources, Task, TransactionalTask,
+};
 
 /// Makes an [`Engine`]. See [`Engine::builder`].
-#[derive(Debug)]
 #[must_use]
 pub struct EngineBuilder {
     database_url: String,
@@ -25,6 +27,7 @@ pub struct EngineBuilder {
     registry: Registry,
     limits: BTreeMap<String, usize>,
     env: Map<String, Value>,
+    provider: Option<Arc<dyn ErasedProvider>>,
     #[cfg(feature = "http")]
     http: Vec<(crate::worker::HttpSettings, Serving)>,
 }
@@ -37,6 +40,7 @@ impl EngineBuilder {
             registry: Registry::default(),
             limits: BTreeMap::new(),
             env: Map::new(),
+            provider: None,
             #[cfg(feature = "http")]
             http: Vec::new(),
         }
@@ -112,6 +116,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Where `${workflow.secrets.NAME}` and `runtimeMetadata` of tasks that run here get their
+    /// values from (default: nowhere). Definitions that name secrets can be registered by any
+    /// engine; a task that needs one fails for good where there is no provider, or no such secret.
+    pub fn secrets(mut self, provider: impl SecretsProvider) -> Self {
+        self.provider = Some(Arc::new(Provider(provider)));
+        self
+    }
+
     /// How many tasks may run here at once (default 256).
     pub fn concurrency(mut self, limit: usize) -> Self {
         self.config.concurrency = limit;
@@ -154,7 +166,7 @@ impl EngineBuilder {
         self
     }
 
-    /// For every statement and connection (default 10 s).
+    /// For every statement, connection and answer of the secrets provider (default 10 s).
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = deadline;
         self
@@ -186,7 +198,7 @@ impl EngineBuilder {
     /// Dropping it leaves nothing running.
     pub async fn build(mut self) -> Result<Engine, Error> {
         self.config.check()?;
-        let env = checked(self.env)?;
+        let sources = sources(self.provider, self.env, self.config.deadline)?;
         #[cfg(feature = "http")]
         if self.registry.has("HTTP") && !self.http.is_empty() {
             let why = "http and a task of the name HTTP: one of the two";
@@ -221,7 +233,7 @@ impl EngineBuilder {
         let connector = Connector::new(&self.database_url, config.deadline)?;
         let core = Arc::new(Core {
             store: Store::new(&config.schema, config.deadline)?,
-            plans: Plans::new(env),
+            plans: Plans::new(sources.env.clone()),
         });
         let calls_http = self.registry.has("HTTP");
         let (task_core, task_connector, mode) = (core.clone(), connector.clone(), config.start);
@@ -235,6 +247,7 @@ impl EngineBuilder {
             core,
             connector: connector.clone(),
             registry: self.registry,
+            sources: sources.clone(),
             user,
             runtime: &handle,
             limits,
@@ -247,6 +260,7 @@ impl EngineBuilder {
             pool,
             waiters,
             schemas,
+            sources,
             runtime,
             resolved: std::sync::Mutex::default(),
         };
@@ -254,10 +268,25 @@ impl EngineBuilder {
     }
 }
 
-/// What expressions read of the engine: bounded, since it may come into every input.
-fn checked(env: Map<String, Value>) -> Result<Arc<Map<String, Value>>, Error> {
+/// What expressions read of the engine is bounded, since it may come into every input.
+fn sources(
+    provider: Option<Arc<dyn ErasedProvider>>,
+    env: Map<String, Value>,
+    deadline: Duration,
+) -> Result<Sources, Error> {
     let value = Value::Object(env);
     check_payload("env", &value, VARIABLES_MAX_BYTES)
         .map_err(|fault| Error::Config(fault.to_string()))?;
-    Ok(Arc::new(value.as_object().cloned().unwrap_or_default()))
+    let env = Arc::new(value.as_object().cloned().unwrap_or_default());
+    Ok(Sources { provider, env, deadline })
+}
+
+impl fmt::Debug for EngineBuilder {
+    /// The database's URL has a password in it, the provider secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineBuilder")
+            .field("config", &self.config)
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
 }

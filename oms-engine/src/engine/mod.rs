@@ -43,6 +43,7 @@ use crate::error::Error;
 use crate::maintain::Shared;
 use crate::queue::{PumpMessage, TIMER_NOTE};
 use crate::store::{Pool, Rented};
+use crate::worker::Sources;
 
 /// A shutdown waits so long at most to wake other processes.
 const TELL_MAX: Duration = Duration::from_secs(1);
@@ -69,6 +70,8 @@ struct Inner {
     waiters: waiters::Waiters,
     /// What the tasks of this process publish of their types.
     schemas: Arc<BTreeMap<String, TaskSchemas>>,
+    /// What tasks for remote workers are handed out with.
+    sources: Sources,
     resolved: Mutex<HashMap<(String, Option<i32>), Resolved>>,
     // Last: the threads outlive what runs on them.
     runtime: assemble::OwnRuntime,

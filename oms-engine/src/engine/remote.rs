@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -13,6 +14,7 @@ use crate::definition::wrong_domain;
 use crate::error::Error;
 use crate::ids::TaskId;
 use crate::queue::{KnownTask, Lent, Outcome, Poll, PumpMessage, Report};
+use crate::worker::{Given, failed};
 
 use super::update::{Reported, TaskUpdate, Updated};
 
@@ -165,9 +167,32 @@ impl Engine {
             lent = timeout(CLAIM_LOOK, poll.answered()).await.ok();
         }
         let lent = lent.unwrap_or_else(|| poll.give_up());
-        let handed = lent.iter().filter_map(Lent::task);
-        let tasks = handed.map(|task| PolledTask::of(&task.run, &task.token, &task.input));
-        Polled { tasks: tasks.collect(), lent, worker }
+        let (tasks, lent) = self.give(lent).await;
+        Polled { tasks, lent, worker }
+    }
+
+    /// What the tasks are handed out with. One that cannot be had ends its task's attempt.
+    async fn give(&self, lent: Vec<Lent>) -> (Vec<PolledTask>, Vec<Lent>) {
+        let sources = &self.inner.sources;
+        let looked_up = lent.into_iter().map(|lent| async move {
+            let given = match lent.task() {
+                Some(task) => Some(sources.give(task).await),
+                None => None,
+            };
+            (lent, given)
+        });
+        let (mut tasks, mut given_out) = (Vec::new(), Vec::new());
+        for (lent, given) in join_all(looked_up).await {
+            match (lent.task(), given) {
+                (Some(task), Some(Ok(Given { input, metadata, .. }))) => {
+                    tasks.push(PolledTask::of(&task.run, &task.token, input, metadata));
+                    given_out.push(lent);
+                }
+                (_, Some(Err(error))) => lent.end(failed(error)),
+                _ => {}
+            }
+        }
+        (tasks, given_out)
     }
 
     /// Polls that wait are answered with nothing, and further ones likewise: before a

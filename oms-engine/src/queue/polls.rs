@@ -76,19 +76,23 @@ impl Lent {
             tracing::debug!(task_id = %task.task_id(), "a task was delivered twice");
         }
     }
+
+    /// It cannot be given to anybody: this becomes of it.
+    pub(crate) fn end(mut self, outcome: Outcome) {
+        self.report(outcome);
+    }
+
+    fn report(&mut self, outcome: Outcome) {
+        let Some(task) = self.task.take() else { return };
+        let (token_id, log) = (task.token.id, Vec::new());
+        let report = Report { token_id, outcome, log, worker: None, answer: None };
+        self.runtime.spawn(task.tell(PumpMessage::Report(report)));
+    }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let Some(task) = self.task.take() else { return };
-        let report = Report {
-            token_id: task.token.id,
-            outcome: Outcome::Abandoned,
-            log: Vec::new(),
-            worker: None,
-            answer: None,
-        };
-        self.runtime.spawn(task.tell(PumpMessage::Report(report)));
+        self.report(Outcome::Abandoned);
     }
 }
 

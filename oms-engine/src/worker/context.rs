@@ -1,5 +1,6 @@
 //! What a running task knows about itself.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
+use super::given::Hidden;
 use super::lease::Lease;
 use crate::config::LOG_LINES_MAX;
 use crate::error::Error;
@@ -27,6 +29,8 @@ struct Inner {
     lease: Option<Lease>,
     #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "HTTP tasks ask for it"))]
     async_complete: bool,
+    runtime_metadata: BTreeMap<String, String>,
+    hidden: Hidden,
 }
 
 impl TaskContext {
@@ -48,6 +52,8 @@ impl TaskContext {
                 log,
                 lease: None,
                 async_complete: false,
+                runtime_metadata: BTreeMap::new(),
+                hidden: Hidden::default(),
             }),
         }
     }
@@ -66,6 +72,28 @@ impl TaskContext {
             Ok(inner) => Self { inner: Arc::new(Inner { async_complete, ..inner }) },
             Err(inner) => Self { inner },
         }
+    }
+
+    /// With what the task definition's `runtimeMetadata` names; for transports and tests.
+    #[must_use]
+    pub fn with_runtime_metadata(self, runtime_metadata: BTreeMap<String, String>) -> Self {
+        match Arc::try_unwrap(self.inner) {
+            Ok(inner) => Self { inner: Arc::new(Inner { runtime_metadata, ..inner }) },
+            Err(inner) => Self { inner },
+        }
+    }
+
+    /// For a task whose context is not shared yet.
+    pub(super) fn with_hidden(self, hidden: Hidden) -> Self {
+        match Arc::try_unwrap(self.inner) {
+            Ok(inner) => Self { inner: Arc::new(Inner { hidden, ..inner }) },
+            Err(inner) => Self { inner },
+        }
+    }
+
+    /// What the engine must not say of the attempt.
+    pub(super) fn hidden(&self) -> &Hidden {
+        &self.inner.hidden
     }
 
     /// Whether the step is to stay open until it is ended from outside.
@@ -103,6 +131,13 @@ impl TaskContext {
     #[must_use]
     pub fn idempotency_key(&self) -> &str {
         &self.inner.idempotency_key
+    }
+
+    /// The values that the task definition's `runtimeMetadata` names, by name: of secrets, else of
+    /// the engine's environment (JSON where one is no text).
+    #[must_use]
+    pub fn runtime_metadata(&self) -> &BTreeMap<String, String> {
+        &self.inner.runtime_metadata
     }
 
     /// When the attempt times out, by the database's clock.
@@ -155,10 +190,12 @@ impl TaskContext {
         }
     }
 
-    /// Takes the lines logged so far.
+    /// Takes the lines logged so far. Values of secrets that the task was handed are taken out.
     #[must_use]
     pub fn take_log(&self) -> Vec<String> {
-        std::mem::take(&mut *self.inner.log.lock().unwrap_or_else(PoisonError::into_inner))
+        let lines =
+            std::mem::take(&mut *self.inner.log.lock().unwrap_or_else(PoisonError::into_inner));
+        lines.into_iter().map(|line| self.inner.hidden.out_of(line)).collect()
     }
 
     /// Sleeps, or returns false at once when the task is cancelled.

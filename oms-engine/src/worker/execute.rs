@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::given::Sources;
 use super::lease::Lease;
 use super::registry::{AnyTask, ErasedTask, Registry};
 use super::task::TaskErrorKind;
@@ -29,6 +30,7 @@ pub(crate) struct LocalWorkers {
     pub(crate) transactions: Arc<Transactions>,
     /// For tasks that ask whether they still have their lease.
     pub(crate) lease_pool: Pool,
+    pub(crate) sources: Sources,
 }
 
 impl Workers for LocalWorkers {
@@ -36,11 +38,20 @@ impl Workers for LocalWorkers {
         let cx = context(self, &task);
         match self.registry.get(&task.token.queue).cloned() {
             Some(AnyTask::Plain(body)) => {
-                self.runtime.spawn(run_plain(body, cx, task));
+                let sources = self.sources.clone();
+                self.runtime.spawn(async move {
+                    if let Some((cx, input, task)) = give(&sources, cx, task).await {
+                        run_plain(body, cx, &input, task).await;
+                    }
+                });
             }
             Some(AnyTask::Transactional(body)) => {
-                let transactions = self.transactions.clone();
-                self.runtime.spawn(async move { Box::pin(transactions.run(body, cx, task)).await });
+                let (sources, transactions) = (self.sources.clone(), self.transactions.clone());
+                self.runtime.spawn(async move {
+                    if let Some((cx, input, task)) = give(&sources, cx, task).await {
+                        Box::pin(transactions.run(body, cx, &input, task)).await;
+                    }
+                });
             }
             // The pump claims only queues that are registered.
             None => {
@@ -66,21 +77,47 @@ fn context(workers: &LocalWorkers, task: &HandedOut) -> TaskContext {
 
 /// Whether the step says `asyncComplete`.
 fn asks_to_wait(task: &HandedOut) -> bool {
-    let (run, name) = (&task.run, &task.token.reference_name);
-    let own = run.state.branch.as_ref().and_then(|branch| branch.graph.find(name));
-    let node = own.or_else(|| run.plan.graph.find(name)).map(|(node, _)| node);
-    node.is_some_and(|node| node.async_complete)
+    task.run.node(&task.token.reference_name).is_some_and(|node| node.async_complete)
 }
 
-async fn run_plain(body: Arc<dyn ErasedTask>, cx: TaskContext, task: HandedOut) {
-    let work = AssertUnwindSafe(body.run(&cx, &task.input)).catch_unwind();
+/// What a task is handed. None: it has ended without.
+async fn give(
+    sources: &Sources,
+    cx: TaskContext,
+    task: HandedOut,
+) -> Option<(TaskContext, Arc<Value>, HandedOut)> {
+    let outcome = match until_dropped(sources.give(&task), &task.cancellation).await {
+        Some(Ok(given)) => {
+            let cx = cx.with_runtime_metadata(given.metadata).with_hidden(given.hidden);
+            return Some((cx, given.input, task));
+        }
+        Some(Err(error)) => failed(error),
+        None => Outcome::Abandoned,
+    };
+    report(task, Vec::new(), outcome).await;
+    None
+}
+
+async fn run_plain(body: Arc<dyn ErasedTask>, cx: TaskContext, input: &Value, task: HandedOut) {
+    let work = AssertUnwindSafe(body.run(&cx, input)).catch_unwind();
     let outcome = match until_dropped(work, &task.cancellation).await {
         Some(Ok(Ok(output))) => Outcome::Completed { output },
         Some(Ok(Err(error))) => failed(error),
         Some(Err(panic)) => panicked(&*panic),
         None => Outcome::Abandoned,
     };
-    report(task, cx.take_log(), outcome).await;
+    report(task, cx.take_log(), hide(&cx, outcome)).await;
+}
+
+/// An outcome whose reason tells nothing that the task was handed in secret.
+pub(super) fn hide(cx: &TaskContext, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Failed { reason, output, retry_after, terminal } => {
+            let reason = cx.hidden().out_of(reason);
+            Outcome::Failed { reason, output, retry_after, terminal }
+        }
+        other => other,
+    }
 }
 
 pub(super) async fn report(task: HandedOut, log: Vec<String>, outcome: Outcome) {
@@ -104,7 +141,7 @@ pub(super) async fn until_dropped<T>(
     }
 }
 
-pub(super) fn failed(error: TaskError) -> Outcome {
+pub(crate) fn failed(error: TaskError) -> Outcome {
     let TaskError { kind, reason, output, .. } = error;
     match kind {
         TaskErrorKind::Retry => {

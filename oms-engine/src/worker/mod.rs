@@ -2,21 +2,26 @@
 
 mod context;
 mod execute;
+mod given;
 #[cfg(feature = "http")]
 mod http;
 mod lease;
 mod registry;
+mod secrets;
 mod serving;
 mod task;
 mod transactional;
 
 pub use context::TaskContext;
-pub(crate) use execute::LocalWorkers;
+pub(crate) use execute::{LocalWorkers, failed};
+pub(crate) use given::{Given, Sources};
 #[cfg(feature = "http")]
 pub use http::HttpSettings;
 #[cfg(feature = "http")]
 pub(crate) use http::HttpTask;
 pub(crate) use registry::Registry;
+pub use secrets::{EnvSecrets, SecretValue, SecretsProvider};
+pub(crate) use secrets::{ErasedProvider, Provider};
 pub use serving::Serving;
 pub use task::{Task, TaskError, TransactionalTask};
 pub(crate) use transactional::Transactions;

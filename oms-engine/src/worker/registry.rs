@@ -48,10 +48,13 @@ impl std::fmt::Debug for AnyTask {
 struct Plain<T>(T);
 struct Transactional<T>(T);
 
-fn read<T: DeserializeOwned>(input: &Value) -> Result<T, TaskError> {
+fn read<T: DeserializeOwned>(cx: &TaskContext, input: &Value) -> Result<T, TaskError> {
     serde_path_to_error::deserialize(input).map_err(|error| {
         let (path, error) = (error.path(), error.inner());
-        TaskError::terminal(format!("its input does not fit the task's type at {path}: {error}"))
+        let at = format!("its input does not fit the task's type at {path}");
+        // The error quotes what it met.
+        let secret = !cx.hidden().is_empty();
+        TaskError::terminal(if secret { at } else { format!("{at}: {error}") })
     })
 }
 
@@ -64,7 +67,7 @@ fn write(output: &impl serde::Serialize) -> Result<Value, TaskError> {
 #[async_trait]
 impl<T: Task> ErasedTask for Plain<T> {
     async fn run(&self, cx: &TaskContext, input: &Value) -> Result<Value, TaskError> {
-        let output = self.0.run(cx, read(input)?).await?;
+        let output = self.0.run(cx, read(cx, input)?).await?;
         write(&output)
     }
 }
@@ -77,7 +80,7 @@ impl<T: TransactionalTask> ErasedTransactionalTask for Transactional<T> {
         tx: &Transaction<'_>,
         input: &Value,
     ) -> Result<Value, TaskError> {
-        let output = self.0.run(cx, tx, read(input)?).await?;
+        let output = self.0.run(cx, tx, read(cx, input)?).await?;
         write(&output)
     }
 }

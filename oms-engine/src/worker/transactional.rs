@@ -11,7 +11,7 @@ use deadpool_postgres::{ClientWrapper, Transaction};
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
-use super::execute::{failed, panicked, report, until_dropped};
+use super::execute::{failed, hide, panicked, report, until_dropped};
 use super::registry::ErasedTransactionalTask;
 use super::{TaskContext, TaskError};
 use crate::advance::{Acted, Core, Happened, OneStep, Run, as_object, plan_step};
@@ -52,6 +52,18 @@ enum Ran {
     Unknown(Error),
 }
 
+impl Ran {
+    /// With reasons that tell nothing that the task was handed in secret.
+    fn hide(self, cx: &TaskContext) -> Self {
+        match self {
+            Self::Outcome(outcome) => Self::Outcome(hide(cx, outcome)),
+            Self::Again(reason) => Self::Again(cx.hidden().out_of(reason)),
+            Self::Elsewhere(reason) => Self::Elsewhere(cx.hidden().out_of(reason)),
+            other => other,
+        }
+    }
+}
+
 /// What to write for the end of the step.
 struct Step {
     batch: AdvanceBatch,
@@ -70,16 +82,17 @@ impl Transactions {
         &self,
         body: Arc<dyn ErasedTransactionalTask>,
         cx: TaskContext,
+        input: &Value,
         task: HandedOut,
     ) {
         let (mut tries, mut waits) = (0, 0);
         let outcome = loop {
             tries += 1;
-            let work = self.once(&*body, &cx, &task);
+            let work = self.once(&*body, &cx, input, &task);
             let Some(ran) = Box::pin(until_dropped(work, &task.cancellation)).await else {
                 break Outcome::Abandoned;
             };
-            match ran {
+            match ran.hide(&cx) {
                 Ran::Committed(committed) => {
                     task.tell(PumpMessage::Committed(*committed)).await;
                     return;
@@ -122,6 +135,7 @@ impl Transactions {
         &self,
         body: &dyn ErasedTransactionalTask,
         cx: &TaskContext,
+        input: &Value,
         task: &HandedOut,
     ) -> Ran {
         // Dropped half way, the connection goes with it.
@@ -130,7 +144,7 @@ impl Transactions {
             Err(error) => return Ran::Away(error),
         };
         let ran = match rented.client() {
-            Ok(client) => self.on(client, body, cx, task).await,
+            Ok(client) => self.on(client, (body, input), cx, task).await,
             Err(error) => return Ran::Away(error),
         };
         let lost = rented.is_closed();
@@ -147,7 +161,7 @@ impl Transactions {
     async fn on(
         &self,
         client: &mut ClientWrapper,
-        body: &dyn ErasedTransactionalTask,
+        (body, input): (&dyn ErasedTransactionalTask, &Value),
         cx: &TaskContext,
         task: &HandedOut,
     ) -> Ran {
@@ -157,7 +171,7 @@ impl Transactions {
         };
         let ran = tokio::select! {
             biased;
-            ran = AssertUnwindSafe(body.run(cx, &tx, &task.input)).catch_unwind() => ran,
+            ran = AssertUnwindSafe(body.run(cx, &tx, input)).catch_unwind() => ran,
             // The body may wait for an answer that will never come.
             silent = self.core.store.until_silent(&tx) => return Ran::Away(silent),
         };

@@ -23,6 +23,8 @@ pub(crate) struct Case {
     /// What the engine is given for `${workflow.env.…}`.
     #[serde(default)]
     pub(crate) env: Map<String, Value>,
+    /// What its secrets provider knows; without it, it has none.
+    pub(crate) secrets: Option<BTreeMap<String, String>>,
     #[serde(default)]
     pub(crate) start: Start,
     /// Domains in which the workers of a task take theirs, beside those in none.

@@ -1,10 +1,12 @@
 //! The workers of a case, who wait to be told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use oms_engine::{Engine, HttpSettings, Serving, Task, TaskContext, TaskError};
+use oms_engine::{
+    Engine, HttpSettings, SecretValue, SecretsProvider, Serving, Task, TaskContext, TaskError,
+};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -70,6 +72,17 @@ fn end(outcome: &Value) -> Result<Value, TaskError> {
     }
 }
 
+struct Secrets(BTreeMap<String, String>);
+
+impl SecretsProvider for Secrets {
+    async fn secret(
+        &self,
+        name: &str,
+    ) -> Result<Option<SecretValue>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.get(name).map(SecretValue::new))
+    }
+}
+
 /// An engine with the workers of a case.
 pub(crate) async fn engine(url: &str, case: &Case, stage: &Arc<Stage>, port: u16) -> Engine {
     let mut builder = Engine::builder(url)
@@ -81,6 +94,9 @@ pub(crate) async fn engine(url: &str, case: &Case, stage: &Arc<Stage>, port: u16
         .task(U(stage.clone()))
         .task(V(stage.clone()))
         .http(HttpSettings::allow([format!("127.0.0.1:{port}")]));
+    if let Some(secrets) = &case.secrets {
+        builder = builder.secrets(Secrets(secrets.clone()));
+    }
     for (task, domains) in &case.serves {
         for domain in domains {
             let place = Serving::new().domain(domain);

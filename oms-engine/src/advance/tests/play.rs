@@ -57,6 +57,12 @@ pub(super) fn play(case: &Case) -> Result<(), String> {
         }
     }
     let plan = world.compile(&case.definition)?;
+    // No worker is handed anything here.
+    let known = |name: &String| case.secrets.as_ref().is_some_and(|all| all.contains_key(name));
+    let named = plan.graph.steps().flat_map(|node| node.input.secrets());
+    if let Some(name) = named.into_iter().find(|name| !known(name)) {
+        return Err(format!("names secret {name:?} and does not give it"));
+    }
     let input = Value::Object(plan.def.with_input_template(case.start.input.clone()));
     match (hold_to_schema(&plan, &input), &case.refused) {
         (Err(error), Some(part)) if error.to_string().contains(part) => return Ok(()),

@@ -6,6 +6,7 @@ use super::TemplateFault;
 use super::path::{self, Query, Step};
 use super::place::Segment;
 use super::resolve::is_env;
+use super::secret::{SecretRef, is_secret};
 use crate::definition::payload::{DEPTH_MAX, push_index, push_key};
 use crate::definition::scope::Reads;
 
@@ -43,6 +44,8 @@ pub(super) enum Expression {
     Path(Vec<Segment>),
     /// Any other path.
     Query(Box<Query>),
+    /// A secret: stays as it is written.
+    Secret(SecretRef),
     /// A path with expressions in it, put together when it is read.
     Dynamic {
         parts: Vec<Part>,
@@ -70,6 +73,8 @@ pub(in crate::definition) enum SiteReads {
     Path { root: String, field: Option<String> },
     /// What data says.
     Dynamic,
+    /// A secret, which is filled in when the input is handed out.
+    Secret,
 }
 
 /// The parsed value and all that was found on the way.
@@ -187,7 +192,11 @@ impl Compiler {
         let expression = match parts.as_slice() {
             [] => Expression::Blank,
             [Part::Literal(text)] => {
-                Expression::parse(text).map_err(|reason| format!("`${{{inside}}}`: {reason}"))?
+                let parsed = Expression::parse(text).map(|parsed| parsed.written(inside));
+                parsed.map_err(|reason| format!("`${{{inside}}}`: {reason}"))?
+            }
+            parts if parts.iter().any(Part::is_secret) => {
+                return Err(format!("`${{{inside}}}`: a secret cannot say what is read"));
             }
             _ => {
                 let reads = reads_of_parts(&parts);
@@ -206,6 +215,7 @@ impl Compiler {
                 _ => SiteReads::Blank,
             }),
             Expression::Query(query) => self.note_query(query),
+            Expression::Secret(_) => self.note(SiteReads::Secret),
             Expression::Blank | Expression::Dynamic { .. } => self.note(SiteReads::Blank),
         }
         Ok(expression)
@@ -245,7 +255,21 @@ impl Node {
     }
 }
 
+impl Part {
+    const fn is_secret(&self) -> bool {
+        matches!(self, Self::Expression(Expression::Secret(_)))
+    }
+}
+
 impl Expression {
+    /// With what is written between the braces, where that counts.
+    fn written(self, inside: &str) -> Self {
+        match self {
+            Self::Secret(secret) => Self::Secret(secret.written(inside)),
+            other => other,
+        }
+    }
+
     /// Reads what stands between `${` and `}` when no expression stands in it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         match text.trim() {
@@ -255,6 +279,9 @@ impl Expression {
                 let query = path::parse(text)?;
                 match query.path.steps.as_slice() {
                     [] | [Step::Key(_)] => {}
+                    [Step::Key(root), Step::Key(field), ..] if is_secret(root, field) => {
+                        return SecretRef::of(&query).map(Self::Secret);
+                    }
                     [Step::Key(_), Step::Index(_) | Step::Indexes(_) | Step::Slice(..), ..] => {
                         return Err(
                             "has an index where a field such as `output` is expected".into()
@@ -283,7 +310,7 @@ impl Expression {
 impl Reads {
     fn add(&mut self, reads: &SiteReads) {
         match reads {
-            SiteReads::Blank => {}
+            SiteReads::Blank | SiteReads::Secret => {}
             SiteReads::TaskId => self.task_id = true,
             SiteReads::Dynamic => self.dynamic = true,
             SiteReads::Path { root, field } => {

@@ -4,7 +4,8 @@
 //! expression gives the value with its type; in a longer text values are written as Java writes
 //! them. `$${` stands for `${`; expressions may stand in expressions, the inner ones are read
 //! first; what is missing is null. Data is never parsed as a template again. Environment
-//! variables cannot be read, other than in Conductor.
+//! variables cannot be read, other than in Conductor. `${workflow.secrets.…}` stays as it is, also
+//! in what is resolved: see [`TaskInput::fill`].
 
 mod compile;
 mod java_text;
@@ -12,6 +13,7 @@ mod meter;
 mod path;
 mod place;
 mod resolve;
+mod secret;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,7 @@ use serde_json::{Map, Value};
 use self::compile::{Compiler, Node};
 pub(super) use self::compile::{Site, SiteReads};
 use self::meter::Meter;
+use self::secret::Secrets;
 use super::payload::PayloadFault;
 use super::scope::{Reads, Scope};
 
@@ -105,6 +108,7 @@ pub struct TaskInput {
     input_template: Map<String, Value>,
     /// Data that is taken as it is, before all else.
     literal: Map<String, Value>,
+    secrets: Secrets,
 }
 
 impl TaskInput {
@@ -119,7 +123,9 @@ impl TaskInput {
         let mut merged = input_template.clone();
         merged.extend(input_parameters.clone());
         let template = Template::parse(&Value::Object(merged))?;
-        Ok(Self { template, input_template: input_template.clone(), literal: Map::new() })
+        let secrets = Secrets::of(&template.node, input_parameters, input_template)?;
+        let (input_template, literal) = (input_template.clone(), Map::new());
+        Ok(Self { template, input_template, literal, secrets })
     }
 
     /// With these keys as they are: data is never read as an expression.

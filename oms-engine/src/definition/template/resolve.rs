@@ -46,11 +46,14 @@ impl Expression {
             Self::Blank => Cow::Owned(Value::String(String::new())),
             Self::TaskId => Cow::Owned(scope.task_id().map_or(Value::Null, Value::from)),
             Self::Path(path) => read_place(path, scope, meter)?,
+            Self::Secret(secret) => Cow::Owned(Value::String(secret.text().to_owned())),
             Self::Query(query) => {
                 path::read(query, &Roots(scope), meter)?.unwrap_or(Cow::Owned(Value::Null))
             }
             // What was put together is read as a path and never as a template again.
             Self::Dynamic { parts, fixed } => match Self::parse(&join(parts, scope, meter)?) {
+                // Data names no secret.
+                Ok(Self::Secret(_)) => Cow::Owned(Value::Null),
                 Ok(Self::Query(query)) if *fixed && !query.absolutes.is_empty() => {
                     Cow::Owned(Value::Null)
                 }

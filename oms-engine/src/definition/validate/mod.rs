@@ -13,6 +13,7 @@ mod numbers;
 mod references;
 mod schemas;
 mod scripts;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -27,6 +28,7 @@ pub use self::handlers::validate_event_handler;
 pub(crate) use self::limits::validate_limits;
 use self::references::Walk;
 pub(crate) use self::schemas::validate_schema;
+pub(crate) use self::secrets::check_brought_secrets;
 use super::faults::{Fault, Faults, Notice};
 use super::nesting::{Part, check_parts, with_room_for};
 use super::payload::KEY_MAX_BYTES;
@@ -190,7 +192,9 @@ fn check_all(def: &WorkflowDef, task_defs: Option<&TaskDefs>) -> Result<Vec<Noti
 fn check_task_def(found: &mut Found, def: &TaskDef, path: &str, response_timeout_min: i64) {
     found.check_task_name(&format!("{path}.name"), &def.name);
     numbers::check_task_def(found, def, path, response_timeout_min);
-    not_yet::check_task_def(found, def, path);
+    for (index, name) in def.runtime_metadata.iter().enumerate() {
+        found.check_name(&format!("{path}.runtimeMetadata[{index}]"), name);
+    }
     schemas::check_task_def(found, def, path);
     for (field, given) in [
         ("isolationGroupId", &def.isolation_group_id),

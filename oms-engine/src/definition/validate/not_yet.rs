@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Found;
-use crate::definition::task_def::TaskDef;
 use crate::definition::task_type::TaskType;
 use crate::definition::workflow_def::WorkflowDef;
 use crate::definition::workflow_task::WorkflowTask;
@@ -27,9 +26,6 @@ const OF_STEPS: &[Field<WorkflowTask>] = &[
     (EXTERNAL_INPUT, |task| is_set(&task.extra, EXTERNAL_INPUT)),
     (EXTERNAL_OUTPUT, |task| is_set(&task.extra, EXTERNAL_OUTPUT)),
 ];
-
-const OF_TASK_DEFS: &[Field<TaskDef>] =
-    &[("runtimeMetadata", |def| !def.runtime_metadata.is_empty())];
 
 const EXTERNAL_INPUT: &str = "externalInputPayloadStoragePath";
 const EXTERNAL_OUTPUT: &str = "externalOutputPayloadStoragePath";
@@ -54,10 +50,6 @@ pub(super) fn check_fork(found: &mut Found, fork: &WorkflowTask, join: &Workflow
 
 pub(super) fn check_workflow(found: &mut Found, def: &WorkflowDef) {
     check_fields(found, def, "$", OF_WORKFLOWS);
-}
-
-pub(super) fn check_task_def(found: &mut Found, def: &TaskDef, path: &str) {
-    check_fields(found, def, path, OF_TASK_DEFS);
 }
 
 /// Checks a step; whether its type is supported.

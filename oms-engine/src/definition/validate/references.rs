@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Found, TaskDefs, branches, check_task_def, http, inert, limits, not_yet, numbers, scripts,
-    types,
+    secrets, types,
 };
 use crate::definition::scope::{TASK_FIELDS, WORKFLOW_FIELDS};
 use crate::definition::task_type::TaskType;
@@ -36,8 +36,17 @@ pub(super) struct Walk<'a> {
 /// Where an expression stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
+    /// What a worker is handed, or an HTTP task of the engine's.
+    HandedOut,
+    /// Any other input.
     Input,
     Output,
+}
+
+impl Place {
+    pub(super) const fn of_input(of: &TaskType) -> Self {
+        if secrets::is_handed_out(of) { Self::HandedOut } else { Self::Input }
+    }
 }
 
 impl<'a> Walk<'a> {
@@ -151,6 +160,8 @@ impl<'a> Walk<'a> {
         let input_template = task_def.map(|def| &def.input_template);
         let known = types::check_known(self.found, task, step, self.task_defs);
         inert::note_step(self.found, task, step);
+        let named = task_def.map(|def| def.runtime_metadata.as_slice()).unwrap_or_default();
+        secrets::note_step(self.found, task, named, step);
         if self.task_defs.is_some() {
             limits::check_step(self.found, task, step, self.task_defs);
         }
@@ -164,11 +175,12 @@ impl<'a> Walk<'a> {
             let path = format!("{step}.taskDefinition");
             check_task_def(self.found, inline, &path, response_timeout_min);
         }
-        self.check_map(&task.input_parameters, &format!("{step}.inputParameters"), Place::Input);
+        let place = Place::of_input(&task.task_type);
+        self.check_map(&task.input_parameters, &format!("{step}.inputParameters"), place);
         if let Some(defaults) = input_template {
             let mut used = defaults.clone();
             used.retain(|key, _| !task.input_parameters.contains_key(key));
-            self.check_defaults(used, &format!("{step}.taskDefinition.inputTemplate"));
+            self.check_defaults(used, &format!("{step}.taskDefinition.inputTemplate"), place);
         }
         if let Some(sink) = &task.sink {
             let sink = Value::String(sink.clone());
@@ -188,9 +200,9 @@ impl<'a> Walk<'a> {
     }
 
     /// As `check_map`, less what was reported with the task definition itself.
-    fn check_defaults(&mut self, defaults: Map<String, Value>, path: &str) {
+    fn check_defaults(&mut self, defaults: Map<String, Value>, path: &str, place: Place) {
         for site in survey(&Value::Object(defaults), path).0 {
-            self.check_site(site, Place::Input);
+            self.check_site(site, place);
         }
     }
 
@@ -210,7 +222,10 @@ impl<'a> Walk<'a> {
             SiteReads::TaskId if place == Place::Output => {
                 Some("`${CPEWF_TASK_ID}` names a task, and here is none: remove it".to_owned())
             }
-            SiteReads::TaskId | SiteReads::Dynamic => None,
+            SiteReads::Secret if place != Place::HandedOut => {
+                return self.found.note(site.path, secrets::PASSED_ON);
+            }
+            SiteReads::TaskId | SiteReads::Dynamic | SiteReads::Secret => None,
             SiteReads::Path { root, field } => self.fault_of_path(&root, field.as_deref()),
         };
         if let Some(message) = message {
@@ -222,7 +237,8 @@ impl<'a> Walk<'a> {
         let fields: &[&str] = if root == "workflow" {
             match field {
                 Some("secrets") => {
-                    return Some("`workflow.secrets`: not supported yet".to_owned());
+                    let hint = "write `${workflow.secrets.NAME}` by itself";
+                    return Some(format!("data or a filter cannot read a secret: {hint}"));
                 }
                 Some("env") => return None,
                 _ => &WORKFLOW_FIELDS,

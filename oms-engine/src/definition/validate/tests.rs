@@ -152,7 +152,14 @@ fn expressions_are_refused_where_they_can_only_give_null() {
         ("${}", "`${}` is empty"),
         ("${HOME}", "\"HOME\" is no reference name, and environment variables cannot be read"),
         ("${NETFLIX_STACK}", "\"NETFLIX_STACK\" is no reference name"),
-        ("${workflow.secrets.key}", "`workflow.secrets`: not supported yet"),
+        ("${workflow.secrets}", "`${workflow.secrets}`: names no secret"),
+        ("${workflow.secrets.a[*]}", "`${workflow.secrets.a[*]}`: names several places"),
+        ("${workflow.secrets.${workflow.input.a}}", "data or a filter cannot read a secret"),
+        (
+            "${workflow.env.${workflow.secrets.a}}",
+            "`${workflow.env.${workflow.secrets.a}}`: a secr",
+        ),
+        ("${workflow.input.x[?(@.y == $.workflow.secrets.a)]}", "data or a filter cannot read"),
         ("${workflow.env}", "`${workflow.env}`: names no value: write `workflow.env.` and a name"),
         ("${workflow.env..key}", "`${workflow.env..key}`: names no value"),
         ("${workflow.inptu.x}", "\"workflow\" has no field \"inptu\": it has input, output"),
@@ -248,7 +255,7 @@ fn task_definitions_are_bounded() {
         "maxRetryDelaySeconds": 400_000_000, "backoffJitterMs": -5, "timeoutSeconds": 100,
         "responseTimeoutSeconds": 101, "pollTimeoutSeconds": -1, "totalTimeoutSeconds": 99,
         "rateLimitPerFrequency": -1, "isolationGroupId": "g", "executionNameSpace": "",
-        "runtimeMetadata": ["SECRET"], "enforceSchema": true, "inputSchema": {"version": 2},
+        "runtimeMetadata": ["SECRET", ""], "enforceSchema": true, "inputSchema": {"version": 2},
     });
     assert_faults(
         &task_def_faults(&def),
@@ -262,7 +269,7 @@ fn task_definitions_are_bounded() {
             "$.responseTimeoutSeconds: is 101, more than timeoutSeconds",
             "$.pollTimeoutSeconds: is -1",
             "$.timeoutSeconds: is 100, more than totalTimeoutSeconds",
-            "$.runtimeMetadata: runtimeMetadata: not supported yet",
+            "$.runtimeMetadata[1]: is empty",
             "$.inputSchema.data: is missing",
         ],
     );

@@ -25,11 +25,8 @@ impl Walk<'_> {
             if let Some(undo) = task.undo_task() {
                 let at = format!("{step}.compensation");
                 check(self.found, task, &undo, &step, self.task_defs);
-                self.check_map(
-                    &undo.input_parameters,
-                    &format!("{at}.inputParameters"),
-                    Place::Input,
-                );
+                let place = Place::of_input(&undo.task_type);
+                self.check_map(&undo.input_parameters, &format!("{at}.inputParameters"), place);
                 let name = undo.task_reference_name;
                 let taken = self.names.get(name.as_str()).or_else(|| names.get(&name));
                 if let Some(first) = taken {

@@ -92,10 +92,16 @@ impl Task for HttpTask {
             Ok(Err(Failure::Refused(why))) => return Err(TaskError::terminal(why)),
             Err(_) => call_failed(&format!("no answer within {} s", self.deadline.as_secs_f64())),
         };
+        // A server may send back what it was sent.
+        let hidden = cx.hidden();
         match end {
-            HttpEnd::Completed(output) => Ok(output),
-            HttpEnd::Waits(output) => Err(TaskError::waits().with_output(output)),
-            HttpEnd::Failed { reason, output } => Err(TaskError::retry(reason).with_output(output)),
+            HttpEnd::Completed(output) => Ok(hidden.out_of_value(output)),
+            HttpEnd::Waits(output) => {
+                Err(TaskError::waits().with_output(hidden.out_of_value(output)))
+            }
+            HttpEnd::Failed { reason, output } => {
+                Err(TaskError::retry(reason).with_output(hidden.out_of_value(output)))
+            }
         }
     }
 }
