@@ -147,7 +147,7 @@ fn decisions(criterion: &mut Criterion) -> Result<(), Failure> {
     for branches in [100, 10_000] {
         let items: Vec<usize> = (0..branches).collect();
         let definition = WorkflowDef::from_json(&forked.to_string())?;
-        let fresh = DryRun::new(&definition, json!({"items": items}))?;
+        let fresh = DryRun::new(&definition, json!({"items": items}))?.undefined("work");
         let mut tried = fresh.clone();
         tried.start()?;
         if tried.opened() != branches {

@@ -32,7 +32,8 @@ pub(crate) fn server_cpu(postmaster: u32) -> Result<f64, Failure> {
     Ok(own.cpu + own.children_cpu + living)
 }
 
-/// The living children of a process: all, or those that run the same program as another.
+/// The living children of a process: all, or those that run the same program as another, or a
+/// peer's.
 fn children_of(parent: u32, like: Option<&str>) -> Result<Vec<Stat>, Failure> {
     let program = |process: &str| std::fs::read_to_string(format!("/proc/{process}/comm")).ok();
     let wanted = like.and_then(program);
@@ -42,7 +43,7 @@ fn children_of(parent: u32, like: Option<&str>) -> Result<Vec<Stat>, Failure> {
         let Some(name) = name.to_str().filter(|name| name.parse::<u32>().is_ok()) else { continue };
         // One that ends meanwhile is its parent's from then on.
         let Ok(child) = stat(name) else { continue };
-        if child.parent == parent && (like.is_none() || program(name) == wanted) {
+        if child.parent == parent && (like.is_none() || is_counted(program(name), &wanted)) {
             children.push(child);
         }
     }
@@ -74,6 +75,10 @@ fn memory(process: &str, field: &str) -> Result<f64, Failure> {
 /// Begins to measure the most memory anew.
 pub(crate) fn forget_peak() -> Result<(), Failure> {
     Ok(std::fs::write(Path::new("/proc/self/clear_refs"), "5")?)
+}
+
+fn is_counted(program: Option<String>, wanted: &Option<String>) -> bool {
+    program == *wanted || program.is_some_and(|name| name.starts_with("peer-"))
 }
 
 struct Stat {

@@ -1,5 +1,6 @@
 //! This program once more, as a process beside this one that runs an engine.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -40,9 +41,14 @@ pub(crate) struct Child {
 impl Child {
     /// Starts it and waits until its engine is up.
     pub(crate) async fn spawn(job: &Job) -> Result<Self, Failure> {
-        let mut process = Command::new(std::env::current_exe()?)
-            .arg("--child")
-            .arg(serde_json::to_string(job)?)
+        let job = serde_json::to_string(job)?;
+        Self::of(std::env::current_exe()?, &["--child", &job]).await
+    }
+
+    /// Starts a program and waits until it is ready.
+    pub(crate) async fn of(program: PathBuf, arguments: &[&str]) -> Result<Self, Failure> {
+        let mut process = Command::new(program)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

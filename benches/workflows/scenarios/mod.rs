@@ -4,6 +4,7 @@ mod crash;
 mod history;
 mod linear;
 mod orders;
+mod peers;
 mod processes;
 mod snapshot;
 mod start;
@@ -49,6 +50,7 @@ scenarios! {
     "start" = start::single,
     "start in bulk" = start::bulk,
     "enqueue to start" = start::enqueue,
+    "peers" = peers::drain,
     "orders" = orders::single,
     "history" = history::full,
     "history sizes" = history::sizes,

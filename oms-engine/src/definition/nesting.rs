@@ -138,8 +138,10 @@ pub(super) enum Part {
     Cases,
     /// `subWorkflowParam`.
     Params,
+    #[cfg(feature = "cron")]
     Schedule,
     /// `startWorkflowRequest` of a schedule.
+    #[cfg(feature = "cron")]
     Start,
     /// Values, that are as deep as a payload may be.
     Plain,
@@ -153,7 +155,10 @@ impl Part {
             (Self::Task, "decisionCases") => Self::Cases,
             (Self::Task, "compensation") => Self::Task,
             (Self::Task, "subWorkflowParam") => Self::Params,
-            (Self::Params, "workflowDefinition") | (Self::Start, "workflowDef") => Self::Definition,
+            (Self::Params, "workflowDefinition") => Self::Definition,
+            #[cfg(feature = "cron")]
+            (Self::Start, "workflowDef") => Self::Definition,
+            #[cfg(feature = "cron")]
             (Self::Schedule, "startWorkflowRequest") => Self::Start,
             (Self::Cases, _) => Self::Tasks,
             _ => Self::Plain,

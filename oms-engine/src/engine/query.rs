@@ -13,7 +13,7 @@ use crate::advance::{Core, Execution};
 use crate::decide::WorkflowStatus;
 use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
-use crate::store::{ListFilter, ListedRow};
+use crate::store::{ListFilter, ListedRow, RunEnd};
 
 /// When the server was away.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
@@ -132,11 +132,11 @@ impl Engine {
     /// Safe to drop and to repeat.
     pub async fn wait(&self, id: WorkflowId) -> Result<Execution, Error> {
         loop {
-            let (sender, ended) = oneshot::channel();
-            self.inner.waiters.send((id, sender)).await.map_err(|_| Error::Shutdown)?;
+            self.until_ended(id).await?;
             match self.get(id).await {
                 Ok(execution) if execution.status.is_terminal() => return Ok(execution),
-                Ok(_) => ended.await.map_err(|_| Error::Shutdown)?,
+                // Somebody has brought it back meanwhile.
+                Ok(_) => {}
                 // It may take as long as the run does: a server that is away is waited for.
                 Err(error) if error.is_retryable() => {
                     tracing::warn!(%error, workflow_id = %id, "waiting for a workflow");
@@ -147,19 +147,33 @@ impl Engine {
         }
     }
 
+    /// Returns when a run has ended or is not there; with its end where that was decided here.
+    async fn until_ended(&self, id: WorkflowId) -> Result<Option<RunEnd>, Error> {
+        let (sender, ended) = oneshot::channel();
+        self.inner.waiters.send((id, sender)).await.map_err(|_| Error::Shutdown)?;
+        ended.await.map_err(|_| Error::Shutdown)
+    }
+
     /// Waits until a run has ended and gives its output.
     ///
     /// # Errors
     /// [`Error::WorkflowFailed`] when it did not complete; as [`wait`](Self::wait).
     pub async fn result(&self, id: WorkflowId) -> Result<serde_json::Value, Error> {
-        let execution = self.wait(id).await?;
-        if execution.status == WorkflowStatus::Completed {
-            return Ok(execution.output);
+        // Told by the pump that wrote the end: it need not be read again.
+        let (status, output, reason) = match self.until_ended(id).await? {
+            Some(RunEnd { status, output, reason, .. }) => (status, (*output).clone(), reason),
+            None => {
+                let execution = self.wait(id).await?;
+                (execution.status, execution.output, execution.reason_for_incompletion)
+            }
+        };
+        if status == WorkflowStatus::Completed {
+            return Ok(output);
         }
         Err(Error::WorkflowFailed {
             workflow_id: id,
-            status: execution.status.as_str(),
-            reason: execution.reason_for_incompletion.unwrap_or_default(),
+            status: status.as_str(),
+            reason: reason.unwrap_or_default(),
         })
     }
 

@@ -144,6 +144,24 @@ async fn tell(
 /// Does what is due. Out: how long nothing more will be.
 async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Error> {
     let store = &shared.core.store;
+    let mut least = DUE_LEAST;
+    let mut next = store.next_due(client).await?;
+    // Most looks find nothing, and then this one statement was all.
+    if next.is_some_and(|next| next.is_zero()) {
+        least = work_off(shared, client).await?;
+        next = store.next_due(client).await?;
+    }
+    let next = next.unwrap_or(shared.config.poll_interval);
+    #[cfg(feature = "cron")]
+    let next =
+        super::schedules::fire_due(shared, client).await?.map_or(next, |fire| fire.min(next));
+    Ok(next.min(shared.config.poll_interval).max(least))
+}
+
+/// Releases delayed tasks and ends what took too long. Out: how long to wait at least before the
+/// next look.
+async fn work_off(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Error> {
+    let store = &shared.core.store;
     let mut queues = store.release_due(client, DUE_MAX).await?;
     let mut freed: Vec<String> = Vec::new();
     let mut least = DUE_LEAST;
@@ -200,9 +218,5 @@ async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Er
     for queue in freed {
         shared.made_room(&queue);
     }
-    let next = store.next_due(client).await?.unwrap_or(shared.config.poll_interval);
-    #[cfg(feature = "cron")]
-    let next =
-        super::schedules::fire_due(shared, client).await?.map_or(next, |fire| fire.min(next));
-    Ok(next.min(shared.config.poll_interval).max(least))
+    Ok(least)
 }

@@ -45,10 +45,10 @@ impl Pump {
         self.claimed(work.claims, advanced.claimed, slow).await;
     }
 
-    fn applied(&mut self, pending: Pending, tokens: Vec<Option<Token>>) {
+    fn applied(&mut self, mut pending: Pending, tokens: Vec<Option<Token>>) {
         self.tell_written(pending.ended.token_id);
-        if pending.ended.run_end.is_some() {
-            self.tell_ended(pending.task_id.workflow_id);
+        if let Some(end) = pending.ended.run_end.take() {
+            self.tell_ended(pending.task_id.workflow_id, Some(end));
         }
         let mut leased = 0;
         for ((task, slot), token) in pending.opened.iter().zip(&tokens) {

@@ -23,7 +23,7 @@ pub(crate) use handed::{
 };
 pub(crate) use limited::Turns;
 pub(crate) use polls::{KnownTask, Lent, Poll, Polls};
-pub(crate) use pump::{Pump, PumpSettings, SessionId};
+pub(crate) use pump::{EndedRun, Pump, PumpSettings, SessionId};
 pub(crate) use slots::{OfQueue, Slot, Slots};
 pub(crate) use wake::Wakes;
 

@@ -26,7 +26,7 @@ use crate::advance::{Core, OneStep, Run};
 use crate::clock::Clock;
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload, clean_reason};
 use crate::ids::{TaskId, WorkflowId};
-use crate::store::{Connector, Token};
+use crate::store::{Connector, RunEnd, Token};
 
 /// Outcomes, and starts, that one statement takes at most.
 pub(super) const BATCH_MAX: usize = 500;
@@ -40,6 +40,14 @@ const LOGS_MAX: usize = 100_000;
 /// The session that this process lives by; none while it has none.
 pub(crate) type SessionId = Option<i64>;
 
+/// The news that a run has ended, for those who wait for it.
+#[derive(Debug)]
+pub(crate) struct EndedRun {
+    pub(crate) id: WorkflowId,
+    /// How, where it was decided here.
+    pub(crate) end: Option<RunEnd>,
+}
+
 /// What a pump shares with the rest of the engine.
 #[derive(Debug, Clone)]
 pub(crate) struct PumpSettings {
@@ -51,7 +59,7 @@ pub(crate) struct PumpSettings {
     pub(crate) polls: Arc<Polls>,
     pub(crate) workers: Arc<dyn Workers>,
     pub(crate) session: watch::Receiver<SessionId>,
-    pub(crate) ended: mpsc::Sender<WorkflowId>,
+    pub(crate) ended: mpsc::Sender<EndedRun>,
     pub(crate) clock: Clock,
     pub(crate) worker_name: Arc<str>,
 }
@@ -217,7 +225,7 @@ impl Pump {
     fn committed(&mut self, committed: Committed) {
         self.keep_log(&committed.task_id, committed.log);
         if let Some(id) = committed.ended {
-            self.tell_ended(id);
+            self.tell_ended(id, None);
         }
         for queue in &committed.ready {
             self.ready(queue);
@@ -248,9 +256,9 @@ impl Pump {
         self.logs.extend(lines.into_iter().map(|line| (task_id.clone(), clean_reason(line))));
     }
 
-    pub(super) fn tell_ended(&self, id: WorkflowId) {
+    pub(super) fn tell_ended(&self, id: WorkflowId, end: Option<RunEnd>) {
         // Whoever waits polls as well, so a full channel costs time and nothing else.
-        if self.settings.ended.try_send(id).is_err() {
+        if self.settings.ended.try_send(EndedRun { id, end }).is_err() {
             tracing::trace!(workflow_id = %id, "nobody took the news of an end");
         }
     }

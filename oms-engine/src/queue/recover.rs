@@ -123,7 +123,7 @@ impl Pump {
             if written.contains(&pending.task_id) {
                 self.tell_written(id);
                 if pending.ended.run_end.is_some() {
-                    self.tell_ended(pending.task_id.workflow_id);
+                    self.tell_ended(pending.task_id.workflow_id, None);
                 }
                 return false;
             }

@@ -61,7 +61,7 @@ impl Pump {
                     made_room(&self.settings.slots, &self.settings.wakes, queue);
                 }
                 if let Some(id) = acted.ended {
-                    self.tell_ended(id);
+                    self.tell_ended(id, None);
                 }
                 if acted.timed {
                     self.settings.wakes.due_in(Duration::ZERO);

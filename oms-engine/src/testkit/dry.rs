@@ -40,6 +40,13 @@ impl DryRun {
         Ok(Self { plan: Arc::new(plan), state, open: None, opened: 0 })
     }
 
+    /// Says that this task, which data brings, has no definition; otherwise a decision asks for it.
+    #[must_use]
+    pub fn undefined(mut self, name: &str) -> Self {
+        self.state.task_defs.insert(name.to_owned(), None);
+        self
+    }
+
     /// Decides the start.
     ///
     /// # Errors

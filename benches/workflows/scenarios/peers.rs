@@ -1,0 +1,54 @@
+//! Other engines with the same work on the same server, as far as their programs have been built.
+
+use std::path::{Path, PathBuf};
+
+use super::Measured;
+use super::linear::{RATE, drain_engine};
+use crate::bench::Bench;
+use crate::child::Child;
+use crate::measure::figures::{figure, of, value};
+use crate::measure::float;
+use crate::measure::linear::LINEAR5;
+
+/// What is compared, and what it is.
+const PEERS: [(&str, &str); 4] = [
+    ("dbos", "dbos"),
+    ("underway", "underway"),
+    ("duroxide", "duroxide-pg"),
+    ("graphile", "graphile_worker (five plain jobs, no workflow)"),
+];
+
+fn program(peer: &str) -> PathBuf {
+    let benches = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/peers/target/release");
+    benches.join(format!("peer-{peer}"))
+}
+
+pub(super) async fn drain(bench: &Bench, _turn: usize) -> Measured {
+    let (runs, runs_of_peers) = (bench.size(2_000, 20_000), bench.size(200, 2_000));
+    let ours = bench.alone(async |database| drain_engine(database, LINEAR5, runs).await).await?;
+    let rate = value(&ours, RATE);
+    let mut figures = of("engine", ours);
+    for (peer, name) in PEERS {
+        if !program(peer).exists() {
+            bench.say(&format!("peers: {name} has not been built; see benches/peers/README.md"));
+            continue;
+        }
+        bench.say(&format!("peers, {name}"));
+        let theirs = bench
+            .alone(async |database| {
+                let runs = runs_of_peers;
+                let mut child =
+                    Child::of(program(peer), &[database.url(), &runs.to_string()]).await?;
+                let begun = database.begin().await?;
+                child.tell("go").await?;
+                child.until("done").await?;
+                let used = database.used(&begun, float(runs)).await?;
+                Ok(used.figures_of("workflow"))
+            })
+            .await?;
+        let theirs_rate = value(&theirs, RATE);
+        figures.push((figure(format!("engine ÷ {name}"), ""), rate / theirs_rate));
+        figures.extend(of(name, theirs));
+    }
+    Ok(figures)
+}
