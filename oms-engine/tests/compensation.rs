@@ -95,3 +95,26 @@ async fn after_a_retry_what_was_undone_has_a_new_key_and_what_was_not_the_old_on
     assert_ne!(a[0], a[1], "it was undone: it is done once more");
     assert_eq!(b[0], b[1], "it still stands: it is not done twice");
 }
+
+#[tokio::test]
+async fn a_sub_workflow_that_could_be_undone_and_is_not_is_noticed() {
+    let database = database().await;
+    let engine = told(&database).build().await.unwrap();
+    let undo = || WorkflowTask::simple("undo", "");
+    let child =
+        WorkflowDef::builder("child").task(WorkflowTask::simple("a", "a").undone_by(undo()));
+    let child = child.build().unwrap();
+    let plain = WorkflowDef::builder("plain").task(WorkflowTask::simple("a", "a")).build().unwrap();
+    let parent = WorkflowDef::builder("parent")
+        .task(WorkflowTask::sub_workflow("undone", "child").undone_by(undo()))
+        .task(WorkflowTask::sub_workflow("left", "child"))
+        .task(WorkflowTask::sub_workflow("nothing", "plain"))
+        .task(WorkflowTask::sub_workflow("unknown", "none"))
+        .task(WorkflowTask::sub_workflow_inline("inline", &child))
+        .build()
+        .unwrap();
+    let notices = engine.register(&[], &[parent, child, plain]).await.unwrap().notices;
+    let paths: Vec<&str> = notices.iter().map(|notice| notice.path.as_str()).collect();
+    assert_eq!(paths, ["$.tasks[1]", "$.tasks[4]"], "{notices:?}");
+    assert!(notices[0].message.ends_with("name a compensation here"), "{}", notices[0].message);
+}

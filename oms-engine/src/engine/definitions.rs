@@ -12,8 +12,8 @@ use super::{Engine, connection};
 use crate::advance::Core;
 use crate::decide::Plan;
 use crate::definition::{
-    Fault, Faults, NamesSchemas, Notice, TaskDef, TaskSchemas, TaskType, WorkflowDef, misfits,
-    steps_of, validate, validate_limits, validate_task_def,
+    Fault, Faults, LEFT_DONE, NamesSchemas, Notice, TaskDef, TaskSchemas, TaskType, WorkflowDef,
+    misfits, never_undone, steps_of, validate, validate_limits, validate_task_def,
 };
 use crate::error::Error;
 use crate::maintain::Shared;
@@ -276,7 +276,7 @@ async fn register_workflows(
     schemas: &BTreeMap<String, TaskSchemas>,
 ) -> Result<Vec<Notice>, Error> {
     let all = task_definitions(core, tx).await?;
-    let mut notices = Vec::new();
+    let (mut notices, mut registered) = (Vec::new(), Vec::new());
     for mut def in workflows {
         let mut faults = core.write_schemas(tx, &mut def).await?;
         match validate(&def, &all) {
@@ -287,6 +287,36 @@ async fn register_workflows(
             .map_err(|faults| Error::InvalidDefinition { faults })?;
         notices.extend(misfits(&def, &all, schemas));
         put(core, tx, &def, &all).await?;
+        registered.push(def);
+    }
+    for def in &registered {
+        notices.extend(left_done(core, tx, def).await?);
+    }
+    Ok(notices)
+}
+
+/// Sub-workflows that could be undone, and that the step which runs them does not undo.
+async fn left_done(
+    core: &Core,
+    tx: &deadpool_postgres::Transaction<'_>,
+    def: &WorkflowDef,
+) -> Result<Vec<Notice>, Error> {
+    let mut notices = Vec::new();
+    for (path, params) in never_undone(def) {
+        let child = match (&params.workflow_definition, params.name.as_deref()) {
+            (Some(text), _) => WorkflowDef::from_value(text).ok().map(Arc::new),
+            (None, Some(name)) => {
+                let found = core.store.find_definition(tx, name, params.version).await?;
+                found.map(|row| row.definition)
+            }
+            (None, None) => None,
+        };
+        let undoable = |child: Arc<WorkflowDef>| {
+            child.all_tasks().into_iter().any(|task| task.compensation.is_some())
+        };
+        if child.is_some_and(undoable) {
+            notices.push(Notice::new(def.subject(), path, LEFT_DONE));
+        }
     }
     Ok(notices)
 }

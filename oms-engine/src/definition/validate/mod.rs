@@ -29,6 +29,7 @@ pub(crate) use self::limits::validate_limits;
 use self::references::Walk;
 pub(crate) use self::schemas::validate_schema;
 pub(crate) use self::secrets::check_brought_secrets;
+pub(crate) use self::undo::{LEFT_DONE, never_undone};
 use super::faults::{Fault, Faults, Notice};
 use super::nesting::{Part, check_parts, with_room_for};
 use super::payload::KEY_MAX_BYTES;
