@@ -51,6 +51,9 @@ struct ServerOptions {
     grace: u64,
 }
 
+/// Of each thread that answers requests; what is not used costs nothing.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
@@ -83,7 +86,11 @@ fn say_ready(address: SocketAddr) {
 }
 
 fn run(options: ServerOptions) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Definitions may be written on these, and tasks may stand deep in each other.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()?;
     runtime.block_on(server(options))
 }
 

@@ -1,8 +1,11 @@
 //! The endpoints: one table, one file per resource.
 
+mod bulk;
+mod events;
 mod health;
 mod metadata;
 mod operate;
+mod schedules;
 mod start;
 mod tasks;
 mod unsupported;
@@ -89,6 +92,9 @@ fn table() -> Vec<Route> {
     all.extend(start::routes());
     all.extend(workflow::routes());
     all.extend(operate::routes());
+    all.extend(bulk::routes());
+    all.extend(events::routes());
+    all.extend(schedules::routes());
     all.extend(tasks::routes());
     all.extend(updates::routes());
     all.extend(unsupported::routes());

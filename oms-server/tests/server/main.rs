@@ -5,7 +5,9 @@
 #![expect(clippy::indexing_slicing, reason = "JSON of the tests' own making")]
 
 mod bad_input;
+mod bulk;
 mod documentation;
+mod events;
 mod lifetime;
 mod metadata;
 mod running;

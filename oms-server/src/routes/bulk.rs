@@ -1,0 +1,94 @@
+//! What operators do to many runs.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use oms_engine::{Error, RestartOptions, RetryOptions, WorkflowId};
+use serde_json::json;
+
+use super::{Answer, Route, json as answer, route};
+use crate::app::App;
+use crate::refusal::Refusal;
+use crate::request::{Asked, Given};
+
+/// Conductor's bound.
+const IDS_MAX: usize = 1_000;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route!(PUT "/api/workflow/bulk/pause" pause),
+        route!(PUT "/api/workflow/bulk/resume" resume),
+        route!(POST "/api/workflow/bulk/restart" restart),
+        route!(POST "/api/workflow/bulk/retry" retry),
+        route!(POST "/api/workflow/bulk/terminate" terminate),
+    ]
+}
+
+#[derive(Debug)]
+enum Action {
+    Pause,
+    Resume,
+    Restart(RestartOptions),
+    Retry,
+    Terminate(String),
+}
+
+async fn act(app: &App, action: &Action, id: WorkflowId) -> Result<(), Error> {
+    let engine = &app.engine;
+    match action {
+        Action::Pause => engine.pause(id).await,
+        Action::Resume => engine.resume(id).await,
+        Action::Restart(options) => engine.restart(id, *options).await,
+        Action::Retry => engine.retry(id, RetryOptions::default()).await,
+        Action::Terminate(reason) => engine.terminate(id, reason).await,
+    }
+}
+
+/// Each by itself: what is refused is listed and keeps nobody else.
+async fn all(app: &App, given: &Given, action: Action) -> Answer {
+    let ids: Vec<String> = given.json()?;
+    if ids.len() > IDS_MAX {
+        let text = format!("has {} ids, at most {IDS_MAX}", ids.len());
+        return Err(Refusal::argument("$", text));
+    }
+    let (mut errors, mut done) = (BTreeMap::new(), Vec::new());
+    for id in ids {
+        let acted = match id.parse() {
+            Ok(workflow) => act(app, &action, workflow).await.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("workflow {id} does not exist")),
+        };
+        match acted {
+            Ok(()) => done.push(id),
+            Err(error) => {
+                errors.insert(id, error);
+            }
+        }
+    }
+    answer(&json!({ "bulkErrorResults": errors, "bulkSuccessfulResults": done }))
+}
+
+async fn pause(State(app): State<App>, given: Given) -> Answer {
+    all(&app, &given, Action::Pause).await
+}
+
+async fn resume(State(app): State<App>, given: Given) -> Answer {
+    all(&app, &given, Action::Resume).await
+}
+
+async fn restart(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+    let options = if asked.flag("useLatestDefinitions", false)? {
+        RestartOptions::on_latest_definition()
+    } else {
+        RestartOptions::default()
+    };
+    all(&app, &given, Action::Restart(options)).await
+}
+
+async fn retry(State(app): State<App>, given: Given) -> Answer {
+    all(&app, &given, Action::Retry).await
+}
+
+async fn terminate(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+    let reason = asked.text("reason").unwrap_or_default().to_owned();
+    all(&app, &given, Action::Terminate(reason)).await
+}
