@@ -146,15 +146,8 @@ fn first_task(run: &mut Run) -> Result<Option<(OpenedRow, Arc<Value>)>, Error> {
     };
     let [first] = decision.scheduled.as_slice() else { return Ok(None) };
     let what = format!("input of task {:?}", first.node.reference_name);
-    if let (Fate::Ended { .. }, true, Some(reason)) =
-        (&first.fate, first.node.kind.is_worker(), &first.reason)
-    {
-        // A worker's task that ends before it began: its input is over the limits, or does not fit.
-        return match reason.strip_prefix(what.as_str()) {
-            Some(why) => Err(Error::invalid(format!("{what} $"), why.trim_start_matches(" $: "))),
-            // It does not fit its schema, which is the task's failure.
-            None => Ok(None),
-        };
+    if let (Some(fault), true) = (&first.over, first.node.kind.is_worker()) {
+        return Err(refused(fault.clone()));
     }
     let simple = matches!(first.fate, Fate::Open(Wait::Now | Wait::For(_)))
         && first.node.kind.is_worker()

@@ -72,7 +72,7 @@ impl Walk<'_> {
         let wait = if attempt > 0 || delay.is_zero() { Wait::Now } else { Wait::For(delay) };
         if let Some(reason) = unfit(&place.node, &input) {
             let input = Value::clone(&input);
-            return self.fail_at_once(&place, attempt, NoInput { input, reason });
+            return self.fail_at_once(&place, attempt, NoInput { input, reason, over: None });
         }
         self.open(&place, attempt, wait, input);
         if let Some(scheduled) = self.out.scheduled.last_mut() {

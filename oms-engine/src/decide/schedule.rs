@@ -16,12 +16,14 @@ use crate::definition::{PayloadFault, TASK_PAYLOAD_MAX_BYTES, check_payload};
 pub(super) struct NoInput {
     pub(super) input: Value,
     pub(super) reason: String,
+    /// Where it is over the limits: what is wrong with it.
+    pub(super) over: Option<PayloadFault>,
 }
 
 /// Over the limits: nothing of it is kept.
 impl From<PayloadFault> for NoInput {
     fn from(fault: PayloadFault) -> Self {
-        Self { input: Value::Object(Map::new()), reason: fault.to_string() }
+        Self { input: Value::Object(Map::new()), reason: fault.to_string(), over: Some(fault) }
     }
 }
 
@@ -134,7 +136,7 @@ impl Walk<'_> {
             check_payload(&what, &input, TASK_PAYLOAD_MAX_BYTES)?;
         }
         if let Some(reason) = unfit(node, &input) {
-            return Err(NoInput { input, reason });
+            return Err(NoInput { input, reason, over: None });
         }
         match &node.kind {
             Kind::SubWorkflow { .. } => Ok(self.sub_workflow_input(place, input)?),
@@ -149,9 +151,12 @@ impl Walk<'_> {
         attempt: i16,
         none: impl Into<NoInput>,
     ) -> Result<(), DecideError> {
-        let NoInput { input, reason } = none.into();
+        let NoInput { input, reason, over } = none.into();
         let input = Arc::new(input);
         let entry = self.push(place, attempt, input.clone());
+        if let Some(scheduled) = self.out.scheduled.get_mut(entry) {
+            scheduled.over = over;
+        }
         let status = TaskStatus::FailedWithTerminalError;
         let after = After { input: Some(input), ..After::failed(attempt, status, reason) };
         self.judge(Some(entry), place, &after)
@@ -212,6 +217,7 @@ impl Walk<'_> {
             set_aside: self.state.set_aside(&reference_name),
             reference_name,
             reason: None,
+            over: None,
             scope: place.scope,
             key: None,
             branch: place.branch.clone(),
