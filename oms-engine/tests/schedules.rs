@@ -11,7 +11,7 @@ use common::script::{Gate, Work, told};
 use common::{assert_nothing_stuck, database, engine, line, until, wait};
 use oms_engine::definition::{OverlapPolicy, WorkflowSchedule};
 use oms_engine::testkit::TestDatabase;
-use oms_engine::{Engine, Error, FireState, ScheduleFire, WorkflowStatus};
+use oms_engine::{Engine, Error, FireState, ScheduleFire, TaskStatus, WorkflowStatus};
 use serde_json::{Value, json};
 
 /// Once a year: what fires in a test is what the test has put into the past.
@@ -331,6 +331,23 @@ async fn a_definition_of_the_schedule_s_own_is_started() {
     let run = wait(&engine, fire.workflow_id.unwrap()).await;
     assert_eq!((run.workflow_name.as_str(), run.tasks.len()), ("inline", 2));
     assert_eq!(run.input["_startedByScheduler"], Value::from("own"));
+}
+
+#[tokio::test]
+async fn the_domains_of_a_schedule_are_those_of_its_runs() {
+    let database = database().await;
+    let engine = ready(&database).await;
+    let mut schedule = WorkflowSchedule::new("far", RARE, "one");
+    let domains = [("work".to_owned(), "mars".to_owned())];
+    schedule.start_workflow_request.task_to_domain = domains.clone().into();
+    engine.put_schedule(&schedule).await.unwrap();
+    make_due(&database, "far", "now() - interval '1 second'").await;
+    until_fires(&database, "far", 1).await;
+    let fire = fires(&engine, "far").await.remove(0);
+    let run = engine.get(fire.workflow_id.unwrap()).await.unwrap();
+    assert_eq!(run.task_to_domain, domains.into());
+    let [task] = run.tasks.as_slice() else { panic!("{run:?}") };
+    assert_eq!((task.domain.as_deref(), task.status), (Some("mars"), TaskStatus::Scheduled));
 }
 
 #[tokio::test]

@@ -336,6 +336,7 @@ fn state_of(
         resumes: row.resumes,
         given: row.given.as_ref().map(|(name, input)| (name.clone(), Arc::new(input.clone()))),
         parent_id: row.parent_id,
+        task_to_domain: row.task_to_domain.clone(),
         reason: row.reason.clone(),
         undoing: row.is_undone(),
         facts,

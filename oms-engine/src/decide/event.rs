@@ -37,7 +37,8 @@ impl Walk<'_> {
         add("workflowType", json!(&*self.plan.name));
         add("workflowVersion", json!(self.plan.def.version));
         add("correlationId", json!(self.state.correlation_id.as_deref()));
-        add("taskToDomain", json!({}));
+        let domains = self.state.task_to_domain.as_ref();
+        add("taskToDomain", domains.map_or_else(|| json!({}), |domains| json!(domains.as_map())));
         let sink = input.get("sink").and_then(Value::as_str).unwrap_or_default();
         let event = match event_of(sink, &self.plan.name, &place.name()) {
             Ok(event) => event,

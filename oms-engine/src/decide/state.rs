@@ -10,7 +10,7 @@ use super::graph::{Branch, instance};
 use super::lists::Beside;
 use super::node::Node;
 use super::status::{TaskStatus, WorkflowStatus};
-use crate::definition::TaskDef;
+use crate::definition::{TaskDef, TaskToDomain};
 use crate::ids::{TaskId, WorkflowId};
 
 /// The last attempt of a step that ended, in the last turns of its loops.
@@ -48,6 +48,8 @@ pub(crate) struct RunState {
     pub(crate) variables: Arc<Value>,
     pub(crate) correlation_id: Option<Arc<str>>,
     pub(crate) parent_id: Option<WorkflowId>,
+    /// Only after a fresh load.
+    pub(crate) task_to_domain: Option<Arc<TaskToDomain>>,
     pub(crate) reason: Option<String>,
     /// By reference name, without turns.
     pub(crate) facts: BTreeMap<String, Fact>,
@@ -132,6 +134,7 @@ impl RunState {
             variables,
             correlation_id,
             parent_id: None,
+            task_to_domain: None,
             reason: None,
             facts: BTreeMap::new(),
             open: BTreeMap::new(),
