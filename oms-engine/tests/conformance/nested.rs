@@ -11,7 +11,31 @@ const DEEP: usize = 100;
 pub(crate) fn cases() -> Vec<Case> {
     let kinds = ["DO_WHILE", "SWITCH", "FORK_JOIN", "SUB_WORKFLOW"];
     let alone = kinds.iter().map(|kind| case(&kind.to_lowercase(), &[kind]));
-    alone.chain([case("mixed", &kinds)]).collect()
+    alone.chain([case("mixed", &kinds), undone()]).collect()
+}
+
+/// The innermost of many forks is undone. What undoes it stands in it.
+fn undone() -> Case {
+    let mut made = Made::innermost(0);
+    made.steps[0]["compensation"] = json!({"name": "t", "type": "SIMPLE"});
+    for n in (0..DEEP - 2).rev() {
+        made = made.within("FORK_JOIN", n, 0);
+    }
+    made = made.then("u", "SIMPLE", 0, (json!({}), json!({})));
+    let failed = made.expected.last_mut().unwrap();
+    failed["status"] = json!("FAILED_WITH_TERMINAL_ERROR");
+    made.expected.push(task("t_undo", "t", 0, &json!({})));
+    let case = json!({
+        "name": "what_stands_in_ninety_eight_forks_is_undone",
+        "rule": "compensation: what completed is undone when the run fails; branches side by side",
+        "definition": {"name": "deep", "tasks": made.steps},
+        "workers": {
+            "t": [{"output": output()}],
+            "u": [{"status": "FAILED_WITH_TERMINAL_ERROR", "reason": "no"}],
+        },
+        "expect": {"status": "FAILED", "tasks": made.expected},
+    });
+    serde_json::from_value(case).unwrap()
 }
 
 fn case(name: &str, kinds: &[&str]) -> Case {
@@ -83,7 +107,7 @@ impl Made {
         (fields, output): (Value, Value),
     ) -> Self {
         self.steps.push(step(name, kind, fields));
-        let shown = if kind == "SIMPLE" { name } else { kind };
+        let shown = if kind == "SIMPLE" { "t" } else { kind };
         self.expected.push(task(name, shown, loops, &output));
         self.turn.insert(name.to_owned(), output);
         name.clone_into(&mut self.last);
