@@ -285,3 +285,36 @@ async fn faults_of_a_definition_are_all_told_and_nothing_is_registered() {
     let registered = engine.workflow_definitions().await.unwrap();
     assert!(registered.iter().all(|def| def.name != "bad"));
 }
+
+/// A task definition of which so many may run at once.
+fn limited(name: &str, most: i32) -> TaskDef {
+    let mut def = TaskDef::new(name);
+    def.concurrent_exec_limit = Some(most);
+    def
+}
+
+#[tokio::test]
+async fn limits_that_no_step_could_keep_are_refused_with_their_place() {
+    let database = database().await;
+    let engine = told(&database).build().await.unwrap();
+    let step = WorkflowTask::simple("work", "a");
+    let mut own = step.clone();
+    own.task_definition = Some(Box::new(limited("work", 5)));
+    let of = |step: WorkflowTask| WorkflowDef {
+        name: "w".to_owned(),
+        tasks: vec![step],
+        ..WorkflowDef::default()
+    };
+    let refused = engine.register_workflow(&of(own.clone())).await.unwrap_err().to_string();
+    let place = "$.tasks[0].taskDefinition.concurrentExecLimit";
+    assert!(refused.contains(place), "{refused}");
+    // The registered one says the same, as in a definition that was read off a run.
+    engine.register(&[limited("work", 5)], &[of(own)]).await.unwrap();
+    let child = json!({"name": "w", "version": 2, "tasks": [
+        {"name": "child", "taskReferenceName": "c", "type": "SUB_WORKFLOW",
+         "subWorkflowParam": {"name": "w", "version": 1}}]});
+    let child = WorkflowDef::from_json(&child.to_string()).unwrap();
+    engine.register_workflow(&child).await.unwrap();
+    let refused = engine.register_task(&limited("child", 1)).await.unwrap_err().to_string();
+    assert!(refused.contains("$.tasks[0].name") && refused.contains("SUB_WORKFLOW"), "{refused}");
+}

@@ -72,7 +72,7 @@ const HTTP_AND_CLI: [&str; 16] = [
     "warp",
 ];
 
-const LINES_MAX: usize = 430;
+const LINES_MAX: usize = 400;
 
 struct Source {
     /// From the crate's root, with `/`.

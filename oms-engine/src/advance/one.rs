@@ -153,6 +153,7 @@ impl Core {
         done.freed = freed([locked]);
         if let Some(output) = &decision.stays {
             self.store.keep_open(tx, locked.token.id, output).await?;
+            done.timed = true;
             self.publish(tx, &decision, &mut done).await?;
             return Ok(done);
         }
@@ -284,10 +285,14 @@ pub(crate) fn asked(token: &Token) -> Asked<'_> {
 pub(crate) fn time_up(run: &Run, locked: &DueToken) -> Option<TaskEnd> {
     let token = &locked.token;
     let node = node_of(run, token)?;
+    let must_be_heard_of = |state| {
+        let waits = state == TokenState::Delayed && node.silence_ms().is_some();
+        waits || locked.holder == REMOTE
+    };
     let kind = match (locked.expired, token.state) {
         (true, _) => TimeoutKind::Total,
         (false, TokenState::Ready) => TimeoutKind::Poll,
-        (false, _) if locked.holder == REMOTE && !attempt_is_over(node, token) => {
+        (false, state) if !attempt_is_over(node, token) && must_be_heard_of(state) => {
             TimeoutKind::Response
         }
         (false, _) => TimeoutKind::Task,

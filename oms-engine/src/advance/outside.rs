@@ -56,8 +56,8 @@ pub(crate) fn must_be_heard(run: &Run, token: &Token) -> (Option<i64>, bool) {
     (node.and_then(|node| node.response_timeout_ms), alerts)
 }
 
-/// Whether the time that was up of a remote worker's task is the attempt's own, and not that in
-/// which the worker had to be heard of.
+/// Whether the time that was up of a task is the attempt's own, and not that in
+/// which it, or its worker, had to be heard of.
 pub(super) fn attempt_is_over(node: &Node, token: &Token) -> bool {
     let (Some(started), Some(due), Some(ms)) = (token.started_at, token.due_at, node.timeout_ms)
     else {

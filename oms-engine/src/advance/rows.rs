@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::route::{Domains, queue_of};
-use crate::decide::{Decision, End, Fate, SYSTEM_QUEUE, Scheduled, Scope, Wait};
+use crate::decide::{Decision, End, Fate, Kind, SYSTEM_QUEUE, Scheduled, Scope, Wait};
 use crate::store::{EndedRow, OpenedRow, RunEnd, TokenState};
 
 pub(super) fn millis(time: Duration) -> i64 {
@@ -68,12 +68,8 @@ fn opened_row(
             state = TokenState::Delayed;
             output.clone_from(gave);
         }
-        Fate::Container { remaining: n } => {
-            state = TokenState::Container;
-            remaining = Some(i32::try_from(*n).unwrap_or(i32::MAX));
-        }
         Fate::Line { remaining: 0 } => {}
-        Fate::Line { remaining: n } => {
+        Fate::Container { remaining: n } | Fate::Line { remaining: n } => {
             state = TokenState::Container;
             remaining = Some(i32::try_from(*n).unwrap_or(i32::MAX));
         }
@@ -85,8 +81,12 @@ fn opened_row(
     let goes_on = scheduled.fate == Fate::GoOn;
     let of_no_task = goes_on || matches!(scheduled.fate, Fate::Line { .. });
     let of_node = |ms: Option<i64>| ms.filter(|_| !of_no_task);
-    let (queue, task_type) =
+    let (mut queue, task_type) =
         if of_no_task { (SYSTEM_QUEUE.to_owned(), None) } else { queue_of(node, domains) };
+    if let Some(longest) = outside(scheduled) {
+        delay_ms = longest;
+        node.task_type.as_ref().clone_into(&mut queue);
+    }
     let kept = node.stores_input || status.is_some() || state == TokenState::Container;
     OpenedRow {
         source,
@@ -99,7 +99,7 @@ fn opened_row(
         delay_ms,
         due,
         timeout_ms: of_node(node.timeout_ms),
-        poll_timeout_ms: of_node(node.poll_timeout_ms),
+        poll_timeout_ms: of_node(poll_timeout_ms(scheduled)),
         total_ms: of_node(node.total_ms),
         set_aside: scheduled.set_aside,
         reason: scheduled.reason.clone(),
@@ -112,6 +112,33 @@ fn opened_row(
         detail: detail_of(scheduled),
         remaining,
         container,
+    }
+}
+
+/// How long a task waits to be ended from outside, at most; none where it does not so.
+fn outside(scheduled: &Scheduled) -> Option<Option<i64>> {
+    let node = &scheduled.node;
+    match &scheduled.fate {
+        Fate::Open(Wait::Signal) => {
+            Some([node.timeout_ms, node.silence_ms()].into_iter().flatten().min())
+        }
+        Fate::Waits { .. } => Some(node.timeout_ms),
+        // A WAIT whose time-out comes before its own time ends by that alone.
+        Fate::Open(Wait::For(delay)) if node.kind == Kind::Wait => {
+            node.timeout_ms.filter(|ms| *ms <= millis(*delay)).map(Some)
+        }
+        _ => None,
+    }
+}
+
+/// What nobody polls must be heard of instead, where it waits for a word.
+fn poll_timeout_ms(scheduled: &Scheduled) -> Option<i64> {
+    let node = &scheduled.node;
+    match node.kind {
+        Kind::Wait | Kind::Human | Kind::Event => {
+            node.silence_ms().filter(|_| scheduled.fate == Fate::Open(Wait::Signal))
+        }
+        _ => node.poll_timeout_ms,
     }
 }
 

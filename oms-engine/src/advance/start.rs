@@ -10,8 +10,8 @@ use super::route::{Domains, Polls};
 use super::rows::opened_rows;
 use crate::decide::{DecideError, Event, Fate, Plan, RunState, SYSTEM_QUEUE, Wait, decide};
 use crate::definition::{
-    IdempotencyStrategy, TASK_PAYLOAD_MAX_BYTES, TaskToDomain, WORKFLOW_PAYLOAD_MAX_BYTES,
-    WorkflowDef, check_payload,
+    IdempotencyStrategy, PayloadFault, TASK_PAYLOAD_MAX_BYTES, TaskToDomain,
+    WORKFLOW_PAYLOAD_MAX_BYTES, WorkflowDef, check_payload,
 };
 use crate::error::Error;
 use crate::ids::WorkflowId;
@@ -147,7 +147,7 @@ fn first_task(run: &mut Run) -> Result<Option<(OpenedRow, Arc<Value>)>, Error> {
     let [first] = decision.scheduled.as_slice() else { return Ok(None) };
     let what = format!("input of task {:?}", first.node.reference_name);
     if let (Some(fault), true) = (&first.over, first.node.kind.is_worker()) {
-        return Err(refused(fault.clone()));
+        return Err(refused(PayloadFault::clone(fault)));
     }
     let simple = matches!(first.fate, Fate::Open(Wait::Now | Wait::For(_)))
         && first.node.kind.is_worker()
@@ -195,6 +195,6 @@ pub(super) fn hold_to_schema(plan: &Plan, input: &Value) -> Result<(), Error> {
     Err(Error::invalid(what, format!("it does not fit the schema: {why}")))
 }
 
-fn refused(fault: crate::definition::PayloadFault) -> Error {
+fn refused(fault: PayloadFault) -> Error {
     Error::invalid(format!("{} {}", fault.what, fault.path), fault.reason)
 }

@@ -154,7 +154,7 @@ pub(crate) struct Scheduled {
     /// What the attempt before failed with, or why this one ended as it did.
     pub(crate) reason: Option<String>,
     /// Of a task that ended before it began, since its input is over the limits.
-    pub(crate) over: Option<PayloadFault>,
+    pub(crate) over: Option<Box<PayloadFault>>,
     pub(crate) scope: Scope,
     /// Of a container that this decision opens.
     pub(crate) key: Option<usize>,

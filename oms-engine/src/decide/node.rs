@@ -292,6 +292,13 @@ impl Node {
         self.runtime_metadata = def.runtime_metadata.clone().into();
     }
 
+    /// `responseTimeoutSeconds` of what waits for a word from outside: since it was opened or last
+    /// told of. What says itself that it is ended from outside is not held to it, as in Conductor.
+    pub(crate) fn silence_ms(&self) -> Option<i64> {
+        let waits = matches!(self.kind, Kind::Wait | Kind::Human) && !self.async_complete;
+        self.response_timeout_ms.filter(|_| waits)
+    }
+
     /// Whether it undoes another.
     pub(crate) const fn undoes(&self) -> bool {
         matches!(self.parent, Parent::Undoes(_))

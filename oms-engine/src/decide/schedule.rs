@@ -17,13 +17,17 @@ pub(super) struct NoInput {
     pub(super) input: Value,
     pub(super) reason: String,
     /// Where it is over the limits: what is wrong with it.
-    pub(super) over: Option<PayloadFault>,
+    pub(super) over: Option<Box<PayloadFault>>,
 }
 
 /// Over the limits: nothing of it is kept.
 impl From<PayloadFault> for NoInput {
     fn from(fault: PayloadFault) -> Self {
-        Self { input: Value::Object(Map::new()), reason: fault.to_string(), over: Some(fault) }
+        Self {
+            input: Value::Object(Map::new()),
+            reason: fault.to_string(),
+            over: Some(Box::new(fault)),
+        }
     }
 }
 

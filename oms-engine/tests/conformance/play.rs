@@ -185,6 +185,7 @@ impl Player {
         let sql = "WITH t AS (
                 UPDATE oms_engine.open_tasks
                 SET due_at = due_at - $1::float8 * interval '1 second',
+                    started_at = started_at - $1::float8 * interval '1 second',
                     expires_at = expires_at - $1::float8 * interval '1 second'
                 WHERE due_at IS NOT NULL OR expires_at IS NOT NULL),
             -- A little more, so that no step falls on another before that has moved.

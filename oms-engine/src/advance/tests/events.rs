@@ -127,6 +127,12 @@ impl World {
         if said.status == TaskStatus::InProgress {
             open.row.output = Some(said.output_over(open.row.output.as_ref()));
             open.row.reason = said.reason;
+            let at = |ms| chrono::Duration::milliseconds(ms);
+            if let (Some(silence), Some(started)) = (open.silence_ms(), open.row.token.started_at) {
+                let due = open.timeout_ms.map(|ms| started + at(ms));
+                let silent = Some(self.tables.now + at(silence));
+                open.due = [due, silent, open.expires].into_iter().flatten().min();
+            }
             return Ok(());
         }
         self.step(token, What::Said(said));
@@ -139,7 +145,10 @@ impl World {
         open.row.token.state = TokenState::Delayed;
         open.row.remaining = None;
         open.row.output = Some(Value::clone(output));
-        open.due = open.expires;
+        open.row.token.queue = open.row.task_type.clone().unwrap();
+        let started = *open.row.token.started_at.get_or_insert(self.tables.now);
+        let due = open.timeout_ms.map(|ms| started + chrono::Duration::milliseconds(ms));
+        open.due = [due, open.expires].into_iter().flatten().min();
     }
 
     /// Steps that tell something: of an event, or of how a task stands.

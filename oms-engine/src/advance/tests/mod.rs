@@ -11,6 +11,7 @@ mod http;
 mod laws;
 mod limits;
 mod lists;
+mod loads;
 #[path = "../../../tests/conformance/nested.rs"]
 mod nested;
 mod operators;

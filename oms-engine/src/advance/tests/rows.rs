@@ -1,4 +1,4 @@
-//! Tables in memory: what the hot statement does to them, and what loads read.
+//! Tables in memory: what the hot statement does to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::advance::load::Run;
 use crate::advance::route::{Domains, Polls};
 use crate::advance::rows::opened_rows;
 use crate::decide::{Plan, SYSTEM_QUEUE, Scheduled, TaskStatus, WorkflowStatus};
@@ -26,6 +25,13 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// How long nothing need be heard of it, while it waits to be ended from outside.
+    pub(super) fn silence_ms(&self) -> Option<i64> {
+        let kind = self.row.task_type.as_deref();
+        let outside = kind == Some(self.row.token.queue.as_str());
+        self.poll_timeout_ms.filter(|_| outside && matches!(kind, Some("WAIT" | "HUMAN")))
+    }
+
     /// It can be taken, or is taken, from now on.
     pub(super) fn begins(&mut self, state: TokenState, now: DateTime<Utc>) {
         self.row.token.state = state;
@@ -188,23 +194,28 @@ impl Tables {
             TokenState::Leased => self.after(row.timeout_ms),
             TokenState::Delayed | TokenState::Container => self.after(row.delay_ms),
         });
-        let due = match (due, expires) {
-            (Some(due), Some(expires)) => Some(due.min(expires)),
-            (due, expires) => due.or(expires),
-        };
+        let mut queue = row.queue;
+        let at_most = row.due.and_then(|_| self.after(row.timeout_ms));
+        if let (Some(due), Some(at_most), Some(kind)) = (due, at_most, &row.task_type)
+            && due >= at_most
+        {
+            queue = kind.to_string();
+        }
+        let outside = row.task_type.as_deref() == Some(queue.as_str());
+        let due = [due, at_most, expires].into_iter().flatten().min();
         let token = Token {
             id: number,
             workflow_id: id,
             reference_name: row.reference_name,
             epoch,
             attempt: row.attempt,
-            queue: row.queue,
+            queue,
             state,
             rev: 0,
             priority: 0,
             set_aside: row.set_aside,
             poll_count: i32::from(state == TokenState::Leased),
-            started_at: None,
+            started_at: outside.then_some(self.now),
             due_at: due,
             input: row.input.map(|input| Value::clone(&input)),
             detail: row.detail,
@@ -339,71 +350,5 @@ impl Tables {
         if remaining == 0 {
             open.row.token.state = TokenState::Ready;
         }
-    }
-
-    /// The visible history of a run, in order.
-    pub(super) fn visible(&self, id: WorkflowId) -> Vec<HistoryRow> {
-        let cuts = &self.runs[&id].cuts;
-        let hidden = |row: &HistoryRow| {
-            let container = matches!(row.queue.as_str(), "JOIN" | "DO_WHILE");
-            cuts.iter().any(|cut| {
-                cut.epoch > row.epoch
-                    && (row.seq >= cut.seq || (container && row.ended_at > cut.at))
-                    && !cut.kept.contains(&row.seq)
-            })
-        };
-        let mut rows: Vec<HistoryRow> = self
-            .history
-            .iter()
-            .filter(|row| row.workflow_id == id && !hidden(row))
-            .cloned()
-            .collect();
-        rows.sort_by_key(|row| (row.seq, row.attempt));
-        rows
-    }
-
-    /// The loops around a token, from the innermost.
-    pub(super) fn loops(&self, scope: Option<i64>) -> Vec<crate::store::LoopRow> {
-        let mut around = Vec::new();
-        let mut next = scope;
-        while let Some(open) = next.and_then(|id| self.open.get(&id)) {
-            if open.row.task_type.as_deref() == Some("DO_WHILE") {
-                let token = &open.row.token;
-                around.push(crate::store::LoopRow {
-                    workflow_id: token.workflow_id,
-                    reference_name: token.reference_name.clone(),
-                    input: token.input.clone(),
-                    items: token.detail.as_ref().and_then(|detail| detail.get("items").cloned()),
-                });
-            }
-            next = open.row.token.scope;
-        }
-        around
-    }
-
-    /// A run with its visible history.
-    pub(super) fn run(&self, record: &Record) -> Run {
-        let history = self.visible(record.row.id);
-        let detached = self.detached(record);
-        crate::advance::load::run_of(&record.plan, &record.row, &history, &detached)
-    }
-
-    /// Children that were brought back by themselves, of a run that goes on with such.
-    fn detached(&self, parent: &Record) -> Vec<WorkflowId> {
-        let of = |child: &&Record| {
-            child.row.parent_id == Some(parent.row.id) && child.row.parent_token.is_none()
-        };
-        let resumes = parent.row.resumes;
-        self.runs.values().filter(|_| resumes).filter(of).map(|child| child.row.id).collect()
-    }
-
-    /// A run as whoever decides for this token reads it.
-    pub(super) fn load(&self, token: &Token) -> Run {
-        let record = &self.runs[&token.workflow_id];
-        let mut run = self.run(record);
-        let asked = crate::advance::asked(token);
-        crate::advance::load::enter(&mut run, &asked, &self.loops(token.scope)).unwrap();
-        run.state.fresh = true;
-        run
     }
 }

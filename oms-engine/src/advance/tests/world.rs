@@ -22,7 +22,7 @@ use crate::definition::{
     Faults, NamesSchemas, SchemaDef, SchemaKey, TaskDef, WorkflowDef, validate,
 };
 use crate::ids::WorkflowId;
-use crate::store::{DueToken, EndedRow, TokenState};
+use crate::store::{DueToken, EndedRow, Token, TokenState};
 
 pub(super) struct World {
     pub(super) tables: Tables,
@@ -185,12 +185,13 @@ impl World {
 
     fn disarm(&mut self, token_id: i64) {
         let open = self.tables.open.get_mut(&token_id).unwrap();
-        (open.due, open.expires) = (None, None);
+        (open.expires, open.timeout_ms) = (None, None);
+        open.due = open.silence_ms().map(|ms| self.tables.now + chrono::Duration::milliseconds(ms));
     }
 
     pub(super) fn due(&self, open: &Open) -> DueToken {
         DueToken {
-            token: open.row.token.clone(),
+            token: Token { due_at: open.due, ..open.row.token.clone() },
             holder: 0,
             expired: open.expires.is_some_and(|at| at <= self.tables.now),
             worker: None,

@@ -3,6 +3,7 @@
 
 use super::Found;
 use super::not_yet::Field;
+use crate::definition::task_def::TaskDef;
 use crate::definition::task_type::TaskType;
 use crate::definition::workflow_def::WorkflowDef;
 use crate::definition::workflow_task::WorkflowTask;
@@ -38,6 +39,32 @@ pub(super) fn note_step(found: &mut Found, task: &WorkflowTask, path: &str) {
     note(found, task, path, OF_STEPS);
 }
 
+/// Times of a task definition that do not count for a type that no worker takes.
+pub(super) fn note_times(
+    found: &mut Found,
+    task: &WorkflowTask,
+    def: Option<&TaskDef>,
+    path: &str,
+) {
+    let kind = &task.task_type;
+    let waits = matches!(kind, TaskType::Wait | TaskType::Human | TaskType::Event);
+    let Some(def) = def.filter(|_| waits) else { return };
+    let usual = TaskDef::new("").response_timeout_seconds;
+    let answers = task.async_complete && ![0, usual].contains(&def.response_timeout_seconds);
+    for (field, is_said) in [
+        ("pollTimeoutSeconds", def.poll_timeout_seconds.is_some_and(|seconds| seconds > 0)),
+        ("responseTimeoutSeconds", answers),
+    ] {
+        if is_said && task.task_definition.is_some() {
+            found.note(format!("{path}.taskDefinition.{field}"), MESSAGE);
+        } else if is_said {
+            let message =
+                format!("{field} of task definition {:?} {MESSAGE}: it is {kind}", def.name);
+            found.note(format!("{path}.name"), message);
+        }
+    }
+}
+
 fn note<T>(found: &mut Found, of: &T, path: &str, fields: &[Field<T>]) {
     for (field, is_said) in fields {
         if is_said(of) {
@@ -54,6 +81,35 @@ mod tests {
 
     use super::*;
     use crate::definition::validate;
+
+    #[test]
+    fn times_that_do_not_count_for_what_waits_are_noticed() {
+        let own = json!({"name": "a", "responseTimeoutSeconds": 5, "pollTimeoutSeconds": 5});
+        let step = |name: &str, kind: &str| {
+            let mut step = json!({"name": name, "taskReferenceName": name, "type": kind});
+            step["asyncComplete"] = json!(kind == "EVENT");
+            step["sink"] = json!("conductor");
+            step
+        };
+        let mut with_own = step("a", "EVENT");
+        with_own["taskDefinition"] = own;
+        let tasks = [with_own, step("b", "WAIT"), step("c", "HUMAN"), step("d", "SIMPLE")];
+        let def = WorkflowDef::from_json(&json!({"name": "w", "tasks": tasks}).to_string());
+        let mut registered = TaskDef::new("b");
+        registered.poll_timeout_seconds = Some(5);
+        let defs = BTreeMap::from(["b", "d"].map(|name| (name.to_owned(), registered.clone())));
+        let noticed = validate(&def.unwrap(), &defs).unwrap();
+        let seen = noticed.iter().map(|notice| format!("{}: {}", notice.path, notice.message));
+        let of_b = format!(
+            "$.tasks[1].name: pollTimeoutSeconds of task definition \"b\" {MESSAGE}: it is WAIT"
+        );
+        let expected = [
+            format!("$.tasks[0].taskDefinition.pollTimeoutSeconds: {MESSAGE}"),
+            format!("$.tasks[0].taskDefinition.responseTimeoutSeconds: {MESSAGE}"),
+            of_b,
+        ];
+        assert_eq!(seen.collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn what_has_no_effect_in_conductor_either_is_noticed_and_does_not_keep_it_from_registering() {

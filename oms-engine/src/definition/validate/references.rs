@@ -162,6 +162,7 @@ impl<'a> Walk<'a> {
         inert::note_step(self.found, task, step);
         let named = task_def.map(|def| def.runtime_metadata.as_slice()).unwrap_or_default();
         secrets::note_step(self.found, task, named, step);
+        inert::note_times(self.found, task, task_def, step);
         if self.task_defs.is_some() {
             limits::check_step(self.found, task, step, self.task_defs);
         }

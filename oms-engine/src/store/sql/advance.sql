@@ -7,8 +7,8 @@
 -- $15 jsonb[] variables set (null = none)
 -- $16..$34 scheduled tasks: token id of the source, reference, attempt, queue, type (null = the
 --         queue's name), state, status (not null = it has ended already), delay in ms (null =
---         none), due time (null = none), time-out in ms, poll time-out in ms, time of all attempts
---         in ms, set aside, reason, input (null = worked out again), output, detail, remaining (of
+--         none), due time (null = none), time-out in ms, poll time-out in ms (of a WAIT or HUMAN: how
+--         long nothing need be heard of it), time of all attempts in ms, set aside, reason, input (null = worked out again), output, detail, remaining (of
 --         a container), the number of the container it stands in among its source's (null = that of
 --         the source, negative = the id of an open one, 0 = none)
 -- $35 holder of what is leased here (0 = nothing is: what falls to 0 becomes ready)
@@ -16,6 +16,8 @@
 --
 -- Out: kind d = ended, s = opened, a = a container that fell to 0, c = claimed; d rows missing =
 -- lost, stale or paused.
+-- What waits to be ended from outside has its type as its queue, and is due when its time is up; so
+-- is a WAIT whose due time comes after that.
 -- An opened task of the source's own reference, or of that after which a decide token goes on, is
 -- a retry: it keeps the source's expiry.
 -- coalesce keeps the partial index on holder out of the fence: with statistics from a time when
@@ -87,7 +89,10 @@ s AS (
         priority, scope, remaining, holder, set_aside, poll_count, started_at, due_at, expires_at,
         timeout_ms, poll_timeout_ms, reason, input, output, detail
     )
-    SELECT x.id, x.seq, x.workflow_id, x.ref, x.epoch, x.attempt, x.queue, x.task_type, x.state,
+    SELECT x.id, x.seq, x.workflow_id, x.ref, x.epoch, x.attempt,
+        CASE WHEN x.due >= statement_timestamp() + x.timeout_ms * interval '1 millisecond'
+            THEN x.task_type ELSE x.queue END,
+        x.task_type, x.state,
         x.rev, x.priority,
         CASE WHEN x.container IS NULL THEN x.scope
             WHEN x.container > 0 THEN ((SELECT by_rank FROM ids))[x.rank - x.own + x.container]
@@ -96,7 +101,8 @@ s AS (
         CASE WHEN x.state = 1 THEN $35::bigint END,
         x.set_aside,
         CASE WHEN x.state = 1 THEN 1 ELSE 0 END,
-        CASE WHEN x.state = 1 OR (x.task_type IS NOT NULL AND x.state > 1 AND x.delay_ms IS NULL)
+        CASE WHEN x.state = 1 OR (x.task_type IS NOT NULL AND x.state > 1
+                AND (x.delay_ms IS NULL OR x.queue = x.task_type))
             THEN statement_timestamp() END,
         least(
             coalesce(x.due, statement_timestamp() + CASE x.state
@@ -104,6 +110,8 @@ s AS (
                 WHEN 1 THEN x.timeout_ms
                 ELSE x.delay_ms
             END * interval '1 millisecond'),
+            CASE WHEN x.due IS NOT NULL
+                THEN statement_timestamp() + x.timeout_ms * interval '1 millisecond' END,
             x.expiry
         ),
         x.expiry, x.timeout_ms, x.poll_timeout_ms, x.reason, x.input, x.output, x.detail
