@@ -11,10 +11,9 @@ use crate::measure::float;
 use crate::measure::linear::LINEAR5;
 
 /// What is compared, and what it is.
-const PEERS: [(&str, &str); 4] = [
+const PEERS: [(&str, &str); 3] = [
     ("dbos", "dbos"),
     ("underway", "underway"),
-    ("duroxide", "duroxide-pg"),
     ("graphile", "graphile_worker (five plain jobs, no workflow)"),
 ];
 

@@ -49,10 +49,10 @@ async fn main() -> Result<(), Failure> {
     let jobs: Vec<Step> = (0..runs)
         .flat_map(|n| STEPS.map(|step| Step { step: step.to_owned(), input: input(n) }))
         .collect();
-    let wanted = jobs.len();
+    let (wanted, spec) = (jobs.len(), JobSpec::default());
     for chunk in jobs.chunks(BATCH) {
-        let jobs = chunk.iter().map(|job| (job.clone(), JobSpec::default()));
-        utils.add_jobs::<Step>(&jobs.collect::<Vec<_>>()).await?;
+        let jobs: Vec<_> = chunk.iter().map(|job| (job.clone(), &spec)).collect();
+        utils.add_jobs::<Step>(&jobs).await?;
     }
     let working = tokio::spawn(async move { worker.run().await });
     let sql = "SELECT count(*) FROM graphile_worker._private_jobs";
