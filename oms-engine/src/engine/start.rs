@@ -363,12 +363,8 @@ async fn start_rows(
 ) -> Result<Vec<Started>, Error> {
     let mut started: Vec<Option<Started>> = vec![None; rows.len()];
     for _ in 0..RESOLVES_MAX {
-        let left: Vec<&StartRow> = rows
-            .iter()
-            .zip(&started)
-            .filter(|(_, done)| done.is_none())
-            .map(|(row, _)| row.0)
-            .collect();
+        let left = rows.iter().zip(&started).filter(|(_, done)| done.is_none());
+        let left: Vec<&StartRow> = left.map(|(row, _)| row.0).collect();
         if left.is_empty() {
             break;
         }
