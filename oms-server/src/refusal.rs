@@ -94,6 +94,7 @@ impl From<Error> for Refusal {
             | Error::TaskNotFound(_)
             | Error::TaskDefinitionNotFound { .. }
             | Error::ScheduleNotFound { .. }
+            | Error::SchemaNotFound { .. }
             | Error::InvalidId(_) => Self::not_found(message),
             Error::Conflict { .. }
             | Error::DefinitionExists { .. }

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use oms_engine::{PollRequest, Polled, TaskStatus};
+use oms_engine::{Error, Execution, PollRequest, Polled, TaskStatus};
 use serde_json::{Value, json};
 
 use super::{Answer, Route, done, json as answer, nothing, route};
@@ -87,11 +87,19 @@ fn delivering(polled: Polled, shown: &Value) -> Answer {
 }
 
 async fn get(State(app): State<App>, asked: Asked) -> Answer {
-    let id = asked.task()?;
-    let run = app.engine.get(id.workflow_id).await.map_err(|_| no_task(&asked))?;
-    let wanted = id.to_string();
+    let (run, wanted) = run_of(&app, &asked).await?;
     let task = run.tasks.iter().find(|task| task.task_id == wanted);
     answer(&task_json(&run, task.ok_or_else(|| no_task(&asked))?))
+}
+
+/// The run of the task that is asked for, and the task's id.
+async fn run_of(app: &App, asked: &Asked) -> Result<(Execution, String), Refusal> {
+    let id = asked.task()?;
+    match app.engine.get(id.workflow_id).await {
+        Ok(run) => Ok((run, id.to_string())),
+        Err(Error::WorkflowNotFound(_)) => Err(no_task(asked)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn no_task(asked: &Asked) -> Refusal {
@@ -100,9 +108,7 @@ fn no_task(asked: &Asked) -> Refusal {
 
 /// Of old clients: whether the task is one that a worker has.
 async fn ack(State(app): State<App>, asked: Asked) -> Answer {
-    let id = asked.task()?;
-    let run = app.engine.get(id.workflow_id).await.map_err(|_| no_task(&asked))?;
-    let wanted = id.to_string();
+    let (run, wanted) = run_of(&app, &asked).await?;
     let task = run.tasks.iter().find(|task| task.task_id == wanted);
     answer(&task.is_some_and(|task| task.status == TaskStatus::InProgress))
 }
