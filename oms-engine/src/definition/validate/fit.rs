@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{TaskDefs, branches};
+use super::{TaskDefs, steps};
 use crate::definition::faults::Notice;
 use crate::definition::payload::push_key;
 use crate::definition::task_schemas::TaskSchemas;
@@ -22,15 +22,9 @@ pub(crate) fn misfits(
     task_defs: &TaskDefs,
     schemas: &BTreeMap<String, TaskSchemas>,
 ) -> Vec<Notice> {
-    let mut rest: Vec<(String, &[WorkflowTask])> = vec![("$.tasks".to_owned(), &def.tasks)];
-    let mut steps: Vec<(String, &WorkflowTask)> = Vec::new();
-    while let Some((path, tasks)) = rest.pop() {
-        for (index, task) in tasks.iter().enumerate() {
-            let path = format!("{path}[{index}]");
-            rest.extend(branches(task, &path));
-            steps.push((path, task));
-        }
-    }
+    let steps = steps("$.tasks", &def.tasks).into_iter();
+    let mut steps: Vec<(String, &WorkflowTask)> =
+        steps.map(|step| (step.path, step.task)).collect();
     steps.retain(|(_, task)| task.task_type == TaskType::Simple);
     steps.sort_by(|a, b| a.0.cmp(&b.0));
     let of = |task: &WorkflowTask| schemas.get(&task.name);

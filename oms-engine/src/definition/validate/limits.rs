@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Found, TaskDefs, branches};
+use super::{Found, Step, TaskDefs, steps};
 use crate::definition::faults::Faults;
 use crate::definition::task_def::TaskDef;
 use crate::definition::task_type::TaskType;
@@ -65,14 +65,9 @@ pub(crate) fn validate_limits(
     task_defs: &BTreeMap<String, TaskDef>,
 ) -> Result<(), Faults> {
     let mut found = Found::default();
-    let mut rest: Vec<(String, &[WorkflowTask])> = vec![("$.tasks".to_owned(), &def.tasks)];
-    while let Some((path, tasks)) = rest.pop() {
-        for (index, task) in tasks.iter().enumerate() {
-            let step = format!("{path}[{index}]");
-            if let Some(def) = task_defs.get(&task.name) {
-                check_type(&mut found, task, &step, def);
-            }
-            rest.extend(branches(task, &step));
+    for Step { path, task, .. } in steps("$.tasks", &def.tasks) {
+        if let Some(def) = task_defs.get(&task.name) {
+            check_type(&mut found, task, &path, def);
         }
     }
     Faults::check(def.subject(), found.faults)

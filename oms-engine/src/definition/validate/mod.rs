@@ -63,29 +63,21 @@ pub(super) fn validate_alone(def: &WorkflowDef) -> Result<(), Faults> {
 /// expressions may read whatever there is.
 pub(crate) fn validate_branch(task: &WorkflowTask) -> Result<(), Faults> {
     let mut found = Found::default();
-    let mut rest: Vec<(String, &[WorkflowTask])> =
-        vec![("$".to_owned(), std::slice::from_ref(task))];
-    while let Some((path, tasks)) = rest.pop() {
-        for (index, task) in tasks.iter().enumerate() {
-            let step = if path == "$" { path.clone() } else { format!("{path}[{index}]") };
-            types::check_idle_fields(&mut found, task, &step);
-            let known = types::check_known(&mut found, task, &step, None);
-            limits::check_step(&mut found, task, &step, None);
-            if not_yet::check_step(&mut found, task, &step) && known {
-                types::check_required(&mut found, task, &step, None);
-                scripts::check(&mut found, task, &step);
-                http::check(&mut found, task, &step);
+    for Step { path, task, next } in steps("$", std::slice::from_ref(task)) {
+        types::check_idle_fields(&mut found, task, &path);
+        let known = types::check_known(&mut found, task, &path, None);
+        limits::check_step(&mut found, task, &path, None);
+        if not_yet::check_step(&mut found, task, &path) && known {
+            types::check_required(&mut found, task, &path, None);
+            scripts::check(&mut found, task, &path);
+            http::check(&mut found, task, &path);
+        }
+        undo::check_brought(&mut found, task, &path);
+        if task.task_type == TaskType::ForkJoin {
+            match next.filter(|next| next.task_type == TaskType::Join) {
+                Some(join) => not_yet::check_fork(&mut found, task, join, &path),
+                None => found.add(&path, "a FORK_JOIN is followed by a JOIN: add one behind it"),
             }
-            undo::check_brought(&mut found, task, &step);
-            if task.task_type == TaskType::ForkJoin {
-                match tasks.get(index + 1).filter(|next| next.task_type == TaskType::Join) {
-                    Some(join) => not_yet::check_fork(&mut found, task, join, &step),
-                    None => {
-                        found.add(&step, "a FORK_JOIN is followed by a JOIN: add one behind it");
-                    }
-                }
-            }
-            rest.extend(branches(task, &step));
         }
     }
     Faults::check(format!("task {:?}", task.task_reference_name), found.faults)
@@ -93,18 +85,8 @@ pub(crate) fn validate_branch(task: &WorkflowTask) -> Result<(), Faults> {
 
 /// The JSON paths of the steps of a type.
 pub(crate) fn steps_of(def: &WorkflowDef, of: &TaskType) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut rest: Vec<(String, &[WorkflowTask])> = vec![("$.tasks".to_owned(), &def.tasks)];
-    while let Some((path, tasks)) = rest.pop() {
-        for (index, task) in tasks.iter().enumerate() {
-            let step = format!("{path}[{index}]");
-            rest.extend(branches(task, &step));
-            if task.task_type == *of {
-                found.push(step);
-            }
-        }
-    }
-    found
+    let steps = steps("$.tasks", &def.tasks).into_iter();
+    steps.filter(|step| step.task.task_type == *of).map(|step| step.path).collect()
 }
 
 /// Checks a task definition. Out: what it says without an effect.
@@ -240,6 +222,28 @@ fn check_storable(found: &mut Found, text: serde_json::Result<Value>, part: Part
     {
         found.add(path, message);
     }
+}
+
+/// A task of a definition, wherever it stands.
+struct Step<'a> {
+    path: String,
+    task: &'a WorkflowTask,
+    /// What stands behind it in its list.
+    next: Option<&'a WorkflowTask>,
+}
+
+/// The tasks of a list and those inside them. The list's path is `$` where it is one task alone.
+fn steps<'a>(path: &str, tasks: &'a [WorkflowTask]) -> Vec<Step<'a>> {
+    let mut steps = Vec::new();
+    let mut rest = vec![(path.to_owned(), tasks)];
+    while let Some((list, tasks)) = rest.pop() {
+        for (index, task) in tasks.iter().enumerate() {
+            let path = if list == "$" { list.clone() } else { format!("{list}[{index}]") };
+            rest.extend(branches(task, &path));
+            steps.push(Step { path, task, next: tasks.get(index + 1) });
+        }
+    }
+    steps
 }
 
 /// The tasks inside a task, each list with its JSON path.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Found, branches};
+use super::{Found, Step, steps};
 use crate::definition::faults::Faults;
 use crate::definition::task_type::TaskType;
 use crate::definition::template::{SiteReads, survey};
@@ -38,14 +38,8 @@ pub(super) fn note_step(found: &mut Found, task: &WorkflowTask, named: &[String]
 /// told to whom.
 pub(crate) fn check_brought_secrets(task: &WorkflowTask) -> Result<(), Faults> {
     let mut found = Found::default();
-    let mut rest: Vec<(String, &[WorkflowTask])> =
-        vec![("$".to_owned(), std::slice::from_ref(task))];
-    while let Some((path, tasks)) = rest.pop() {
-        for (index, task) in tasks.iter().enumerate() {
-            let step = if path == "$" { path.clone() } else { format!("{path}[{index}]") };
-            check_inputs(&mut found, task, &step);
-            rest.extend(branches(task, &step));
-        }
+    for Step { path, task, .. } in steps("$", std::slice::from_ref(task)) {
+        check_inputs(&mut found, task, &path);
     }
     Faults::check(format!("task {:?}", task.task_reference_name), found.faults)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::references::{Place, Walk};
-use super::{Found, TaskDefs, branches, check_task_def, not_yet, numbers, types};
+use super::{Found, Step, TaskDefs, branches, check_task_def, not_yet, numbers, steps, types};
 use crate::definition::task_type::TaskType;
 use crate::definition::workflow_def::WorkflowDef;
 use crate::definition::workflow_task::{SubWorkflowParams, WorkflowTask};
@@ -16,14 +16,9 @@ pub(crate) const LEFT_DONE: &str = "steps of this workflow say what undoes them,
 /// The sub-workflows that nothing undoes, each with its JSON path.
 pub(crate) fn never_undone(def: &WorkflowDef) -> Vec<(String, &SubWorkflowParams)> {
     let mut found = Vec::new();
-    let mut rest: Vec<(String, &[WorkflowTask])> = vec![("$.tasks".to_owned(), &def.tasks)];
-    while let Some((path, tasks)) = rest.pop() {
-        for (index, task) in tasks.iter().enumerate() {
-            let step = format!("{path}[{index}]");
-            if let (Some(params), None) = (&task.sub_workflow_param, &task.compensation) {
-                found.push((step.clone(), params));
-            }
-            rest.extend(branches(task, &step));
+    for Step { path, task, .. } in steps("$.tasks", &def.tasks) {
+        if let (Some(params), None) = (&task.sub_workflow_param, &task.compensation) {
+            found.push((path, params));
         }
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
