@@ -9,7 +9,7 @@ use oms_engine::{Engine, StartRequest};
 use serde_json::json;
 
 use crate::common::{assert_nothing_stuck, line, until};
-use crate::witness::Witness;
+use crate::witness::{Witness, append_kill};
 use crate::worker::{EFFECTS, Launch, Worker};
 use crate::{PATIENCE, Random};
 
@@ -34,9 +34,10 @@ async fn leases(url: &str, workers: &[u32]) -> i64 {
     row.map_or(0, |row| row.get(0))
 }
 
-async fn open(url: &str) -> i64 {
-    let sql = "SELECT count(*) FROM oms_engine.workflows WHERE status = 0";
-    client(url).await.query_one(sql, &[]).await.unwrap().get(0)
+/// What a run waits for, so that the faults meet runs at every stage.
+fn request(number: usize) -> StartRequest {
+    let faults = number * (WORKER_KILLS + SERVER_FAULTS) / WORKFLOWS;
+    StartRequest::new("storm").input(json!({"value": 40, "after_kills": faults}))
 }
 
 /// What hit while work was in flight.
@@ -63,6 +64,8 @@ async fn strike_server(server: &mut OwnPostgres, way: usize, witness: &Witness, 
         assert!(begun.elapsed() < PATIENCE, "the server does not come back");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    // Before the lines are counted: those who wait for it are to run on.
+    append_kill(witness.path());
     let (up, before) = (Instant::now(), witness.lines().len());
     while witness.lines().len() == before {
         assert!(up.elapsed() < PATIENCE, "nothing runs after the server is up again");
@@ -76,12 +79,13 @@ async fn storm(server: &mut OwnPostgres, witness: &Witness, workers: &mut [Worke
     let mut random = Random::seeded("chaos");
     let url = server.url().to_owned();
     let launch = Launch::new(&url, witness).concurrency(4);
-    let mut hits = Hits::default();
+    let (mut hits, begun) = (Hits::default(), Instant::now());
     while hits.workers < WORKER_KILLS || hits.server < SERVER_FAULTS {
         tokio::time::sleep(random.millis(100, 500)).await;
-        assert!(open(&url).await > 0, "all runs ended before enough faults had hit: {hits:?}");
+        assert!(begun.elapsed() < PATIENCE, "too few faults met work in flight: {hits:?}");
         let all: Vec<u32> = workers.iter().map(Worker::id).collect();
-        if hits.server < SERVER_FAULTS && random.below(3) == 0 {
+        let at_server = hits.workers == WORKER_KILLS || random.below(3) == 0;
+        if hits.server < SERVER_FAULTS && at_server {
             if leases(&url, &all).await > 0 {
                 let way = hits.server;
                 strike_server(server, way, witness, &mut hits).await;
@@ -90,6 +94,7 @@ async fn storm(server: &mut OwnPostgres, witness: &Witness, workers: &mut [Worke
             let at = usize::try_from(random.below(workers.len() as u64)).unwrap();
             if leases(&url, &all[at..=at]).await > 0 {
                 std::mem::replace(&mut workers[at], launch.start()).kill();
+                append_kill(witness.path());
                 hits.workers += 1;
             }
         }
@@ -129,10 +134,11 @@ async fn nothing_is_lost_or_doubled_when_workers_and_the_server_are_killed() {
     let witness = Witness::new();
     let starter = Engine::builder(&url).migrate().build().await.unwrap();
     client(&url).await.batch_execute(EFFECTS).await.unwrap();
-    let def = line("storm", &["work", "book", "work", "book", "work"]);
+    let mut def = line("storm", &["work", "book", "work", "book", "work"]);
+    let after_kills = json!("${workflow.input.after_kills}");
+    def.tasks[0].input_parameters.insert("after_kills".to_owned(), after_kills);
     starter.register_workflow(&def).await.unwrap();
-    let requests = (0..WORKFLOWS).map(|_| StartRequest::new("storm").input(json!({"value": 40})));
-    starter.start_many(requests.collect()).await.unwrap();
+    starter.start_many((0..WORKFLOWS).map(request).collect()).await.unwrap();
     starter.shutdown(Duration::ZERO).await;
     let launch = Launch::new(&url, &witness).concurrency(4);
     let mut workers: Vec<Worker> = (0..3).map(|_| launch.start()).collect();

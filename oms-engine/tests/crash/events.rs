@@ -6,13 +6,13 @@ use oms_engine::definition::EventHandler;
 use oms_engine::{Engine, EventRequest, StartRequest, WorkflowDef};
 use serde_json::json;
 
+use crate::PATIENCE;
 use crate::common::{assert_nothing_stuck, database, line, until};
+use crate::graphs::{after_kills, storm, what_is_open};
 use crate::witness::Witness;
 use crate::worker::Launch;
-use crate::{PATIENCE, Random};
 
 const RUNS: usize = 200;
-const KILLS: usize = 10;
 
 fn handlers() -> [EventHandler; 2] {
     let started = json!({
@@ -31,7 +31,10 @@ fn handlers() -> [EventHandler; 2] {
 fn publisher() -> WorkflowDef {
     let def = json!({"name": "publisher", "tasks": [
         {"name": "work", "taskReferenceName": "first", "type": "SIMPLE",
-            "inputParameters": {"from_start": "${workflow.input.value}"}},
+            "inputParameters": {
+                "from_start": "${workflow.input.value}",
+                "after_kills": "${workflow.input.after_kills}",
+            }},
         {"name": "tell", "taskReferenceName": "tell", "type": "EVENT", "sink": "conductor"},
         {"name": "work", "taskReferenceName": "last", "type": "SIMPLE"},
     ]});
@@ -45,8 +48,11 @@ async fn an_event_starts_exactly_one_run_whoever_is_killed() {
     let engine = Engine::builder(database.url()).build().await.unwrap();
     engine.register(&[], &[publisher(), line("child", &["work"])]).await.unwrap();
     engine.register_event_handlers(&handlers()).await.unwrap();
-    let request = || StartRequest::new("publisher").input(json!({"value": 20}));
-    engine.start_many((0..RUNS).map(|_| request()).collect()).await.unwrap();
+    let request = |number: usize| {
+        let input = json!({"value": 20, "after_kills": after_kills(number, RUNS)});
+        StartRequest::new("publisher").input(input)
+    };
+    engine.start_many((0..RUNS).map(request).collect()).await.unwrap();
     for n in 0..RUNS {
         let key = format!("k{}", n / 2);
         let request = EventRequest::new("conductor:outside", json!({})).idempotency_key(key);
@@ -55,26 +61,8 @@ async fn an_event_starts_exactly_one_run_whoever_is_killed() {
     engine.shutdown(Duration::ZERO).await;
     let launch = Launch::new(database.url(), &witness).concurrency(8);
     let mut workers = [launch.start(), launch.start()];
-    let mut random = Random::seeded("events");
+    storm(&client, &launch, &witness, &mut workers).await;
     let children = RUNS + RUNS / 2;
-    let open = format!(
-        "SELECT count(*) FROM oms_engine.workflows WHERE status <> 2
-         UNION ALL SELECT {children} - count(*) FROM oms_engine.workflows WHERE name = 'child'"
-    );
-    let mut kills = 0;
-    while kills < KILLS {
-        tokio::time::sleep(random.millis(100, 400)).await;
-        let left: Vec<i64> =
-            client.query(&open, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
-        if left.iter().all(|n| *n == 0) {
-            break;
-        }
-        let at = usize::try_from(random.below(2)).unwrap();
-        std::mem::replace(&mut workers[at], launch.start()).kill();
-        kills += 1;
-    }
-    println!("{kills} kills while events were under way");
-    assert!(kills >= KILLS / 2, "all was done after {kills} kills");
     let all = RUNS + children;
     let done = format!(
         "SELECT count(*) = {all} AND bool_and(status = 2) FROM oms_engine.workflows
@@ -82,8 +70,7 @@ async fn an_event_starts_exactly_one_run_whoever_is_killed() {
     );
     let begun = Instant::now();
     while !client.query_one(&done, &[]).await.unwrap().get::<_, Option<bool>>(0).unwrap_or(false) {
-        let left = client.query(&open, &[]).await.unwrap();
-        assert!(begun.elapsed() < PATIENCE, "still open: {left:?}");
+        assert!(begun.elapsed() < PATIENCE, "still open: {:#?}", what_is_open(&client).await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // One for each event, and each event one of each task that publishes.
