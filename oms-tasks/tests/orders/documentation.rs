@@ -58,6 +58,12 @@ async fn every_table_is_described_with_its_columns_and_types() {
 #[test]
 fn the_example_is_an_order_and_the_schema_names_its_fields() {
     let [schema, example] = json_texts().try_into().unwrap();
+    let of_python: Value = serde_json::from_str(include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/python/order.schema.json"
+    )))
+    .unwrap();
+    assert_eq!(of_python, schema);
     let order: Order = serde_json::from_value(example.clone()).unwrap();
     order.check().unwrap();
     for (path, part) in [

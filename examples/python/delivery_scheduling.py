@@ -1,0 +1,94 @@
+"""The delivery service: has an order fetched once, and calls off a failed one."""
+
+from conductor.client.worker.worker_task import worker_task
+
+import shop
+from shop import Refused
+
+
+@worker_task(task_definition_name="delivery_scheduling", thread_count=shop.THREADS)
+def delivery_scheduling(order_id: str) -> dict:
+    """Writes the booking's key, calls the carrier with no transaction open, writes what came of it."""
+    with shop.transaction() as db:
+        order = shop.lock_open(db, order_id)
+        shop.refuse_early(order, "delivery_scheduling", ("BOOKED", "SCHEDULED", "COMPLETED"))
+        db.execute(
+            """INSERT INTO delivery_schedule (order_id, idempotency_key) VALUES (%s, %s)
+               ON CONFLICT (order_id) DO NOTHING""",
+            [order_id, shop.step_key()],
+        )
+        intended = db.execute(
+            """SELECT d.*, (SELECT sum(quantity)::bigint FROM order_items i WHERE i.order_id = d.order_id)
+                   AS pieces
+               FROM delivery_schedule d WHERE order_id = %s""",
+            [order_id],
+        ).fetchone()
+    if intended["status"] == "REFUSED":
+        raise refused(order_id, intended["refusal_code"])
+    if intended["status"] == "SCHEDULED":
+        return {
+            "tracking_number": intended["tracking_number"],
+            "delivery_date": intended["delivery_date"].isoformat(),
+        }
+    answer = shop.ask({
+        "op": "book",
+        "key": intended["idempotency_key"],
+        "order_id": order_id,
+        "recipient": order["customer_name"],
+        "ship_to": order["ship_to"],
+        "pieces": intended["pieces"],
+    })
+    if answer["answer"] == "refused":
+        settle(order_id, "status = 'REFUSED', refusal_code = %s", [answer["code"]])
+        raise refused(order_id, answer["code"])
+    booked = {key: answer[key] for key in ("tracking_number", "delivery_date")}
+    scheduled = """status = 'SCHEDULED', tracking_number = %s, delivery_date = %s,
+                   scheduled_at = statement_timestamp()"""
+    settle(order_id, scheduled, list(booked.values()), f"The delivery of your order {order_id} is scheduled.")
+    return booked
+
+
+def settle(order_id: str, change: str, values: list, text: str = "") -> None:
+    """Writes what the carrier said, unless another attempt has. The booking of an order that was closed
+    meanwhile is left to its unwinding."""
+    with shop.transaction() as db:
+        order = shop.lock_open(db, order_id)
+        if order["status"] != "BOOKED":
+            return
+        sql = f"UPDATE delivery_schedule SET {change} WHERE order_id = %s AND status = 'PENDING'"
+        if db.execute(sql, [*values, order_id]).rowcount and text:
+            shop.advance(db, order, "SCHEDULED", text)
+
+
+def refused(order_id: str, code: str) -> Refused:
+    return Refused(f"order {order_id}: delivery refused: {code}")
+
+
+@worker_task(task_definition_name="delivery_cancellation", thread_count=shop.THREADS)
+def delivery_cancellation(order_id: object, workflow_id: str) -> dict:
+    """Cancels the delivery, if one was asked for: a closed order gets no new one."""
+    with shop.transaction() as db:
+        if shop.lock_failed(db, order_id, workflow_id) is None:
+            return {"cancelled": False}
+        delivery = db.execute("SELECT * FROM delivery_schedule WHERE order_id = %s", [order_id]).fetchone()
+    if delivery is None or delivery["status"] == "REFUSED":
+        return {"cancelled": False}
+    if delivery["status"] != "CANCELLED":
+        shop.ask({
+            "op": "cancel",
+            "key": shop.step_key(),
+            "booking_key": delivery["idempotency_key"],
+            "order_id": order_id,
+        })
+        with shop.transaction() as db:
+            shop.lock(db, order_id)
+            db.execute(
+                """UPDATE delivery_schedule SET status = 'CANCELLED', cancelled_at = statement_timestamp()
+                   WHERE order_id = %s AND status IN ('PENDING', 'SCHEDULED')""",
+                [order_id],
+            )
+    return {"cancelled": True}
+
+
+if __name__ == "__main__":
+    shop.serve()
