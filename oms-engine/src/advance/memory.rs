@@ -29,13 +29,14 @@ pub(crate) struct PlannedTask {
 }
 
 impl PlannedTask {
-    /// The run as whoever has this task sees it.
-    pub(crate) fn run(&self, mut run: Run) -> Run {
-        run.state.branch.clone_from(&self.branch);
-        run.state.dynamic.clone_from(&self.dynamic);
+    /// Its row, its input, and the run as whoever has this task sees it.
+    pub(crate) fn begin(self, mut run: Run) -> (OpenedRow, Arc<Value>, Run) {
+        let Self { row, input, branch, dynamic, .. } = self;
+        run.state.branch = branch;
+        run.state.dynamic = dynamic;
         // Of what else was opened with it, it needs to know nothing.
-        run.state.open.retain(|name, _| *name == self.row.reference_name);
-        run
+        run.state.open.retain(|name, _| *name == row.reference_name);
+        (row, input, run)
     }
 }
 

@@ -144,7 +144,6 @@ impl Core {
         }
         self.grow(tx, &run, &decision).await?;
         tell(&mut ended, &decision);
-        let mut batch = AdvanceBatch::default();
         let mut done = Acted {
             ended: decision.end.is_some().then_some(id),
             taken: vec![step.token_id],
@@ -158,13 +157,13 @@ impl Core {
             return Ok(done);
         }
         self.publish(tx, &decision, &mut done).await?;
-        batch.opened = opened_rows(
+        let opened = opened_rows(
             &decision.scheduled,
             locked.token.id,
             run.state.beside.as_ref().and_then(|beside| beside.around),
             run.domains.as_ref(),
         );
-        for row in &batch.opened {
+        for row in &opened {
             done.timed |= row.is_timed();
             if row.status.is_none() && row.state == TokenState::Ready {
                 done.ready.push(row.queue.clone());
@@ -177,7 +176,7 @@ impl Core {
             ended.run_end = end.clone().map(run_end);
         }
         let written = ended.run_end.is_some();
-        batch.ended.push(ended);
+        let batch = AdvanceBatch::of(&ended, &opened);
         let advanced = self.store.advance(tx, &batch, 0).await?;
         if advanced.applied.is_empty() {
             return Err(Error::invariant(id, "a locked token was refused by the hot statement"));

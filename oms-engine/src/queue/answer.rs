@@ -13,7 +13,7 @@ use super::turn::{Pending, Work};
 use super::{Pump, Slot};
 use crate::advance::{Happened, OneStep, Run, asked, load_runs};
 use crate::decide::{SYSTEM_QUEUE, input_of};
-use crate::store::{Advanced, OpenedRow, StartBatch, Token, TokenState};
+use crate::store::{Advanced, Opened, OpenedRow, StartBatch, Token, TokenState};
 
 impl Pump {
     pub(super) async fn written(
@@ -24,13 +24,11 @@ impl Pump {
         slow: &mut Vec<OneStep>,
     ) {
         let applied: BTreeSet<i64> = advanced.applied.into_iter().collect();
-        let mut opened = advanced.opened;
+        let mut opened = advanced.opened.into_iter();
         for pending in work.pending {
-            let id = pending.task_id.workflow_id;
-            let named = pending.opened.iter().map(|(task, _)| task.row.reference_name.clone());
-            let tokens: Vec<Option<Token>> = named.map(|name| opened.remove(&(id, name))).collect();
+            let of_its = opened.by_ref().take(pending.opened.len()).collect();
             if applied.contains(&pending.ended.token_id) {
-                self.applied(pending, tokens);
+                self.applied(pending, of_its);
             } else {
                 slow.push(OneStep {
                     token_id: pending.ended.token_id,
@@ -45,32 +43,31 @@ impl Pump {
         self.claimed(work.claims, advanced.claimed, slow).await;
     }
 
-    fn applied(&mut self, mut pending: Pending, tokens: Vec<Option<Token>>) {
+    fn applied(&mut self, mut pending: Pending, opened: Vec<Option<Opened>>) {
         self.tell_written(pending.ended.token_id);
         if let Some(end) = pending.ended.run_end.take() {
-            self.tell_ended(pending.task_id.workflow_id, Some(end));
+            self.tell_ended(pending.token.workflow_id, Some(end));
         }
-        let mut leased = 0;
-        for ((task, slot), token) in pending.opened.iter().zip(&tokens) {
-            let Some(token) = token else { continue };
+        let mut to_begin = Vec::new();
+        for ((task, slot), opened) in pending.opened.into_iter().zip(opened) {
+            let Some(opened) = opened else { continue };
             self.arm(&task.row);
-            if token.state == TokenState::Ready {
-                self.ready(&token.queue);
+            match slot {
+                Some(slot) => to_begin.push((task, slot, opened)),
+                None if task.row.state == TokenState::Ready => self.ready(&task.row.queue),
+                None => {}
             }
-            leased += usize::from(slot.is_some() && token.state == TokenState::Leased);
         }
         let mut run = Some(pending.run);
-        for ((task, slot), token) in pending.opened.into_iter().zip(tokens) {
-            let (Some(token), Some(slot)) = (token, slot) else { continue };
-            if token.state != TokenState::Leased {
-                continue;
-            }
-            leased -= 1;
+        let mut left = to_begin.len();
+        for (task, slot, opened) in to_begin {
+            left -= 1;
             // The last takes the run itself.
-            let own = if leased == 0 { run.take() } else { run.clone() };
+            let own = if left == 0 { run.take() } else { run.clone() };
             let Some(own) = own else { continue };
-            let run = task.run(own);
-            self.hand_out(Next { token, run, input: task.input, slot }, pending.chain_since);
+            let (row, input, run) = task.begin(own);
+            let token = opened.leased(row, &pending.token);
+            self.hand_out(Next { token, run, input, slot }, pending.chain_since);
         }
     }
 

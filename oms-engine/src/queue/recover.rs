@@ -12,6 +12,7 @@ use deadpool_postgres::ClientWrapper;
 use tokio::sync::watch;
 
 use super::Pump;
+use super::handed::task_id;
 use super::pump::SessionId;
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::{TaskId, draw_jitter};
@@ -102,7 +103,7 @@ impl Pump {
             .carried
             .iter()
             .filter(|pending| !adopted.contains_key(&pending.ended.token_id))
-            .map(|pending| pending.task_id.clone())
+            .map(|pending| task_id(&pending.token))
             .collect();
         let written: HashSet<TaskId> = if gone.is_empty() {
             HashSet::new()
@@ -117,13 +118,14 @@ impl Pump {
             let id = pending.ended.token_id;
             if let Some(rev) = adopted.get(&id) {
                 pending.ended.rev = *rev;
+                pending.token.rev = *rev;
                 pending.ended.holder = holder;
                 return true;
             }
-            if written.contains(&pending.task_id) {
+            if written.contains(&task_id(&pending.token)) {
                 self.tell_written(id);
                 if pending.ended.run_end.is_some() {
-                    self.tell_ended(pending.task_id.workflow_id, None);
+                    self.tell_ended(pending.token.workflow_id, None);
                 }
                 return false;
             }
@@ -131,7 +133,7 @@ impl Pump {
                 return true;
             }
             if self.answers.remove(&id).is_none() {
-                tracing::warn!(task_id = %pending.task_id, "lease lost; the report has no effect");
+                tracing::warn!(task_id = %task_id(&pending.token), "lease lost; the report has no effect");
             }
             false
         });

@@ -13,9 +13,8 @@ use super::{Pump, SYSTEM_QUEUE, Slot, Slots, made_room};
 use crate::advance::{Happened, OneStep, PlannedTask, Run, plan_step};
 use crate::decide::TaskEnd;
 use crate::error::Error;
-use crate::ids::TaskId;
 use crate::store::{
-    AdvanceBatch, Advanced, EndedRow, OpenedRow, REMOTE, ReturnedRow, StartBatch, TokenState,
+    AdvanceBatch, Advanced, EndedRow, OpenedRow, REMOTE, ReturnedRow, StartBatch, Token, TokenState,
 };
 
 /// A run keeps its slot for so long while others wait.
@@ -33,7 +32,8 @@ pub(super) struct WaitingTasks {
 /// An outcome that was decided and is to be written.
 #[derive(Debug)]
 pub(super) struct Pending {
-    pub(super) task_id: TaskId,
+    /// What ended.
+    pub(super) token: Token,
     pub(super) ended: EndedRow,
     /// To decide again where memory turns out to be stale.
     pub(super) end: TaskEnd,
@@ -177,9 +177,8 @@ impl Pump {
             (task, slot.flatten())
         });
         let opened = opened.collect();
-        let task_id = task_id(&token);
         let ended = planned.ended;
-        let pending = Pending { task_id, ended, end, run, opened, chain_since, poisoned: false };
+        let pending = Pending { token, ended, end, run, opened, chain_since, poisoned: false };
         Ok(Box::new(pending))
     }
 
@@ -283,15 +282,13 @@ impl Pump {
     }
 
     async fn execute(&mut self, work: &mut Work) -> Result<(StartBatch, Advanced), Error> {
-        let mut opened = Vec::new();
-        for pending in &mut work.pending {
-            for (task, slot) in &mut pending.opened {
-                let mut row = task.row.clone();
-                if slot.is_some() {
-                    row.state = TokenState::Leased;
-                }
-                opened.push(row);
-            }
+        for (task, slot) in work.pending.iter_mut().flat_map(|p| &mut p.opened) {
+            task.row.state = match (slot, task.row.state) {
+                (Some(_), _) => TokenState::Leased,
+                // It had a slot when the batch was written before, in vain.
+                (None, TokenState::Leased) => TokenState::Ready,
+                (None, state) => state,
+            };
         }
         for (start, slot) in &mut work.starts {
             if slot.is_some() {
@@ -299,14 +296,18 @@ impl Pump {
             }
         }
         let batch = AdvanceBatch {
-            ended: work.pending.iter().map(|p| p.ended.clone()).collect(),
-            opened,
+            ended: work.pending.iter().map(|p| &p.ended).collect(),
+            opened: work
+                .pending
+                .iter()
+                .flat_map(|p| p.opened.iter().map(|(task, _)| &task.row))
+                .collect(),
             claims: work
                 .claims
                 .iter()
                 .map(|(queue, slots)| {
                     let n = if queue == SYSTEM_QUEUE { BATCH_MAX } else { slots.len() };
-                    (queue.clone(), i32::try_from(n).unwrap_or(i32::MAX))
+                    (queue.as_str(), i32::try_from(n).unwrap_or(i32::MAX))
                 })
                 .collect(),
         };

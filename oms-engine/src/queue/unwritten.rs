@@ -2,7 +2,7 @@
 
 use super::Pump;
 use super::answer::reply;
-use super::handed::StartReply;
+use super::handed::{StartReply, task_id};
 use super::turn::Work;
 use crate::advance::{Happened, OneStep};
 use crate::decide::TaskStatus;
@@ -63,7 +63,7 @@ fn split(mut work: Work, error: Error, todo: &mut Vec<Work>, slow: &mut Vec<OneS
         return;
     }
     let Some(mut pending) = work.pending.pop() else { return };
-    tracing::error!(%error, task_id = %pending.task_id, "the database refused an outcome");
+    tracing::error!(%error, task_id = %task_id(&pending.token), "the database refused an outcome");
     if !pending.poisoned {
         pending.end.status = TaskStatus::FailedWithTerminalError;
         pending.end.output = None;

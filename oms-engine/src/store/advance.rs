@@ -1,17 +1,16 @@
 //! The hot statement: ends attempts, opens what follows, ends runs, claims, in one round trip.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
 use super::rows::{Token, TokenState, get};
 use super::{Executor, Store};
 use crate::decide::{TaskStatus, WorkflowStatus};
 use crate::error::Error;
-use crate::ids::WorkflowId;
 
 /// An attempt that ended, fenced by what its token was when it was taken.
 #[derive(Clone, Debug)]
@@ -88,11 +87,19 @@ impl OpenedRow {
 
 /// One run of the hot statement.
 #[derive(Debug, Default)]
-pub(crate) struct AdvanceBatch {
-    pub(crate) ended: Vec<EndedRow>,
-    pub(crate) opened: Vec<OpenedRow>,
+pub(crate) struct AdvanceBatch<'a> {
+    pub(crate) ended: Vec<&'a EndedRow>,
+    /// Those of one source stand together.
+    pub(crate) opened: Vec<&'a OpenedRow>,
     /// Queues to claim from, and how many tasks of each.
-    pub(crate) claims: Vec<(String, i32)>,
+    pub(crate) claims: Vec<(&'a str, i32)>,
+}
+
+impl<'a> AdvanceBatch<'a> {
+    /// Of one step.
+    pub(crate) fn of(ended: &'a EndedRow, opened: &'a [OpenedRow]) -> Self {
+        Self { ended: vec![ended], opened: opened.iter().collect(), claims: Vec::new() }
+    }
 }
 
 /// What the hot statement did.
@@ -100,11 +107,45 @@ pub(crate) struct AdvanceBatch {
 pub(crate) struct Advanced {
     /// Token ids whose end counts. What is missing was lost, is stale, or its run is paused.
     pub(crate) applied: Vec<i64>,
-    /// Opened tasks by run and reference name.
-    pub(crate) opened: HashMap<(WorkflowId, String), Token>,
+    /// What became of each task that was to be opened; none where its source's end does not
+    /// count, or it has ended already.
+    pub(crate) opened: Vec<Option<Opened>>,
     /// Containers that wait for nothing more, and are this holder's now.
     pub(crate) fallen: Vec<Token>,
     pub(crate) claimed: Vec<Token>,
+}
+
+/// What the hot statement alone knows of a task that it opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Opened {
+    id: i64,
+    scope: Option<i64>,
+    at: DateTime<Utc>,
+    due_at: Option<DateTime<Utc>>,
+}
+
+impl Opened {
+    /// The token of a leased task that was opened after that of `source` had ended.
+    pub(crate) fn leased(self, row: OpenedRow, source: &Token) -> Token {
+        Token {
+            id: self.id,
+            workflow_id: source.workflow_id,
+            reference_name: row.reference_name,
+            epoch: source.epoch,
+            attempt: row.attempt,
+            queue: row.queue,
+            state: TokenState::Leased,
+            rev: source.rev,
+            priority: source.priority,
+            set_aside: row.set_aside,
+            poll_count: 1,
+            started_at: Some(self.at),
+            due_at: self.due_at,
+            input: None,
+            detail: None,
+            scope: self.scope,
+        }
+    }
 }
 
 fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
@@ -116,11 +157,12 @@ impl Store {
     pub(crate) async fn advance(
         &self,
         db: &impl Executor,
-        batch: &AdvanceBatch,
+        batch: &AdvanceBatch<'_>,
         holder: i64,
     ) -> Result<Advanced, Error> {
         let e = &batch.ended;
         let o = &batch.opened;
+        let containers = numbered(o);
         let rows = self
             .rows(
                 db,
@@ -159,27 +201,54 @@ impl Store {
                     &column(o, |r| r.output.as_deref().map(Json)),
                     &column(o, |r| r.detail.as_ref().map(Json)),
                     &column(o, |r| r.remaining),
-                    &column(o, |r| r.container),
+                    &containers,
                     &holder,
-                    &column(&batch.claims, |c| c.0.as_str()),
+                    &column(&batch.claims, |c| c.0),
                     &column(&batch.claims, |c| c.1),
                 ],
                 "advancing workflows",
             )
             .await?;
-        let mut done = Advanced::default();
+        let mut done = Advanced { opened: vec![None; o.len()], ..Advanced::default() };
         for row in &rows {
             match get::<i8>(row, 0)? {
-                b if b == b'd'.cast_signed() => done.applied.push(get(row, 1)?),
-                b if b == b's'.cast_signed() => {
-                    let token = Token::read(row, 1)?;
-                    let key = (token.workflow_id, token.reference_name.clone());
-                    done.opened.insert(key, token);
-                }
+                b if b == b'w'.cast_signed() => done.read_written(row)?,
                 b if b == b'a'.cast_signed() => done.fallen.push(Token::read(row, 1)?),
                 _ => done.claimed.push(Token::read(row, 1)?),
             }
         }
         Ok(done)
     }
+}
+
+impl Advanced {
+    fn read_written(&mut self, row: &Row) -> Result<(), Error> {
+        self.applied = get::<Option<_>>(row, 19)?.unwrap_or_default();
+        let at: DateTime<Utc> = get(row, 13)?;
+        let Some(numbers) = get::<Option<Vec<i32>>>(row, 20)? else { return Ok(()) };
+        let ids: Vec<i64> = get(row, 21)?;
+        let scopes: Vec<Option<i64>> = get(row, 22)?;
+        let due: Vec<Option<DateTime<Utc>>> = get(row, 23)?;
+        for (((number, id), scope), due_at) in numbers.into_iter().zip(ids).zip(scopes).zip(due) {
+            let place = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
+            if let Some(opened) = place.and_then(|place| self.opened.get_mut(place)) {
+                *opened = Some(Opened { id, scope, at, due_at });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where each task stands: in a container of the same source by its number among all.
+fn numbered(opened: &[&OpenedRow]) -> Vec<Option<i64>> {
+    let (mut source, mut before) = (None, 0);
+    (0..)
+        .zip(opened)
+        .map(|(number, row)| {
+            if source != Some(row.source) {
+                (source, before) = (Some(row.source), number);
+            }
+            row.container.map(|own| if own > 0 { before + own } else { own })
+        })
+        .collect()
 }

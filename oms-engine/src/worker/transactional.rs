@@ -20,7 +20,7 @@ use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::draw_jitter;
 use crate::queue::{Committed, HandedOut, Next, Outcome, PumpMessage, Slot, Slots};
-use crate::store::{AdvanceBatch, Pool, Rented, TokenState};
+use crate::store::{AdvanceBatch, EndedRow, OpenedRow, Pool, Rented, TokenState};
 
 /// How often a body is repeated that met a serialization failure or a deadlock, or whose
 /// connection was lost: the last may be the body's own doing.
@@ -66,15 +66,15 @@ impl Ran {
 
 /// What to write for the end of the step.
 struct Step {
-    batch: AdvanceBatch,
+    ended: Option<EndedRow>,
+    opened: Vec<OpenedRow>,
     end: TaskEnd,
-    next: Option<(Run, Arc<Value>, Slot)>,
+    /// What is handed over, by its place among what is opened.
+    next: Option<(usize, Run, Arc<Value>, Slot)>,
     ready: Vec<String>,
     fallen: Vec<i64>,
     ends_run: bool,
     timed: bool,
-    /// Memory cannot decide it, or a failure workflow follows.
-    slow: bool,
 }
 
 impl Transactions {
@@ -241,15 +241,17 @@ impl Transactions {
         let holder = task.pump.holder();
         let _by_limits = self.slots.by_limits();
         let mut step = self.plan(task, holder, output);
-        let mut opened = None;
+        let mut opened = Vec::new();
         let mut applied = false;
-        if !step.slow {
+        // Else memory cannot decide it, or a failure workflow follows.
+        if let Some(ended) = &step.ended {
+            let batch = AdvanceBatch::of(ended, &step.opened);
             let planned = self.core.store.plan_as_ours(&tx);
             // Sent one behind the other without waiting.
             let (_, advanced) =
-                tokio::try_join!(planned, self.core.store.advance(&tx, &step.batch, holder))?;
+                tokio::try_join!(planned, self.core.store.advance(&tx, &batch, holder))?;
             applied = !advanced.applied.is_empty();
-            opened = advanced.opened.into_values().find(|t| t.state == TokenState::Leased);
+            opened = advanced.opened;
             step.fallen = advanced.fallen.iter().map(|token| token.id).collect();
         }
         if !applied {
@@ -283,12 +285,11 @@ impl Transactions {
                 _ => Ran::Unknown(error),
             });
         }
-        let next = match (opened, step.next) {
-            (Some(token), Some((run, input, slot))) if token.state == TokenState::Leased => {
-                Some(Box::new(Next { token, run, input, slot }))
-            }
-            _ => None,
-        };
+        let next = step.next.and_then(|(at, run, input, slot)| {
+            let opened = opened.get_mut(at).and_then(Option::take)?;
+            let token = opened.leased(step.opened.swap_remove(at), &task.token);
+            Some(Box::new(Next { token, run, input, slot }))
+        });
         Ok(Ran::Committed(Box::new(Committed {
             token_id: task.token.id,
             task_id: task.task_id(),
@@ -317,22 +318,21 @@ impl Transactions {
             jitter: draw_jitter(),
         };
         let mut step = Step {
-            batch: AdvanceBatch::default(),
+            ended: None,
+            opened: Vec::new(),
             end: end.clone(),
             next: None,
             ready: Vec::new(),
             fallen: Vec::new(),
             ends_run: false,
             timed: false,
-            slow: true,
         };
         let who = (holder, Some(self.worker_name.clone()));
         let Some(planned) = plan_step(&mut run, token, who, &end, &task.input) else {
             return step;
         };
-        step.slow = false;
         step.ends_run = planned.ended.run_end.is_some();
-        step.batch.ended.push(planned.ended);
+        step.ended = Some(planned.ended);
         // A single successor is handed over; branches queue.
         let alone = planned.opened.len() == 1;
         for mut task in planned.opened {
@@ -344,11 +344,15 @@ impl Transactions {
                 .flatten();
             if let Some(slot) = slot {
                 task.row.state = TokenState::Leased;
-                step.next = Some((task.run(run.clone()), task.input.clone(), slot));
-            } else if ready {
-                step.ready.push(task.row.queue.clone());
+                let (row, input, run) = task.begin(run.clone());
+                step.next = Some((step.opened.len(), run, input, slot));
+                step.opened.push(row);
+            } else {
+                if ready {
+                    step.ready.push(task.row.queue.clone());
+                }
+                step.opened.push(task.row);
             }
-            step.batch.opened.push(task.row);
         }
         step
     }

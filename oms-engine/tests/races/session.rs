@@ -2,7 +2,7 @@
 
 use oms_engine::WorkflowId;
 use oms_engine::testkit::{TestDatabase, statements};
-use oms_engine::tokio_postgres::{Client, Row};
+use oms_engine::tokio_postgres::Client;
 use serde_json::Value;
 
 use crate::common::until;
@@ -18,7 +18,7 @@ pub(crate) struct Step<'a> {
     pub(crate) opens: Option<(&'a str, &'a str)>,
     /// As what the run ends.
     pub(crate) ends: Option<i16>,
-    /// Which of what it opens the same stands in, from 1.
+    /// Which of all that are opened the same stands in, from 1.
     pub(crate) container: Option<i64>,
 }
 
@@ -69,17 +69,17 @@ impl Session {
     }
 
     /// Claims everything that is ready in a queue, with the hot statement.
-    pub(crate) async fn claim(&self, queue: &str, holder: i64) -> Vec<Row> {
+    pub(crate) async fn claim(&self, queue: &str, holder: i64) -> Vec<i64> {
         self.advance(&[], holder, &[queue]).await.unwrap()
     }
 
-    /// The hot statement.
+    /// The hot statement. Out: the tokens that it ended or claimed.
     pub(crate) async fn advance(
         &self,
         steps: &[Step<'_>],
         holder: i64,
         claims: &[&str],
-    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+    ) -> Result<Vec<i64>, tokio_postgres::Error> {
         let n = steps.len();
         let opened: Vec<&Step<'_>> = steps.iter().filter(|step| step.opens.is_some()).collect();
         let m = opened.len();
@@ -91,7 +91,8 @@ impl Session {
         let claimed: Vec<i32> = vec![100; claims.len()];
         let output: Vec<Option<Value>> =
             steps.iter().map(|step| step.ends.map(|_| Value::Object(Default::default()))).collect();
-        self.0
+        let rows = self
+            .0
             .query(
                 &statement("advance"),
                 &[
@@ -134,7 +135,12 @@ impl Session {
                     &claimed,
                 ],
             )
-            .await
+            .await?;
+        let tokens = rows.iter().flat_map(|row| {
+            let ended: Option<Vec<i64>> = row.get("ended");
+            ended.into_iter().flatten().chain(row.get::<_, Option<i64>>("id"))
+        });
+        Ok(tokens.collect())
     }
 
     /// Waits until somebody in this database waits for a lock.

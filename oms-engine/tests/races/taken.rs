@@ -45,7 +45,7 @@ async fn a_step_that_is_lost_moves_no_other_steps_branches_to_another_container(
     let b = Session::on(&database).await;
     let (_engine, _, step) = foreign_run(&database, &b).await;
     let lost = Step { token: 0, opens: Some(("lost", "b")), ..step };
-    let kept = Step { container: Some(1), ..step };
+    let kept = Step { container: Some(2), ..step };
     b.advance(&[lost, kept], 0, &[]).await.unwrap();
     let own = "SELECT count(*) FROM oms_engine.open_tasks WHERE scope = id";
     assert_eq!(b.number(own).await, 1);

@@ -8,28 +8,31 @@
 -- $16..$34 scheduled tasks: token id of the source, reference, attempt, queue, type (null = the
 --         queue's name), state, status (not null = it has ended already), delay in ms (null =
 --         none), due time (null = none), time-out in ms, poll time-out in ms (of a WAIT or HUMAN: how
---         long nothing need be heard of it), time of all attempts in ms, set aside, reason, input (null = worked out again), output, detail, remaining (of
---         a container), the number of the container it stands in among its source's (null = that of
---         the source, negative = the id of an open one, 0 = none)
+--         long nothing need be heard of it), time of all attempts in ms, set aside, reason, input
+--         (null = worked out again), output, detail, remaining (of a container), the container it
+--         stands in by its number among these (null = that of the source, negative = the id of an
+--         open one, 0 = none)
 -- $35 holder of what is leased here (0 = nothing is: what falls to 0 becomes ready)
 -- $36 queues to claim from, $37 how many of each
 --
--- Out: kind d = ended, s = opened, a = a container that fell to 0, c = claimed; d rows missing =
--- lost, stale or paused.
+-- Out: one row of kind w with the tokens that were ended (missing = lost, stale or paused) and, as
+-- lists side by side, the numbers of the scheduled tasks that were opened, their tokens, containers
+-- and due times; a = a container that fell to 0, c = claimed.
 -- What waits to be ended from outside has its type as its queue, and is due when its time is up; so
 -- is a WAIT whose due time comes after that.
 -- An opened task of the source's own reference, or of that after which a decide token goes on, is
 -- a retry: it keeps the source's expiry.
 -- coalesce keeps the partial index on holder out of the fence: with statistics from a time when
 -- nothing was leased the planner would prefer it to the primary key.
+-- Lists are taken apart in the target list, where nothing is stored of each apart.
 WITH u AS MATERIALIZED (
-    SELECT *
-    FROM unnest(
-        $1::bigint[], $2::int[], $3::bigint[], $4::smallint[], $5::jsonb[], $6::jsonb[],
-        $7::text[], $8::text[], $9::smallint[], $10::jsonb[], $11::text[], $12::text[],
-        $13::bool[], $14::jsonb[], $15::jsonb[]
-    ) AS u(id, rev, holder, status, input, output, worker, reason, ends, run_output, run_reason,
-           failed_task, arrives, note, variables)
+    SELECT unnest($1::bigint[]) AS id, unnest($2::int[]) AS rev, unnest($3::bigint[]) AS holder,
+        unnest($4::smallint[]) AS status, unnest($5::jsonb[]) AS input,
+        unnest($6::jsonb[]) AS output, unnest($7::text[]) AS worker, unnest($8::text[]) AS reason,
+        unnest($9::smallint[]) AS ends, unnest($10::jsonb[]) AS run_output,
+        unnest($11::text[]) AS run_reason, unnest($12::text[]) AS failed_task,
+        unnest($13::bool[]) AS arrives, unnest($14::jsonb[]) AS note,
+        unnest($15::jsonb[]) AS variables
 ),
 d AS (
     DELETE FROM {schema}.open_tasks t
@@ -42,31 +45,48 @@ d AS (
         u.note, u.variables
 ),
 n AS MATERIALIZED (
-    SELECT x.*, nextval('{schema}.task_seqs') AS seq, nextval('{schema}.token_ids') AS id
+    SELECT x.*,
+        least(
+            coalesce(x.due, statement_timestamp() + CASE x.state
+                WHEN 0 THEN x.poll_timeout_ms
+                WHEN 1 THEN x.timeout_ms
+                ELSE x.delay_ms
+            END * interval '1 millisecond'),
+            CASE WHEN x.due IS NOT NULL
+                THEN statement_timestamp() + x.timeout_ms * interval '1 millisecond' END,
+            x.expiry
+        ) AS due_at
     FROM (
-        SELECT n.*, d.workflow_id, d.epoch, d.rev, d.priority, d.scope,
-            CASE WHEN n.ref = coalesce(nullif(d.reference_name, ''), d.input->>'after')
+        SELECT o.*, d.workflow_id, d.epoch, d.rev, d.priority, d.scope,
+            CASE WHEN o.ref = coalesce(nullif(d.reference_name, ''), d.input->>'after')
                 THEN d.expires_at
-                ELSE statement_timestamp() + n.total_ms * interval '1 millisecond'
-            END AS expiry,
-            row_number() OVER (ORDER BY n.ord) AS rank,
-            row_number() OVER (PARTITION BY n.src ORDER BY n.ord) AS own
-        FROM unnest(
-            $16::bigint[], $17::text[], $18::smallint[], $19::text[], $20::text[], $21::smallint[],
-            $22::smallint[], $23::bigint[], $24::timestamptz[], $25::bigint[], $26::bigint[],
-            $27::bigint[], $28::smallint[], $29::text[], $30::jsonb[], $31::jsonb[], $32::jsonb[],
-            $33::int[], $34::bigint[]
-        ) WITH ORDINALITY AS n(src, ref, attempt, queue, task_type, state, status, delay_ms, due,
-                               timeout_ms, poll_timeout_ms, total_ms, set_aside, reason, input,
-                               output, detail, remaining, container, ord)
-        JOIN d ON d.id = n.src
-        ORDER BY n.ord
+                ELSE statement_timestamp() + o.total_ms * interval '1 millisecond'
+            END AS expiry
+        FROM (
+            SELECT l.*, nextval('{schema}.task_seqs') AS seq, nextval('{schema}.token_ids') AS id
+            FROM (
+                SELECT generate_subscripts($16::bigint[], 1) AS ord, unnest($16::bigint[]) AS src,
+                    unnest($17::text[]) AS ref, unnest($18::smallint[]) AS attempt,
+                    unnest($19::text[]) AS queue, unnest($20::text[]) AS task_type,
+                    unnest($21::smallint[]) AS state, unnest($22::smallint[]) AS status,
+                    unnest($23::bigint[]) AS delay_ms, unnest($24::timestamptz[]) AS due,
+                    unnest($25::bigint[]) AS timeout_ms, unnest($26::bigint[]) AS poll_timeout_ms,
+                    unnest($27::bigint[]) AS total_ms, unnest($28::smallint[]) AS set_aside,
+                    unnest($29::text[]) AS reason, unnest($30::jsonb[]) AS input,
+                    unnest($31::jsonb[]) AS output, unnest($32::jsonb[]) AS detail,
+                    unnest($33::int[]) AS remaining, unnest($34::bigint[]) AS container
+            ) l
+        ) o
+        JOIN d ON d.id = o.src
+        ORDER BY o.ord
     ) x
 ),
--- By rank: a join would compare each with each, since the planner expects few. The rows of a source
--- stand together, and those of one that is lost are missing.
+-- By number, for those who look their container up: a join would compare each with each, since the
+-- planner expects few. Those of a source that is lost are missing.
 ids AS MATERIALIZED (
-    SELECT array_agg(id ORDER BY ord) AS by_rank FROM n
+    SELECT array_agg(n.id ORDER BY g.ord) AS by_number
+    FROM generate_subscripts($16::bigint[], 1) AS g(ord)
+    LEFT JOIN n ON n.ord = g.ord
 ),
 f AS (
     INSERT INTO {schema}.task_history (
@@ -92,10 +112,9 @@ s AS (
     SELECT x.id, x.seq, x.workflow_id, x.ref, x.epoch, x.attempt,
         CASE WHEN x.due >= statement_timestamp() + x.timeout_ms * interval '1 millisecond'
             THEN x.task_type ELSE x.queue END,
-        x.task_type, x.state,
-        x.rev, x.priority,
+        x.task_type, x.state, x.rev, x.priority,
         CASE WHEN x.container IS NULL THEN x.scope
-            WHEN x.container > 0 THEN ((SELECT by_rank FROM ids))[x.rank - x.own + x.container]
+            WHEN x.container > 0 THEN ((SELECT by_number FROM ids))[x.container]
             ELSE nullif(-x.container, 0) END,
         x.remaining,
         CASE WHEN x.state = 1 THEN $35::bigint END,
@@ -104,23 +123,10 @@ s AS (
         CASE WHEN x.state = 1 OR (x.task_type IS NOT NULL AND x.state > 1
                 AND (x.delay_ms IS NULL OR x.queue = x.task_type))
             THEN statement_timestamp() END,
-        least(
-            coalesce(x.due, statement_timestamp() + CASE x.state
-                WHEN 0 THEN x.poll_timeout_ms
-                WHEN 1 THEN x.timeout_ms
-                ELSE x.delay_ms
-            END * interval '1 millisecond'),
-            CASE WHEN x.due IS NOT NULL
-                THEN statement_timestamp() + x.timeout_ms * interval '1 millisecond' END,
-            x.expiry
-        ),
-        x.expiry, x.timeout_ms, x.poll_timeout_ms, x.reason, x.input, x.output, x.detail
+        x.due_at, x.expiry, x.timeout_ms, x.poll_timeout_ms, x.reason, x.input, x.output, x.detail
     FROM n x
     WHERE x.status IS NULL
     ORDER BY x.ord
-    RETURNING id, workflow_id, reference_name, epoch, attempt, queue, state, rev, priority, paused,
-        set_aside, poll_count, started_at, due_at, expires_at, NULL::jsonb AS input,
-        NULL::jsonb AS detail, scope
 ),
 e AS (
     UPDATE {schema}.workflows w
@@ -194,14 +200,30 @@ c AS (
         t.priority, t.paused, t.set_aside, t.poll_count, t.started_at, t.due_at, t.expires_at,
         t.input, t.detail, t.scope
 )
-SELECT 'd'::"char" AS kind, id, workflow_id, reference_name, epoch, attempt, queue, 1::smallint AS state,
-    rev, priority, false AS paused, 0::smallint AS set_aside, poll_count, started_at,
-    NULL::timestamptz AS due_at, expires_at, NULL::jsonb AS input, NULL::jsonb AS detail,
-    NULL::bigint AS scope
-FROM d
-WHERE (SELECT count(*) FROM e)
-        = (SELECT count(*) FROM d x WHERE x.ends IS NOT NULL OR x.variables IS NOT NULL)
-    OR {schema}.broken_invariant('end of a workflow that is not running')
-UNION ALL SELECT 's', * FROM s
-UNION ALL SELECT 'a', * FROM a WHERE state < 2
-UNION ALL SELECT 'c', * FROM c
+SELECT 'w'::"char" AS kind, NULL::bigint AS id, NULL::uuid AS workflow_id,
+    NULL::text AS reference_name, NULL::smallint AS epoch, NULL::smallint AS attempt,
+    NULL::text AS queue, NULL::smallint AS state, NULL::int AS rev, NULL::smallint AS priority,
+    NULL::bool AS paused, NULL::smallint AS set_aside, NULL::int AS poll_count,
+    statement_timestamp() AS started_at, NULL::timestamptz AS due_at,
+    NULL::timestamptz AS expires_at, NULL::jsonb AS input, NULL::jsonb AS detail,
+    NULL::bigint AS scope,
+    (
+        SELECT array_agg(d.id)
+        FROM d
+        WHERE (SELECT count(*) FROM e)
+                = (SELECT count(*) FROM d x WHERE x.ends IS NOT NULL OR x.variables IS NOT NULL)
+            OR {schema}.broken_invariant('end of a workflow that is not running')
+    ) AS ended,
+    array_agg(n.ord) AS numbers, array_agg(n.id) AS tokens,
+    array_agg(
+        CASE WHEN n.container IS NULL THEN n.scope
+            WHEN n.container > 0 THEN ((SELECT by_number FROM ids))[n.container]
+            ELSE nullif(-n.container, 0) END
+    ) AS scopes,
+    array_agg(n.due_at) AS due
+FROM n
+WHERE n.status IS NULL
+UNION ALL
+SELECT 'a', a.*, NULL, NULL, NULL, NULL, NULL FROM a WHERE state < 2
+UNION ALL
+SELECT 'c', c.*, NULL, NULL, NULL, NULL, NULL FROM c
