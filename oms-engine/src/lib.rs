@@ -24,14 +24,14 @@ pub use definition::{IdempotencyStrategy, TaskDef, TaskSchemas, WorkflowDef, Wor
 pub use engine::{
     Engine, EngineBuilder, EventExecution, EventExecutionRequest, EventExecutionStatus,
     EventRequest, ListRequest, Page, PollRequest, Polled, PublishedEvent, Registered, RerunRequest,
-    RestartOptions, RetryOptions, Signal, StartRequest, Started, TaskLogLine, TaskUpdate, Updated,
-    WorkflowSummary,
+    RestartOptions, RetryOptions, Signal, StartRequest, Started, Tables, TaskLogLine, TaskUpdate,
+    Updated, WorkflowSummary,
 };
 #[cfg(feature = "cron")]
 pub use engine::{FireState, ScheduleFire};
 pub use error::Error;
 pub use ids::{InvalidId, TaskId, WorkflowId, idempotency_key};
-pub use store::migration_sql;
+pub use store::{Migration, migration_sql};
 #[cfg(feature = "http")]
 pub use worker::HttpSettings;
 pub use worker::{

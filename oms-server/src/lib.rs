@@ -1,6 +1,7 @@
 //! Conductor's REST API on `oms-engine`.
 
 mod app;
+pub mod cli;
 mod refusal;
 mod request;
 mod routes;

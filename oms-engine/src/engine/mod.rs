@@ -14,6 +14,7 @@ mod schedules;
 mod schemas;
 mod signal;
 mod start;
+mod tables;
 mod update;
 mod waiters;
 
@@ -35,6 +36,7 @@ pub use remote::{PollRequest, Polled};
 pub use schedules::{FireState, ScheduleFire};
 pub use signal::Signal;
 pub use start::{StartRequest, Started};
+pub use tables::Tables;
 pub use update::{TaskUpdate, Updated};
 
 use crate::advance::{PolledTask, Resolved};

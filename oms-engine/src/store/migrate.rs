@@ -1,5 +1,8 @@
 //! The tables: made, checked and printed.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
 use deadpool_postgres::ClientWrapper;
 
 use super::{Store, rows::get};
@@ -24,6 +27,18 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
 
 /// The version of the tables that this library works on.
 pub(crate) const SCHEMA_VERSION: i32 = 13;
+
+/// A migration that this library knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Migration {
+    /// Its number, from 1.
+    pub version: i32,
+    /// What it is about.
+    pub name: &'static str,
+    /// When it was applied; none: not yet.
+    pub applied_at: Option<DateTime<Utc>>,
+}
 
 /// Checks and quotes a schema's name: `[a-z_][a-z0-9_]{0,39}`, so that names made from it fit
 /// PostgreSQL's 63 bytes.
@@ -94,6 +109,28 @@ impl Store {
             tx.batch_execute(&record(&quoted, *version, name)).await.doing(doing)?;
         }
         tx.commit().await.doing(doing)
+    }
+
+    /// All migrations that this library knows, each with when it was applied.
+    pub(crate) async fn migrations(&self, db: &mut ClientWrapper) -> Result<Vec<Migration>, Error> {
+        let doing = "reading the migrations";
+        let quoted = quote_schema(&self.schema)?;
+        let tx = tokio_postgres::Client::transaction(db).await.doing(doing)?;
+        let found = version(&tx, &self.schema, &quoted).await?;
+        self.refuse_newer(found)?;
+        let mut applied = BTreeMap::new();
+        if found > 0 {
+            let sql = format!("SELECT version, applied_at FROM {quoted}.migrations");
+            for row in tx.query(&sql, &[]).await.doing(doing)? {
+                applied.insert(get::<i32>(&row, 0)?, get::<DateTime<Utc>>(&row, 1)?);
+            }
+        }
+        let known = MIGRATIONS.iter().map(|(version, name, _)| Migration {
+            version: *version,
+            name,
+            applied_at: applied.get(version).copied(),
+        });
+        Ok(known.collect())
     }
 
     /// Refuses tables that are not of this library's version.

@@ -44,7 +44,7 @@ pub(crate) use events::{
 pub(crate) use executor::Executor;
 pub(crate) use lease::{LentRow, REMOTE, ReturnedRow};
 pub(crate) use limits::{LimitedClaim, LimitsInForce, Room};
-pub use migrate::migration_sql;
+pub use migrate::{Migration, migration_sql};
 pub(crate) use operate::{CanceledRow, Cut, ParkedRow, RestartRow};
 pub(crate) use outside::OpenTask;
 pub(crate) use read::{ListFilter, ListedRow, OpenTaskRow};

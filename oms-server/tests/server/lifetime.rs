@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::command::oms;
 use crate::running::{Running, result_of, server};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,16 +62,9 @@ async fn killed_it_is_missed_by_nobody_who_asks_the_other_one() {
 
 #[test]
 fn what_it_cannot_do_it_says_in_a_line() {
-    let run = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_oms"));
-        let output = command.args(arguments).env_remove("DATABASE_URL").output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
-    };
-    let (code, said) =
-        run(&["server", "--port", "0", "--database-url", "postgres://127.0.0.1:1/x"]);
-    assert_eq!(code, Some(1));
-    assert!(said.contains("cannot connect to PostgreSQL at 127.0.0.1:1/x"), "{said}");
-    let (code, said) = run(&["server", "--port", "many"]);
-    assert_eq!(code, Some(2));
-    assert!(said.contains("--port"), "{said}");
+    let unreachable = ["server", "--port", "0", "--database-url", "postgres://127.0.0.1:1/x"];
+    let said = oms(&unreachable).expect(6);
+    assert!(said.err.contains("cannot connect to PostgreSQL at 127.0.0.1:1/x"), "{said:?}");
+    let said = oms(&["server", "--port", "many"]).expect(2);
+    assert!(said.err.contains("--port"), "{said:?}");
 }

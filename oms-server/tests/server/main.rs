@@ -6,10 +6,15 @@
 
 mod bad_input;
 mod bulk;
+mod cli;
+mod command;
 mod documentation;
 mod events;
+mod import;
 mod lifetime;
 mod metadata;
+mod migrate;
+mod pages;
 mod running;
 mod tasks;
 mod workflow;

@@ -1,0 +1,61 @@
+//! The engine's tables without an engine: for tools that make or look at them.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::store::{Connector, Migration, Store};
+
+/// The tables of the engine in one database. No work is done through it.
+#[derive(Debug)]
+pub struct Tables {
+    connector: Connector,
+    store: Store,
+}
+
+impl Tables {
+    /// The tables of a schema in the database of this URL; it is connected to by each call.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for the URL or the schema's name.
+    pub fn new(database_url: &str, schema: &str, deadline: Duration) -> Result<Self, Error> {
+        Ok(Self {
+            connector: Connector::new(database_url, deadline)?,
+            store: Store::new(schema, deadline)?,
+        })
+    }
+
+    /// Host, port and database, for messages: never the password.
+    #[must_use]
+    pub fn target(&self) -> String {
+        self.connector.target()
+    }
+
+    /// All migrations that this library knows, by version, each with when it was applied.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`]; [`Error::SchemaVersion`] when the tables are newer than this library.
+    ///
+    /// # Cancel safety
+    /// It only reads.
+    pub async fn migrations(&self) -> Result<Vec<Migration>, Error> {
+        let mut client = self.connect().await?;
+        self.store.migrations(&mut client).await
+    }
+
+    /// Brings the tables to this library's version, in one transaction: two at once do it once.
+    ///
+    /// # Errors
+    /// As [`migrations`](Self::migrations).
+    ///
+    /// # Cancel safety
+    /// Dropped, all of it was done or nothing.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        let mut client = self.connect().await?;
+        self.store.migrate(&mut client).await
+    }
+
+    async fn connect(&self) -> Result<deadpool_postgres::ClientWrapper, Error> {
+        let connected = self.connector.connect().await;
+        Ok(connected.map_err(|error| error.unreachable(self.connector.target()))?.0)
+    }
+}

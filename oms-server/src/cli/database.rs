@@ -1,0 +1,56 @@
+//! Commands that go to the database.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use oms_engine::embedded::{Database, Postgres, Progress};
+
+use super::failure::{Exit, Failure};
+
+#[derive(Args, Debug)]
+pub(super) struct DatabaseOptions {
+    /// The database; `sslmode=require` in it asks for TLS with a verified certificate. Without
+    /// one, a PostgreSQL server of this machine is started, or downloaded.
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Where the data of a server that is started here is kept.
+    #[arg(long, global = true, conflicts_with = "database_url", value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// The schema of the engine's tables.
+    #[arg(long, global = true, default_value = "oms_engine")]
+    pub(super) schema: String,
+}
+
+impl DatabaseOptions {
+    /// The URL, and the server that it is of if it was started here; keep that.
+    pub(super) async fn open(&self) -> Result<(Option<Database>, String), Failure> {
+        if let Some(url) = &self.database_url {
+            return Ok((None, url.clone()));
+        }
+        let builder = match &self.data {
+            Some(folder) => Postgres::builder().kept_in(folder),
+            None => Postgres::builder().kept(),
+        };
+        let told = builder.on_progress(|progress| match progress {
+            Progress::Downloading { received, total } => {
+                tracing::debug!(received, total, "downloading PostgreSQL");
+            }
+            other => tracing::info!(?other, "PostgreSQL"),
+        });
+        let database = told.database().await.map_err(|error| {
+            Failure::new(Exit::Unreachable, error.to_string())
+                .hint("name a database with --database-url or DATABASE_URL")
+        })?;
+        let url = database.url().to_owned();
+        Ok((Some(database), url))
+    }
+}
+
+/// Runs what needs the database on threads of its own.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed("cannot begin", error))?;
+    runtime.block_on(work)
+}
