@@ -44,13 +44,17 @@ pub struct PayloadFault {
 ///
 /// # Errors
 /// The first fault, with its JSON path.
-pub fn check_payload(what: &str, value: &Value, limit_bytes: usize) -> Result<(), PayloadFault> {
+pub fn check_payload(
+    what: impl fmt::Display,
+    value: &Value,
+    limit_bytes: usize,
+) -> Result<(), PayloadFault> {
     check(what, value, limit_bytes, DEPTH_MAX)
 }
 
 /// As [`check_payload`], of what the engine puts together.
 pub(crate) fn check_gathered(
-    what: &str,
+    what: impl fmt::Display,
     value: &Value,
     limit_bytes: usize,
 ) -> Result<(), PayloadFault> {
@@ -58,13 +62,16 @@ pub(crate) fn check_gathered(
 }
 
 fn check(
-    what: &str,
+    what: impl fmt::Display,
     value: &Value,
     limit_bytes: usize,
     depth_max: usize,
 ) -> Result<(), PayloadFault> {
+    if is_plainly_fine(value, depth_max, &mut { limit_bytes }) {
+        return Ok(());
+    }
     let fault = |path: &str, reason: String| PayloadFault {
-        what: what.to_owned(),
+        what: what.to_string(),
         path: path.to_owned(),
         reason,
     };
@@ -75,6 +82,46 @@ fn check(
         return Err(fault("$", too_large(limit_bytes)));
     }
     Ok(())
+}
+
+/// Whether there is no doubt: without a path to tell, and by the most bytes that the text can have.
+fn is_plainly_fine(value: &Value, depth_left: usize, bytes_left: &mut usize) -> bool {
+    let mut takes = |most: usize| match bytes_left.checked_sub(most) {
+        Some(left) => {
+            *bytes_left = left;
+            true
+        }
+        None => false,
+    };
+    match value {
+        Value::Null | Value::Bool(_) => takes(6),
+        Value::Number(_) => takes(NUMBER_MAX_BYTES),
+        Value::String(text) => takes(most_bytes(text)) && !text.contains('\0'),
+        Value::Array(list) => {
+            depth_left > 0
+                && takes(2)
+                && list.iter().all(|item| is_plainly_fine(item, depth_left - 1, bytes_left))
+        }
+        Value::Object(map) => {
+            depth_left > 0
+                && takes(2)
+                && map.iter().all(|(key, item)| {
+                    let left = bytes_left.checked_sub(most_bytes(key));
+                    *bytes_left = left.unwrap_or(0);
+                    left.is_some()
+                        && !key.contains('\0')
+                        && is_plainly_fine(item, depth_left - 1, bytes_left)
+                })
+        }
+    }
+}
+
+/// The most bytes of a number of 64 bits in JSON, with a comma.
+const NUMBER_MAX_BYTES: usize = 32;
+
+/// The most bytes of a text in JSON, with what stands around it: each byte may be escaped.
+const fn most_bytes(text: &str) -> usize {
+    text.len().saturating_mul(6).saturating_add(4)
 }
 
 pub(super) fn too_large(limit_bytes: usize) -> String {
@@ -177,6 +224,7 @@ impl io::Write for Counter {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -190,6 +238,33 @@ mod tests {
         assert_eq!(check_payload("input", &nested(DEPTH_MAX), 10_000), Ok(()));
         let fault = check_payload("input", &nested(DEPTH_MAX + 1), 10_000).unwrap_err();
         assert!(fault.to_string().contains("nested deeper than 100"), "{fault}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_plainly_fine_is_within_its_limits(value in values(), limit in 0_usize..200) {
+            if is_plainly_fine(&value, 2, &mut { limit }) {
+                prop_assert!(value.to_string().len() <= limit);
+                prop_assert_eq!(check_nested(&value, &mut String::new(), (0, 2)), Ok(()));
+            }
+        }
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(json!(null)),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a\"\\\\\u{0}\n\u{1f}é]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::btree_map("[a\u{0}\"]{0,3}", inner, 0..3)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What passes between a pump and those who run tasks or start workflows.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -18,13 +19,19 @@ use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
 use crate::store::{FoundRow, StartRow, Token};
 
-/// A task that a pump holds and hands to a worker.
-#[derive(Debug)]
-pub(crate) struct HandedOut {
+/// A leased task, as its pump and whoever runs it share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Leased {
     pub(crate) token: Token,
     pub(crate) run: Run,
     pub(crate) input: Arc<Value>,
     pub(crate) cancellation: CancellationToken,
+}
+
+/// A task that a pump holds and hands to a worker.
+#[derive(Debug)]
+pub(crate) struct HandedOut {
+    pub(crate) leased: Arc<Leased>,
     pub(crate) pump: PumpHandle,
     /// Shared with the pump: a task that goes on after its lease was lost keeps its slot.
     pub(crate) slot: Arc<Slot>,
@@ -32,11 +39,20 @@ pub(crate) struct HandedOut {
     pub(crate) delivery: Option<Delivery>,
 }
 
+impl Deref for HandedOut {
+    type Target = Leased;
+
+    fn deref(&self) -> &Leased {
+        &self.leased
+    }
+}
+
 impl HandedOut {
     /// Tells the pump what became of the task, whose future is gone, and gives its slot back.
     pub(crate) async fn tell(self, message: PumpMessage) {
-        let Self { pump, slot, .. } = self;
-        drop(slot);
+        let Self { leased, pump, slot, .. } = self;
+        // The pump is to be the only one who has it when it hears.
+        drop((leased, slot));
         pump.tell(message).await;
     }
 

@@ -36,14 +36,15 @@ pub(super) fn task_end(held: &Held, outcome: Outcome) -> Option<Ended> {
         reason: reason.map(clean_reason),
         retry_after,
         timeout: None,
-        jitter: draw_jitter(),
+        // Only what is tried again waits.
+        jitter: if status == TaskStatus::Completed { 0.0 } else { draw_jitter() },
     };
     let checked = |output: Option<Value>| {
         let output = output.map(as_object);
         match &output {
             Some(value) => {
-                let what = format!("output of task {:?}", held.token.reference_name);
-                match check_payload(&what, value, TASK_PAYLOAD_MAX_BYTES) {
+                let what = format_args!("output of task {:?}", held.token.reference_name);
+                match check_payload(what, value, TASK_PAYLOAD_MAX_BYTES) {
                     Ok(()) => Ok(output),
                     Err(fault) => Err(fault.to_string()),
                 }

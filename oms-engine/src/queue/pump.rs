@@ -4,6 +4,7 @@
 //! are one when idle. One pump has one connection and is one holder of leases.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,17 +17,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::compare::Suspects;
 use super::handed::{
-    Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartRequestItem, Workers,
+    Committed, HandedOut, Leased, Next, Outcome, PumpHandle, PumpMessage, Report, StartRequestItem,
+    Workers,
 };
 use super::lent::{Answer, Away};
 use super::polls::Known;
 use super::turn::Pending;
 use super::{Polls, Slot, Slots, Turns, Wakes, made_room, ready};
-use crate::advance::{Core, OneStep, Run};
+use crate::advance::{Core, OneStep};
 use crate::clock::Clock;
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload, clean_reason};
 use crate::ids::{TaskId, WorkflowId};
-use crate::store::{Connector, RunEnd, Token};
+use crate::store::{Connector, RunEnd};
 
 /// Outcomes, and starts, that one statement takes at most.
 pub(super) const BATCH_MAX: usize = 500;
@@ -67,16 +69,23 @@ pub(crate) struct PumpSettings {
 /// A task that is leased to this pump and runs here.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) token: Token,
-    pub(super) run: Run,
-    pub(super) input: Arc<Value>,
-    pub(super) cancellation: CancellationToken,
+    pub(super) leased: Arc<Leased>,
+    /// The token's, which a take-over changes.
+    pub(super) rev: i32,
     /// Of a task for a remote worker.
     pub(super) known: Option<Known>,
     pub(super) slot: Arc<Slot>,
     pub(super) since: Instant,
     /// Since when steps of this run have followed each other in one slot.
     pub(super) chain_since: Instant,
+}
+
+impl Deref for Held {
+    type Target = Leased;
+
+    fn deref(&self) -> &Leased {
+        &self.leased
+    }
 }
 
 /// See the module.
@@ -274,24 +283,22 @@ impl Pump {
         if let Some(due_at) = token.due_at {
             self.settings.wakes.due_in(self.settings.clock.until(due_at));
         }
-        let cancellation = CancellationToken::new();
+        let what = format_args!("input of task {:?}", token.reference_name);
+        let refused = check_payload(what, &input, TASK_PAYLOAD_MAX_BYTES).err();
+        let input = if refused.is_some() { Arc::new(Value::Object(Map::new())) } else { input };
         let slot = Arc::new(slot);
         let known = slot.is_remote().then(|| self.know(&token));
+        let (token_id, rev) = (token.id, token.rev);
+        let cancellation = CancellationToken::new();
+        let leased = Arc::new(Leased { token, run, input, cancellation });
         let task = HandedOut {
-            token: token.clone(),
-            run: run.clone(),
-            input: input.clone(),
-            cancellation: cancellation.clone(),
+            leased: leased.clone(),
             pump: self.handle.clone(),
             slot: slot.clone(),
             delivery: known.as_ref().map(|known| known.delivery.clone()),
         };
-        let what = format!("input of task {:?}", token.reference_name);
-        let refused = check_payload(&what, &input, TASK_PAYLOAD_MAX_BYTES).err();
-        let input = if refused.is_some() { Arc::new(Value::Object(Map::new())) } else { input };
-        let token_id = token.id;
         let since = Instant::now();
-        let held = Held { token, run, input, cancellation, known, slot, since, chain_since };
+        let held = Held { leased, rev, known, slot, since, chain_since };
         self.held.insert(token_id, held);
         match refused {
             None if task.delivery.is_some() => self.settings.polls.deliver(task),

@@ -96,7 +96,7 @@ impl Pump {
         }
         for held in self.held.values_mut() {
             if let Some(rev) = adopted.get(&held.token.id) {
-                held.token.rev = *rev;
+                held.rev = *rev;
             }
         }
         let gone: Vec<TaskId> = self

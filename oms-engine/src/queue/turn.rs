@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::handed::{Report, StartRequestItem, task_id};
+use super::handed::{Leased, Report, StartRequestItem, task_id};
 use super::outcome::{Ended, task_end};
 use super::pump::{BATCH_MAX, Held};
 use super::{Pump, SYSTEM_QUEUE, Slot, Slots, made_room};
@@ -133,8 +133,9 @@ impl Pump {
             return;
         };
         self.answers.extend(report.answer.map(|answer| (token_id, answer)));
-        let id = task_id(&held.token);
-        self.keep_log(&id, report.log);
+        if !report.log.is_empty() {
+            self.keep_log(&task_id(&held.token), report.log);
+        }
         let remote = held.known.as_ref().and_then(|known| known.delivery.get().cloned());
         let worker = report.worker.or(remote);
         let worker = worker.unwrap_or_else(|| self.settings.worker_name.clone());
@@ -158,16 +159,17 @@ impl Pump {
         end: TaskEnd,
         (holder, worker): (i64, Arc<str>),
     ) -> Result<Box<Pending>, Box<OneStep>> {
-        let Held { token, mut run, input, slot, chain_since, .. } = held;
-        let step = OneStep {
-            token_id: token.id,
-            holder,
-            worker: Some(worker.clone()),
-            happened: Happened::Ended(end.clone()),
-        };
-        let who = (holder, Some(worker));
+        let Held { leased, rev, slot, chain_since, .. } = held;
+        let Leased { mut token, mut run, input, .. } = Arc::unwrap_or_clone(leased);
+        token.rev = rev;
+        let who = (holder, Some(worker.clone()));
         let Some(planned) = plan_step(&mut run, &token, who, &end, &input) else {
-            return Err(Box::new(step));
+            return Err(Box::new(OneStep {
+                token_id: token.id,
+                holder,
+                worker: Some(worker),
+                happened: Happened::Ended(end),
+            }));
         };
         drop(slot);
         let opened = planned.opened.into_iter().map(|task| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ use super::given::Hidden;
 use super::lease::Lease;
 use crate::config::LOG_LINES_MAX;
 use crate::error::Error;
-use crate::ids::{TaskId, WorkflowId};
+use crate::ids::{TaskId, WorkflowId, idempotency_key};
 
 /// Handed to a task by whoever runs it: our queue, or another transport.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ pub struct TaskContext {
 
 struct Inner {
     task_id: TaskId,
-    idempotency_key: String,
+    idempotency_key: Key,
     deadline: Option<DateTime<Utc>>,
     cancellation: CancellationToken,
     log: Mutex<Vec<String>>,
@@ -31,6 +31,22 @@ struct Inner {
     async_complete: bool,
     runtime_metadata: BTreeMap<String, String>,
     hidden: Hidden,
+}
+
+/// Most tasks do not ask for it.
+enum Key {
+    Given(String),
+    /// How often the step was set aside, and what that makes.
+    Of(i16, OnceLock<String>),
+}
+
+/// What an engine's own worker knows of a task beside what every transport does.
+pub(super) struct Own {
+    pub(super) set_aside: i16,
+    pub(super) lease: Lease,
+    pub(super) async_complete: bool,
+    pub(super) runtime_metadata: BTreeMap<String, String>,
+    pub(super) hidden: Hidden,
 }
 
 impl TaskContext {
@@ -46,7 +62,7 @@ impl TaskContext {
         Self {
             inner: Arc::new(Inner {
                 task_id,
-                idempotency_key,
+                idempotency_key: Key::Given(idempotency_key),
                 deadline,
                 cancellation,
                 log,
@@ -58,19 +74,26 @@ impl TaskContext {
         }
     }
 
-    /// For a task whose context is not shared yet.
-    pub(crate) fn with_lease(self, lease: Lease) -> Self {
-        match Arc::try_unwrap(self.inner) {
-            Ok(inner) => Self { inner: Arc::new(Inner { lease: Some(lease), ..inner }) },
-            Err(inner) => Self { inner },
-        }
-    }
-
-    /// For a task whose context is not shared yet.
-    pub(crate) fn with_async_complete(self, async_complete: bool) -> Self {
-        match Arc::try_unwrap(self.inner) {
-            Ok(inner) => Self { inner: Arc::new(Inner { async_complete, ..inner }) },
-            Err(inner) => Self { inner },
+    /// Of a task that is leased to this process.
+    pub(super) fn of(
+        task_id: TaskId,
+        deadline: Option<DateTime<Utc>>,
+        cancellation: CancellationToken,
+        own: Own,
+    ) -> Self {
+        let Own { set_aside, lease, async_complete, runtime_metadata, hidden } = own;
+        Self {
+            inner: Arc::new(Inner {
+                task_id,
+                idempotency_key: Key::Of(set_aside, OnceLock::new()),
+                deadline,
+                cancellation,
+                log: Mutex::new(Vec::new()),
+                lease: Some(lease),
+                async_complete,
+                runtime_metadata,
+                hidden,
+            }),
         }
     }
 
@@ -79,14 +102,6 @@ impl TaskContext {
     pub fn with_runtime_metadata(self, runtime_metadata: BTreeMap<String, String>) -> Self {
         match Arc::try_unwrap(self.inner) {
             Ok(inner) => Self { inner: Arc::new(Inner { runtime_metadata, ..inner }) },
-            Err(inner) => Self { inner },
-        }
-    }
-
-    /// For a task whose context is not shared yet.
-    pub(super) fn with_hidden(self, hidden: Hidden) -> Self {
-        match Arc::try_unwrap(self.inner) {
-            Ok(inner) => Self { inner: Arc::new(Inner { hidden, ..inner }) },
             Err(inner) => Self { inner },
         }
     }
@@ -130,7 +145,13 @@ impl TaskContext {
     /// all attempts, crashes and retries of this step.
     #[must_use]
     pub fn idempotency_key(&self) -> &str {
-        &self.inner.idempotency_key
+        match &self.inner.idempotency_key {
+            Key::Given(key) => key,
+            Key::Of(set_aside, key) => {
+                let id = &self.inner.task_id;
+                key.get_or_init(|| idempotency_key(id.workflow_id, &id.reference_name, *set_aside))
+            }
+        }
     }
 
     /// The values that the task definition's `runtimeMetadata` names, by name: of secrets, else of

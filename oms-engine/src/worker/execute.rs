@@ -9,13 +9,13 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::given::Sources;
+use super::context::Own;
+use super::given::{Given, Sources};
 use super::lease::Lease;
 use super::registry::{AnyTask, ErasedTask, Registry};
 use super::task::TaskErrorKind;
 use super::transactional::Transactions;
 use super::{TaskContext, TaskError};
-use crate::ids::idempotency_key;
 use crate::queue::{HandedOut, Outcome, PumpMessage, Report, Workers};
 use crate::store::Pool;
 
@@ -35,20 +35,26 @@ pub(crate) struct LocalWorkers {
 
 impl Workers for LocalWorkers {
     fn run(&self, task: HandedOut) {
-        let cx = context(self, &task);
+        let lease = || Lease {
+            core: self.transactions.core.clone(),
+            pool: self.lease_pool.clone(),
+            token_id: task.token.id,
+            pump: task.pump.clone(),
+        };
         match self.registry.get(&task.token.queue).cloned() {
             Some(AnyTask::Plain(body)) => {
-                let sources = self.sources.clone();
+                let (sources, lease) = (self.sources.clone(), lease());
                 self.runtime.spawn(async move {
-                    if let Some((cx, input, task)) = give(&sources, cx, task).await {
+                    if let Some((cx, input, task)) = give(&sources, lease, task).await {
                         run_plain(body, cx, &input, task).await;
                     }
                 });
             }
             Some(AnyTask::Transactional(body)) => {
-                let (sources, transactions) = (self.sources.clone(), self.transactions.clone());
+                let (sources, lease) = (self.sources.clone(), lease());
+                let transactions = self.transactions.clone();
                 self.runtime.spawn(async move {
-                    if let Some((cx, input, task)) = give(&sources, cx, task).await {
+                    if let Some((cx, input, task)) = give(&sources, lease, task).await {
                         Box::pin(transactions.run(body, cx, &input, task)).await;
                     }
                 });
@@ -61,20 +67,6 @@ impl Workers for LocalWorkers {
     }
 }
 
-fn context(workers: &LocalWorkers, task: &HandedOut) -> TaskContext {
-    let key =
-        idempotency_key(task.token.workflow_id, &task.token.reference_name, task.token.set_aside);
-    let lease = Lease {
-        core: workers.transactions.core.clone(),
-        pool: workers.lease_pool.clone(),
-        token_id: task.token.id,
-        pump: task.pump.clone(),
-    };
-    TaskContext::new(task.task_id(), key, task.token.due_at, task.cancellation.clone())
-        .with_lease(lease)
-        .with_async_complete(asks_to_wait(task))
-}
-
 /// Whether the step says `asyncComplete`.
 fn asks_to_wait(task: &HandedOut) -> bool {
     task.run.node(&task.token.reference_name).is_some_and(|node| node.async_complete)
@@ -83,13 +75,21 @@ fn asks_to_wait(task: &HandedOut) -> bool {
 /// What a task is handed. None: it has ended without.
 async fn give(
     sources: &Sources,
-    cx: TaskContext,
+    lease: Lease,
     task: HandedOut,
 ) -> Option<(TaskContext, Arc<Value>, HandedOut)> {
     let outcome = match until_dropped(sources.give(&task), &task.cancellation).await {
-        Some(Ok(given)) => {
-            let cx = cx.with_runtime_metadata(given.metadata).with_hidden(given.hidden);
-            return Some((cx, given.input, task));
+        Some(Ok(Given { input, metadata, hidden })) => {
+            let own = Own {
+                set_aside: task.token.set_aside,
+                lease,
+                async_complete: asks_to_wait(&task),
+                runtime_metadata: metadata,
+                hidden,
+            };
+            let (id, due_at) = (task.task_id(), task.token.due_at);
+            let cx = TaskContext::of(id, due_at, task.cancellation.clone(), own);
+            return Some((cx, input, task));
         }
         Some(Err(error)) => failed(error),
         None => Outcome::Abandoned,

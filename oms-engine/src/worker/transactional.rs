@@ -189,24 +189,8 @@ impl Transactions {
             }
             Err(panic) => return Ran::Outcome(panicked(&*panic)),
         };
-        let what = format!("output of task {:?}", task.token.reference_name);
-        if let Err(fault) = check_payload(&what, &output, TASK_PAYLOAD_MAX_BYTES) {
-            let reason = fault.to_string();
-            return Ran::Outcome(Outcome::Failed {
-                reason,
-                output: None,
-                retry_after: None,
-                terminal: true,
-            });
-        }
-        let (run, name) = (&task.run, &task.token.reference_name);
-        if let Some(reason) = misfit(&run.plan, &run.state, name, &output) {
-            return Ran::Outcome(Outcome::Failed {
-                reason,
-                output: Some(output),
-                retry_after: None,
-                terminal: true,
-            });
+        if let Some(refused) = refused(task, &output) {
+            return Ran::Outcome(refused);
         }
         match self.end(tx, cx, task, Arc::new(output)).await {
             Ok(ran) => ran,
@@ -356,6 +340,17 @@ impl Transactions {
         }
         step
     }
+}
+
+/// What becomes of an output that cannot be kept, or does not fit its schema.
+fn refused(task: &HandedOut, output: &Value) -> Option<Outcome> {
+    let (run, name) = (&task.run, &task.token.reference_name);
+    let what = format_args!("output of task {name:?}");
+    let (reason, output) = match check_payload(what, output, TASK_PAYLOAD_MAX_BYTES) {
+        Err(fault) => (fault.to_string(), None),
+        Ok(()) => (misfit(&run.plan, &run.state, name, output)?, Some(output.clone())),
+    };
+    Some(Outcome::Failed { reason, output, retry_after: None, terminal: true })
 }
 
 /// The pause before try `n`, from 1.
