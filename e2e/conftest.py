@@ -34,7 +34,7 @@ def shop(database_url, request):
     folder = HOME / "logs" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    shop = Shop(database_url, folder, f"{name}_{os.getpid()}")
+    shop = Shop(database_url, folder, f"{name}_{os.getpid()}", getattr(request, "param", []))
     yield shop
     shop.close()
     if getattr(request.node, "failed", False):

@@ -60,9 +60,11 @@ class Program:
         """The first line that holds this text."""
 
         def line() -> Optional[str]:
-            assert self.process.poll() is None, f"{self.log.name} ended: {self.log.read_text()}"
+            ended = self.process.poll() is not None
             lines = self.log.read_text().splitlines(keepends=True)
-            return next((said for said in lines if text in said and said.endswith("\n")), None)
+            found = next((said for said in lines if text in said and said.endswith("\n")), None)
+            assert found or not ended, f"{self.log.name} ended:\n{''.join(lines)}"
+            return found
 
         return str(wait_for(f"{self.log.name} says {text!r}", line)).strip()
 
@@ -78,8 +80,8 @@ class Program:
 class Shop:
     """An order database with a server and a sandbox."""
 
-    def __init__(self, database_url: str, folder: Path, name: str):
-        self.folder, self.programs = folder, []
+    def __init__(self, database_url: str, folder: Path, name: str, server_options: list):
+        self.folder, self.programs, self.server_options = folder, [], server_options
         with psycopg.connect(database_url, autocommit=True) as admin:
             admin.execute(f'CREATE DATABASE "{name}"')
         self.database_url = database_url.rsplit("/", 1)[0] + f"/{name}"
@@ -102,7 +104,8 @@ class Shop:
         return program
 
     def start_server(self) -> Program:
-        server = self.start(f"server-{len(self.programs)}", BINARIES / "oms", "server", "--port", self.port)
+        command = [BINARIES / "oms", "server", "--port", self.port, *self.server_options]
+        server = self.start(f"server-{len(self.programs)}", *command)
         server.says("listens on")
         return server
 

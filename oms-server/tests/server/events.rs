@@ -32,12 +32,15 @@ async fn schedules_are_kept_rest_and_go_on() {
     let (_database, server) = server().await;
     let schedule = |cron: &str| {
         json!({"name": "nightly", "cronExpression": cron, "zoneId": "Europe/Berlin",
-            "startWorkflowRequest": {"name": "line", "input": {"n": 1}}})
+            "startWorkflowRequest": {"name": "line", "input": {"n": 1}, "idempotencyStrategy": "FAIL"}})
     };
     let kept =
         server.post("/api/scheduler/schedules", &schedule("0 30 2 * * *")).expect(200).json();
     assert!(kept["nextRunTime"].as_i64().unwrap() > 0, "{kept}");
     server.post("/api/scheduler/schedules", &schedule("often")).expect(400);
+    let mut once = schedule("0 30 2 * * *");
+    once["startWorkflowRequest"]["idempotencyKey"] = json!("k");
+    server.post("/api/scheduler/schedules", &once).expect(400);
     let at = |what: &str| format!("/api/scheduler/schedules/nightly{what}");
     server.put(&at("/pause?reason=holidays"), &json!(null)).expect(200);
     let shown = server.get(&at("")).expect(200).json();

@@ -184,10 +184,10 @@ pub struct StartWorkflowRequest {
     /// Who starts it; stored only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
-    /// The run is started once under this key.
+    /// The run is started once under this key: refused, since each fire is a start of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// What a second start under the key does.
+    /// What a second start under the key does. Clients send it without a key, where it says nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_strategy: Option<IdempotencyStrategy>,
     /// Fields that this library does not know.

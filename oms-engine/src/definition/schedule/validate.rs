@@ -88,10 +88,12 @@ fn check_start(add: &mut impl FnMut(&str, String), start: &StartWorkflowRequest)
         push_key(&mut path, &key);
         add(&path, reason);
     }
-    let own = "each fire is a start of its own: remove it";
     for (field, given, hint) in [
-        ("idempotencyKey", start.idempotency_key.is_some(), own),
-        ("idempotencyStrategy", start.idempotency_strategy.is_some(), own),
+        (
+            "idempotencyKey",
+            start.idempotency_key.is_some(),
+            "each fire is a start of its own: remove it",
+        ),
         (
             "externalInputPayloadStoragePath",
             start.external_input_payload_storage_path.is_some(),
