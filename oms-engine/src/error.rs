@@ -176,6 +176,14 @@ pub enum Error {
         /// The deadline.
         after: Duration,
     },
+    /// A search has more to look at than its time allows; the database was told to stop it.
+    #[error(
+        "the search did not end within {after:?}: narrow it, by ids, a correlation id, a status or the time of start"
+    )]
+    TooWide {
+        /// The time that a search has.
+        after: Duration,
+    },
     /// The engine is shutting down or has been shut down.
     #[error("the engine is shut down")]
     Shutdown,

@@ -23,9 +23,10 @@ pub use decide::{TaskStatus, WorkflowStatus};
 pub use definition::{IdempotencyStrategy, TaskDef, TaskSchemas, WorkflowDef, WorkflowTask};
 pub use engine::{
     Engine, EngineBuilder, EventExecution, EventExecutionRequest, EventExecutionStatus,
-    EventRequest, ListRequest, Page, PollRequest, Polled, PublishedEvent, Registered, RerunRequest,
-    RestartOptions, RetryOptions, Signal, StartRequest, Started, Tables, TaskLogLine, TaskUpdate,
-    Updated, WorkflowSummary,
+    EventRequest, Found, FoundWorkflow, ListRequest, Page, PollRequest, Polled, PublishedEvent,
+    Registered, RerunRequest, RestartOptions, RetryOptions, Signal, SortOrder, StartRequest,
+    Started, Tables, TaskLogLine, TaskSearch, TaskSort, TaskUpdate, TextQuery, TimeRange, Updated,
+    WorkflowSearch, WorkflowSort, WorkflowSummary,
 };
 #[cfg(feature = "cron")]
 pub use engine::{FireState, ScheduleFire};

@@ -2,6 +2,7 @@
 
 mod app;
 pub mod cli;
+mod query;
 mod refusal;
 mod request;
 mod routes;

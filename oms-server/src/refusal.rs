@@ -100,6 +100,7 @@ impl From<Error> for Refusal {
             | Error::DefinitionExists { .. }
             | Error::IdempotencyConflict { .. }
             | Error::IdempotencyKeyUsed { .. } => Self::new(StatusCode::CONFLICT, message),
+            Error::TooWide { .. } => Self::new(StatusCode::BAD_REQUEST, message),
             Error::Shutdown => Self::busy(message),
             _ if error.is_retryable() => Self::busy(message),
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, message),

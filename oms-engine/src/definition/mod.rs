@@ -66,8 +66,7 @@ pub use settings::{
 pub use task_def::TaskDef;
 pub use task_schemas::TaskSchemas;
 pub use task_type::TaskType;
-pub(crate) use template::java_text;
-pub use template::{TaskInput, Template, TemplateFault};
+pub use template::{TaskInput, Template, TemplateFault, java_text};
 pub(crate) use validate::{LEFT_DONE, never_undone};
 pub(crate) use validate::{
     check_brought_secrets, misfits, steps_of, validate_branch, validate_limits, validate_schema,

@@ -19,6 +19,9 @@ use crate::worker::{
     ErasedProvider, Provider, Registry, SecretsProvider, Serving, Sources, Task, TransactionalTask,
 };
 
+/// Searches at once.
+const SEARCHES_MAX: usize = 2;
+
 /// Makes an [`Engine`]. See [`Engine::builder`].
 #[must_use]
 pub struct EngineBuilder {
@@ -253,11 +256,11 @@ impl EngineBuilder {
             limits,
             domains,
         })?;
-        let pool = connector.pool(config.pool_size, Statements::Ours)?;
         let inner = Inner {
             calls_http,
             shared,
-            pool,
+            pool: connector.pool(config.pool_size, Statements::Ours)?,
+            search_pool: connector.pool(SEARCHES_MAX, Statements::Ours)?,
             waiters,
             schemas,
             sources,

@@ -5,6 +5,7 @@ mod builder;
 mod catalog;
 mod definitions;
 mod events;
+mod find;
 mod inline;
 mod operate;
 mod query;
@@ -12,6 +13,7 @@ mod remote;
 #[cfg(feature = "cron")]
 mod schedules;
 mod schemas;
+mod search;
 mod signal;
 mod start;
 mod tables;
@@ -34,6 +36,10 @@ pub use query::{ListRequest, Page, TaskLogLine, WorkflowSummary};
 pub use remote::{PollRequest, Polled};
 #[cfg(feature = "cron")]
 pub use schedules::{FireState, ScheduleFire};
+pub use search::{
+    Found, FoundWorkflow, SortOrder, TaskSearch, TaskSort, TextQuery, TimeRange, WorkflowSearch,
+    WorkflowSort,
+};
 pub use signal::Signal;
 pub use start::{StartRequest, Started};
 pub use tables::Tables;
@@ -69,6 +75,8 @@ struct Inner {
     calls_http: bool,
     shared: Shared,
     pool: Pool,
+    /// Of searches alone: they may take long.
+    search_pool: Pool,
     waiters: waiters::Waiters,
     /// What the tasks of this process publish of their types.
     schemas: Arc<BTreeMap<String, TaskSchemas>>,

@@ -148,10 +148,22 @@ impl Engine {
         limit: usize,
     ) -> Result<Vec<ScheduleFire>, Error> {
         check_key("schedule name", Some(name))?;
-        let (name, limit) = (name.to_owned(), i64::try_from(limit).unwrap_or(i64::MAX));
+        self.fires(Some(name.to_owned()), limit).await
+    }
+
+    /// What the last fires of all schedules came to, newest first. Of each the last 100 are kept.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn all_schedule_fires(&self, limit: usize) -> Result<Vec<ScheduleFire>, Error> {
+        self.fires(None, limit).await
+    }
+
+    async fn fires(&self, name: Option<String>, limit: usize) -> Result<Vec<ScheduleFire>, Error> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self
             .change(move |core, client| {
-                Box::pin(async move { core.store.list_fires(client, &name, limit).await })
+                Box::pin(async move { core.store.list_fires(client, name.as_deref(), limit).await })
             })
             .await?;
         Ok(rows.into_iter().map(shown_fire).collect())

@@ -22,6 +22,7 @@ mod rows;
 #[cfg(feature = "cron")]
 mod schedules;
 mod schemas;
+mod search;
 mod session;
 mod start;
 mod timers;
@@ -51,6 +52,7 @@ pub(crate) use read::{ListFilter, ListedRow, OpenTaskRow};
 pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
 #[cfg(feature = "cron")]
 pub(crate) use schedules::{DueSchedule, FireRow, MovedSchedule, PutSchedule, ScheduleRow};
+pub(crate) use search::{FoundRun, Hits, TaskFilter, Window, WorkflowFilter};
 pub(crate) use session::{PollRow, SessionLook};
 pub(crate) use start::{FoundRow, Parent, StartBatch, StartRow};
 pub use undo::NotCompensated;
@@ -232,6 +234,8 @@ statements!(
     resume_tokens,
     retire_definition,
     return_tasks,
+    search_tasks,
+    search_workflows,
     set_failure_workflow,
     set_input,
     set_output,

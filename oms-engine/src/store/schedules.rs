@@ -223,28 +223,28 @@ impl Store {
         Ok(())
     }
 
-    /// The last fires of a schedule, newest first.
+    /// The last fires of one schedule, or of all, newest first.
     pub(crate) async fn list_fires(
         &self,
         db: &impl Executor,
-        schedule: &str,
+        schedule: Option<&str>,
         limit: i64,
     ) -> Result<Vec<FireRow>, Error> {
         let sql = &self.sql.list_fires;
         let rows = self.rows(db, sql, &[&schedule, &limit], "listing fires").await?;
         rows.iter()
             .map(|row| {
-                let run: Option<Uuid> = get(row, 2)?;
+                let run: Option<Uuid> = get(row, 3)?;
                 Ok(FireRow {
                     execution_id: get(row, 0)?,
-                    schedule: schedule.to_owned(),
-                    workflow_name: get(row, 1)?,
+                    schedule: get(row, 1)?,
+                    workflow_name: get(row, 2)?,
                     workflow_id: run.map(WorkflowId::from_uuid),
-                    state: get(row, 3)?,
-                    reason: get(row, 4)?,
-                    zone_id: get(row, 5)?,
-                    scheduled_at: get(row, 6)?,
-                    executed_at: get(row, 7)?,
+                    state: get(row, 4)?,
+                    reason: get(row, 5)?,
+                    zone_id: get(row, 6)?,
+                    scheduled_at: get(row, 7)?,
+                    executed_at: get(row, 8)?,
                 })
             })
             .collect()

@@ -10,6 +10,7 @@ use super::{Answer, Route, json as answer, route};
 use crate::app::App;
 use crate::refusal::Refusal;
 use crate::request::{Asked, Given};
+use crate::shown::{Shown, workflow_json};
 
 /// Conductor's bound.
 const IDS_MAX: usize = 1_000;
@@ -21,6 +22,7 @@ pub(super) fn routes() -> Vec<Route> {
         route!(POST "/api/workflow/bulk/restart" restart),
         route!(POST "/api/workflow/bulk/retry" retry),
         route!(POST "/api/workflow/bulk/terminate" terminate),
+        route!(POST "/api/workflow/bulk/search" search),
     ]
 }
 
@@ -46,11 +48,7 @@ async fn act(app: &App, action: &Action, id: WorkflowId) -> Result<(), Error> {
 
 /// Each by itself: what is refused is listed and keeps nobody else.
 async fn all(app: &App, given: &Given, action: Action) -> Answer {
-    let ids: Vec<String> = given.json()?;
-    if ids.len() > IDS_MAX {
-        let text = format!("has {} ids, at most {IDS_MAX}", ids.len());
-        return Err(Refusal::argument("$", text));
-    }
+    let ids = ids(given)?;
     let (mut errors, mut done) = (BTreeMap::new(), Vec::new());
     for id in ids {
         let acted = match id.parse() {
@@ -65,6 +63,41 @@ async fn all(app: &App, given: &Given, action: Action) -> Answer {
         }
     }
     answer(&json!({ "bulkErrorResults": errors, "bulkSuccessfulResults": done }))
+}
+
+/// Whole runs by their ids.
+async fn search(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+    let with_tasks = asked.flag("includeTasks", true)?;
+    let (mut errors, mut found) = (BTreeMap::new(), Vec::new());
+    for id in ids(&given)? {
+        let run = match id.parse() {
+            Ok(workflow) => app.engine.get(workflow).await.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("workflow {id} does not exist")),
+        };
+        match run {
+            Ok(run) => found.push(workflow_json(run, with_tasks)?),
+            Err(error) => {
+                errors.insert(id, error);
+            }
+        }
+    }
+    answer(&Found { bulk_error_results: errors, bulk_successful_results: found })
+}
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    bulk_error_results: BTreeMap<String, String>,
+    bulk_successful_results: Vec<Shown>,
+}
+
+fn ids(given: &Given) -> Result<Vec<String>, Refusal> {
+    let ids: Vec<String> = given.json()?;
+    if ids.len() > IDS_MAX {
+        let text = format!("has {} ids, at most {IDS_MAX}", ids.len());
+        return Err(Refusal::argument("$", text));
+    }
+    Ok(ids)
 }
 
 async fn pause(State(app): State<App>, given: Given) -> Answer {

@@ -57,11 +57,8 @@ async fn paths_and_methods_that_are_not_there_are_told_apart() {
     let unknown = server.get("/api/users").expect(404).json();
     assert_eq!(unknown["message"], json!("there is no endpoint GET /api/users"));
     server.send("PATCH", "/api/workflow", Vec::new()).expect(405);
-    let refused = server.get("/api/workflow/search?query=x").expect(501).json();
-    assert_eq!(
-        refused["message"],
-        json!("GET /api/workflow/search is not supported by this server")
-    );
+    let refused = server.get("/api/secrets?x=y").expect(501).json();
+    assert_eq!(refused["message"], json!("GET /api/secrets is not supported by this server"));
     server.get("/api/workflow/not-an-id").expect(404);
     server.get("/api/workflow/%ff").expect(400);
     server.get("/api/workflow/running/line?version=x").expect(400);

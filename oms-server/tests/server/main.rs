@@ -16,5 +16,6 @@ mod metadata;
 mod migrate;
 mod pages;
 mod running;
+mod search;
 mod tasks;
 mod workflow;

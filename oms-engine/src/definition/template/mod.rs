@@ -83,8 +83,10 @@ impl Template {
     }
 }
 
-/// A value as Java writes it, which is how Conductor splices it into a text.
-pub(crate) fn java_text(value: &Value) -> String {
+/// A value as Java writes it, which is how Conductor splices it into a text and shows it in
+/// summaries: `{a={b=[1, x]}}`.
+#[must_use]
+pub fn java_text(value: &Value) -> String {
     let mut text = String::new();
     let Ok(()) = java_text::push::<Infallible>(value, &mut |piece| {
         text.push_str(piece);
