@@ -122,7 +122,7 @@ pub(super) async fn steady_engine(
         let engine = engine.clone();
         under_way.spawn(async move {
             let started = engine.start(request(line, n)).await?;
-            engine.wait(started.id).await.map(|_| ())
+            engine.result(started.id).await.map(|_| ())
         });
     }
     while let Some(ended) = under_way.join_next().await {
@@ -148,7 +148,7 @@ async fn all_ended(engine: &Engine, ids: Vec<WorkflowId>) -> Result<(), Failure>
     let mut waiting = JoinSet::new();
     for id in ids {
         let engine = engine.clone();
-        waiting.spawn(async move { engine.wait(id).await.map(|_| ()) });
+        waiting.spawn(async move { engine.result(id).await.map(|_| ()) });
     }
     while let Some(ended) = waiting.join_next().await {
         ended??;
@@ -170,7 +170,7 @@ pub(super) async fn latency(bench: &Bench, _turn: usize) -> Measured {
     for n in 0..runs + warm {
         let at = Instant::now();
         let started = engine.start(request(LINEAR5, n)).await?;
-        engine.wait(started.id).await?;
+        engine.result(started.id).await?;
         let took = at.elapsed().as_secs_f64() * 1e3;
         let took_bare = bare.run(n).await?;
         if n >= warm {
