@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
-runs=${1:-400}
+runs=${1:-1000}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$top/target}
 home=$CARGO_TARGET_DIR/e2e
 version=3.32.3
@@ -34,7 +34,6 @@ if [ "$(java_of "$java" || true)" -ge 21 ] 2>/dev/null; then :; else
 fi
 
 cargo build --quiet --locked --release -p oms-server
-cargo build --quiet --locked --workspace --bins --examples
 
 scratch=$(mktemp -d)
 # A database server that is started by root runs as another user, who must get through.
@@ -76,14 +75,27 @@ programs+=($!)
 until_it_does 30 "$install/pg_isready" -h 127.0.0.1 -p "$database_port" -U bench
 sql() { "$install/psql" -qXh 127.0.0.1 -p "$database_port" -U bench -d postgres -c "$1"; }
 
+# $1 a process; out: milliseconds of CPU that it and its children have used
+cpu_of() {
+  local all
+  all="$1 $(pgrep -P "$1" | tr '\n' ' ')"
+  for process in $all; do cat "/proc/$process/stat" 2>/dev/null || :; done | sed 's/.*) //' |
+    awk '{used += $12 + $13} NR == 1 {used += $14 + $15} END {print used * 10}'
+}
+
+# $1 name, $2 its process, $3 url, $4 runs to warm up with
 measure() {
-  local name=$1 url=$2
-  shift 2
-  printf '%-10s ' "$name"
-  "$home/venv/bin/python" e2e/throughput.py "$url" "$@" 2>"$scratch/$name.err" || {
+  local name=$1 process=$2 figures server database alone=30
+  server=$(cpu_of "$process") database=$(cpu_of "$(head -n 1 "$scratch/data/postmaster.pid")")
+  figures=$("$home/venv/bin/python" e2e/throughput.py "$3" --runs "$runs" --warm-up "$4" --alone $alone \
+    2>"$scratch/$name.err") || {
     tail -n 20 "$scratch/$name.err" >&2
     fail "$name"
   }
+  server=$(($(cpu_of "$process") - server))
+  database=$(($(cpu_of "$(head -n 1 "$scratch/data/postmaster.pid")") - database))
+  awk -v name="$name" -v figures="$figures" -v runs=$((runs + $4 + alone)) -v server="$server" -v database="$database" \
+    'BEGIN {printf "%s %s CPU a run: server %.1f ms, PostgreSQL %.1f ms\n", name, figures, server / runs, database / runs}'
 }
 
 port=$(free_port)
@@ -92,7 +104,7 @@ sql 'CREATE DATABASE oms'
   --database-url "postgresql://bench@127.0.0.1:$database_port/oms" >"$scratch/oms.log" 2>&1 &
 programs+=($!)
 until_it_does 30 grep -q 'listens on' "$scratch/oms.log"
-measure oms "http://127.0.0.1:$port" --runs "$runs"
+measure oms "${programs[-1]}" "http://127.0.0.1:$port" 100
 kill -TERM "${programs[-1]}" && wait "${programs[-1]}" || :
 
 port=$(free_port)
@@ -106,4 +118,4 @@ sql 'CREATE DATABASE conductor'
   --spring.datasource.hikari.maximum-pool-size=20 >"$scratch/conductor.log" 2>&1 &
 programs+=($!)
 until_it_does 240 sh -c "curl -sf http://127.0.0.1:$port/health | grep -q '\"healthy\":true'"
-measure conductor "http://127.0.0.1:$port" --runs "$runs" --warm-up "$runs"
+measure conductor "${programs[-1]}" "http://127.0.0.1:$port" "$runs"

@@ -35,3 +35,9 @@ def play(
     lost = [task for run in runs.values() for task in run["tasks"] if task["status"] == "TIMED_OUT"]
     assert bool(lost) == remote, "only a dead client is missed by a time-out"
     return runs
+
+
+def check_shown(runs: dict, shown: str) -> None:
+    """What an SDK read of the runs: id, status, and how many tasks it saw completed."""
+    lines = [f'{id} "{run["status"]}" {5 if run["status"] == "COMPLETED" else 1}' for id, run in runs.items()]
+    assert shown.splitlines() == lines

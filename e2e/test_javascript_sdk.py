@@ -21,4 +21,5 @@ def test_five_services_complete_every_order_once_though_they_and_the_server_are_
     def place(cards):
         return shop.run("node", "orders.mjs", "place", *cards, cwd=folder).split()
 
-    scenario.play(shop, services(), services, place)
+    runs = scenario.play(shop, services(), services, place)
+    scenario.check_shown(runs, shop.run("node", "orders.mjs", "show", *runs, cwd=folder))

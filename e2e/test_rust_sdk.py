@@ -17,4 +17,5 @@ def test_five_services_complete_every_order_once_though_they_and_the_server_are_
         started.says("five services run")
         return started
 
-    scenario.play(shop, services(), services, lambda cards: shop.run(program, "place", *cards).split())
+    runs = scenario.play(shop, services(), services, lambda cards: shop.run(program, "place", *cards).split())
+    scenario.check_shown(runs, shop.run(program, "show", *runs))

@@ -1,6 +1,6 @@
 // The order services on Conductor's official SDK for JavaScript, unmodified, with the statements of oms-tasks.
 //
-// Usage: orders.mjs register | place CARD... | work
+// Usage: orders.mjs register | place CARD... | show ID... | work
 // with CONDUCTOR_SERVER_URL, DATABASE_URL, SANDBOX and the top folder as TOP in the environment
 
 import { readFileSync } from "node:fs";
@@ -41,6 +41,15 @@ async function place(clients, cards) {
   }
 }
 
+async function show(clients, ids) {
+  const workflows = clients.getWorkflowClient();
+  for (const id of ids) {
+    const run = await workflows.getWorkflow(id, true);
+    const done = run.tasks.filter((task) => task.status === "COMPLETED").length;
+    console.log(`${id} ${JSON.stringify(run.status)} ${done}`);
+  }
+}
+
 async function work(clients) {
   const workers = Object.entries(tasks).map(([taskDefName, execute]) => ({
     taskDefName,
@@ -59,10 +68,11 @@ async function work(clients) {
   process.on("SIGTERM", () => handler.stopWorkers().then(() => process.exit(0)));
 }
 
-const [what, ...cards] = process.argv.slice(2);
+const [what, ...rest] = process.argv.slice(2);
 const clients = await OrkesClients.from(undefined, undefined, noopLogger);
 if (what === "register") await register(clients);
-else if (what === "place") await place(clients, cards);
+else if (what === "place") await place(clients, rest);
+else if (what === "show") await show(clients, rest);
 else if (what === "work") await work(clients);
-else throw new Error("usage: orders.mjs register | place CARD... | work");
+else throw new Error("usage: orders.mjs register | place CARD... | show ID... | work");
 if (what !== "work") process.exit(0);

@@ -1,7 +1,7 @@
 //! The order services on Conductor's official SDK for Rust, unmodified, with the statements of `oms-tasks`.
 //!
-//! `sdk-orders register`, `sdk-orders place CARD…` (prints the ids of the runs), `sdk-orders work`; with
-//! `CONDUCTOR_SERVER_URL`, `DATABASE_URL` and `SANDBOX` in the environment.
+//! `sdk-orders register`, `sdk-orders place CARD…` (prints the ids of the runs), `sdk-orders show ID…` (prints
+//! statuses), `sdk-orders work`; with `CONDUCTOR_SERVER_URL`, `DATABASE_URL` and `SANDBOX` in the environment.
 
 mod services;
 
@@ -11,7 +11,7 @@ use std::path::Path;
 
 use conductor::client::ConductorClient;
 use conductor::configuration::Configuration;
-use conductor::models::{StartWorkflowRequest, TaskDef, WorkflowDef};
+use conductor::models::{StartWorkflowRequest, TaskDef, TaskStatus, WorkflowDef};
 use conductor::worker::{FnWorker, TaskHandler};
 use serde_json::{Value, json};
 
@@ -26,8 +26,9 @@ async fn main() -> Result<(), Failure> {
     match arguments.split_first() {
         Some((what, _)) if what == "register" => register(configuration).await,
         Some((what, cards)) if what == "place" => place(configuration, cards).await,
+        Some((what, ids)) if what == "show" => show(configuration, ids).await,
         Some((what, _)) if what == "work" => work(configuration).await,
-        _ => Err("usage: sdk-orders register | place CARD… | work".into()),
+        _ => Err("usage: sdk-orders register | place CARD… | show ID… | work".into()),
     }
 }
 
@@ -67,6 +68,17 @@ async fn place(configuration: Configuration, cards: &[String]) -> Result<(), Fai
             )
             .with_input_value("currency", "EUR");
         println!("{}", client.start_workflow(&request).await?);
+    }
+    Ok(())
+}
+
+/// What the server shows goes through the SDK's own types.
+async fn show(configuration: Configuration, ids: &[String]) -> Result<(), Failure> {
+    let client = ConductorClient::new(configuration)?.workflow_client();
+    for id in ids {
+        let run = client.get_workflow(id, true).await?;
+        let done = run.tasks.iter().filter(|task| task.status == TaskStatus::Completed).count();
+        println!("{id} {} {done}", serde_json::to_value(run.status)?);
     }
     Ok(())
 }
