@@ -13,7 +13,7 @@ use crate::config::{Config, StartMode};
 use crate::error::Error;
 use crate::maintain::{Shared, run_duties, run_events, run_session};
 use crate::queue::{Polls, Pump, PumpSettings, Slots, Turns, Wakes};
-use crate::store::{Connector, LimitsInForce, Statements};
+use crate::store::{Connector, LimitsInForce, Others, Statements};
 use crate::worker::{LocalWorkers, Registry, Sources, Transactions};
 
 /// Ends of runs that may wait to be told; beyond that whoever waits finds out by polling.
@@ -127,7 +127,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
         domains,
         pumps: pumps.iter().map(Pump::handle).collect(),
         session: Arc::new(session),
-        others_hold: Arc::new(watch::channel(false).0),
+        others: Arc::new(watch::channel(Others::None).0),
         clock,
         wait_pool,
         event_pool,

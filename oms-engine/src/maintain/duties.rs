@@ -13,11 +13,14 @@ use super::rescue::{LOOK_INTERVAL, Rescuer};
 use crate::advance::{Action, Happened, OneStep, Operation};
 use crate::error::Error;
 use crate::queue::PumpMessage;
+use crate::store::Others;
 
 /// Due tasks and time-outs that one look takes at most.
 const DUE_MAX: i64 = 1_000;
 /// Between two looks at what is due; longer where one failed for good and is still due.
 const DUE_LEAST: Duration = Duration::from_millis(1);
+/// The longest between two looks: each heartbeat tells when the next is due.
+pub(super) const LOOK_MAX: Duration = Duration::from_secs(60);
 pub(super) const DUE_AFTER_ERROR: Duration = Duration::from_secs(5);
 /// Other processes hear of a queue at most once in this time, and once more at its end.
 const NOTIFY_INTERVAL: Duration = Duration::from_millis(20);
@@ -56,7 +59,7 @@ async fn duties(
     let mut rescuer = Rescuer::default();
     rescuer.lives_as(*shared.session.borrow());
     let mut told: HashMap<String, Instant> = HashMap::new();
-    let mut others_hold = shared.others_hold.subscribe();
+    let mut others = shared.others.subscribe();
     let mut session = shared.session.subscribe();
     let mut next_look = Instant::now();
     let mut next_forget = Instant::now() + FORGET_INTERVAL;
@@ -74,7 +77,7 @@ async fn duties(
                 Err(error) => Err(error),
             },
             // The first look comes at once, so that a suspicion is as old as can be.
-            _ = others_hold.changed() => {
+            _ = others.changed() => {
                 next_look = Instant::now();
                 Ok(())
             }
@@ -83,10 +86,13 @@ async fn duties(
                 Ok(())
             }
             () = tokio::time::sleep_until(next_look) => {
-                let own = *session.borrow();
-                let hurry = *others_hold.borrow();
-                rescuer.look(shared, &client, own).await.map(|suspected| {
-                    next_look = Instant::now() + look_again(shared, hurry, suspected);
+                let (own, others) = (*session.borrow(), *others.borrow());
+                let suspected = match others {
+                    Others::None => Ok(None),
+                    _ => rescuer.look(shared, &client, own).await,
+                };
+                suspected.map(|suspected| {
+                    next_look = Instant::now() + look_again(shared, others, suspected);
                 })
             }
             () = tokio::time::sleep_until(next_forget) => {
@@ -107,12 +113,12 @@ async fn forget(shared: &Shared, client: &ClientWrapper) -> Result<(), Error> {
     shared.core.store.forget_sessions(client).await
 }
 
-/// When the other sessions are looked at again: often while one of them holds tasks, and then
-/// just when a suspicion has become a death; else only so that the dead are not kept for ever.
-fn look_again(shared: &Shared, hurry: bool, suspected: Option<Duration>) -> Duration {
-    match suspected {
-        Some(left) if hurry => left.min(LOOK_INTERVAL),
-        None if hurry => LOOK_INTERVAL,
+/// When the other sessions are looked at again: often while one of them lives or holds tasks, and
+/// then just when a suspicion has become a death; else only so that the dead are not kept for ever.
+fn look_again(shared: &Shared, others: Others, suspected: Option<Duration>) -> Duration {
+    match (others, suspected) {
+        (Others::Matter, Some(left)) => left.min(LOOK_INTERVAL),
+        (Others::Matter, None) => LOOK_INTERVAL,
         _ => shared.config.heartbeat_limit,
     }
 }
@@ -151,11 +157,11 @@ async fn due(shared: &Shared, client: &mut ClientWrapper) -> Result<Duration, Er
         least = work_off(shared, client).await?;
         next = store.next_due(client).await?;
     }
-    let next = next.unwrap_or(shared.config.poll_interval);
+    let next = next.unwrap_or(LOOK_MAX);
     #[cfg(feature = "cron")]
     let next =
         super::schedules::fire_due(shared, client).await?.map_or(next, |fire| fire.min(next));
-    Ok(next.min(shared.config.poll_interval).max(least))
+    Ok(next.min(LOOK_MAX).max(least))
 }
 
 /// Releases delayed tasks and ends what took too long. Out: how long to wait at least before the

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::Shared;
+use super::duties::LOOK_MAX;
 use crate::error::Error;
 use crate::store::Rented;
 
@@ -23,7 +24,7 @@ pub(crate) async fn run_events(shared: Shared) {
             }
             tokio::select! {
                 () = shared.wakes.published() => {}
-                () = sleep(shared.config.poll_interval) => {}
+                () = sleep(LOOK_MAX) => {}
             }
         }
     };

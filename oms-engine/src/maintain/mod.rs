@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::queue::{
     Polls, PumpHandle, PumpMessage, SessionId, Slots, Turns, Wakes, made_room, ready,
 };
-use crate::store::{Connector, Pool};
+use crate::store::{Connector, Others, Pool};
 
 pub(crate) use duties::run_duties;
 pub(crate) use events::run_events;
@@ -38,8 +38,7 @@ pub(crate) struct Shared {
     pub(crate) domains: Arc<[(String, String)]>,
     pub(crate) pumps: Vec<PumpHandle>,
     pub(crate) session: Arc<watch::Sender<SessionId>>,
-    /// Whether another live session held tasks at the last heartbeat.
-    pub(crate) others_hold: Arc<watch::Sender<bool>>,
+    pub(crate) others: Arc<watch::Sender<Others>>,
     pub(crate) clock: Clock,
     /// One connection for the poll of those who wait.
     pub(crate) wait_pool: Pool,

@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::Shared;
 use crate::config::ENGINE_VERSION;
 use crate::error::Error;
-use crate::queue::{LIMITS_NOTE, PumpHandle, PumpMessage, TIMER_NOTE, is_engines};
+use crate::queue::{EVENTS_NOTE, LIMITS_NOTE, PumpHandle, PumpMessage, TIMER_NOTE, is_engines};
+use crate::store::{Others, PollRow};
 
 /// Between tries to get the lock back from an old connection.
 const LOCK_RETRY: Duration = Duration::from_millis(50);
@@ -168,7 +169,9 @@ async fn one_beat(
 ) -> Result<Option<bool>, Error> {
     let before: Vec<i64> = shared.pumps.iter().map(PumpHandle::holder).collect();
     let asked = Instant::now();
-    let beat = shared.core.store.heartbeat(client, id, limits_seen).await?;
+    let mut domains = shared.core.plans.polls.asked_here();
+    domains.extend(shared.domains.iter().cloned());
+    let beat = shared.core.store.heartbeat(client, id, limits_seen, &domains).await?;
     shared.clock.set(asked.into_std(), beat.now);
     if !beat.alive {
         return Ok(None);
@@ -181,16 +184,14 @@ async fn one_beat(
         );
         shared.slots.close();
     }
-    shared.others_hold.send_if_modified(|known| {
-        let news = *known != beat.others_hold;
-        *known = beat.others_hold;
-        news
-    });
-    shared.turns.there_are_others(beat.others);
-    let mut domains = shared.core.plans.polls.asked_here();
-    domains.extend(shared.domains.iter().cloned());
-    shared.core.store.record_polls(client, &domains).await?;
-    shared.core.plans.polls.set(shared.core.store.list_polls(client).await?);
+    shared.others.send_if_modified(|known| std::mem::replace(known, beat.others) != beat.others);
+    shared.turns.there_are_others(beat.others == Others::Matter);
+    let own = domains.into_iter();
+    let own = own.map(|(task_type, domain)| PollRow { task_type, domain, age_ms: 0 });
+    shared.core.plans.polls.set(beat.polls.into_iter().chain(own).collect());
+    if beat.events_wait {
+        shared.wakes.wake(EVENTS_NOTE);
+    }
     if beat.limits_version != shared.slots.limits_version() {
         let limits = shared.core.store.list_limits(client).await?;
         shared.wakes.wake_all(shared.slots.set_limits(limits));
@@ -219,7 +220,7 @@ async fn one_beat(
     };
     give_back(shared, client, found.intersection(strays)).await?;
     *strays = found;
-    Ok(Some(!beat.others))
+    Ok(Some(beat.others != Others::Matter))
 }
 
 /// What an earlier connection of a pump committed after its leases were taken over.

@@ -53,7 +53,7 @@ pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
 #[cfg(feature = "cron")]
 pub(crate) use schedules::{DueSchedule, FireRow, MovedSchedule, PutSchedule, ScheduleRow};
 pub(crate) use search::{FoundRun, Hits, TaskFilter, Window, WorkflowFilter};
-pub(crate) use session::{PollRow, SessionLook};
+pub(crate) use session::{Others, PollRow, SessionLook};
 pub(crate) use start::{FoundRow, Parent, StartBatch, StartRow};
 pub use undo::NotCompensated;
 pub(crate) use undo::UndoRow;

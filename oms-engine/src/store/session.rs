@@ -8,6 +8,16 @@ use super::rows::get;
 use super::{Executor, Store};
 use crate::error::{Doing as _, Error};
 
+/// The other sessions, as a heartbeat saw them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    None,
+    /// Dead ones, which hold nothing.
+    Known,
+    /// One that lives, or holds tasks.
+    Matter,
+}
+
 /// What a heartbeat answers.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
@@ -17,11 +27,13 @@ pub(crate) struct Heartbeat {
     pub(crate) now: DateTime<Utc>,
     /// Tokens that the database has leased to this process, each with its holder.
     pub(crate) leased: Vec<(i64, i64)>,
-    pub(crate) others: bool,
-    pub(crate) others_hold: bool,
+    pub(crate) others: Others,
+    /// When the next delay, time-out or schedule's time is up.
     pub(crate) next_due: Option<DateTime<Utc>>,
     /// Another number than before: the limits of task definitions are others.
     pub(crate) limits_version: i64,
+    pub(crate) events_wait: bool,
+    pub(crate) polls: Vec<PollRow>,
 }
 
 /// Another session, as it was seen.
@@ -97,18 +109,31 @@ impl Store {
         db: &impl Executor,
         id: i64,
         limits_seen: i64,
+        served: &[(String, String)],
     ) -> Result<Heartbeat, Error> {
-        let params: [&(dyn ToSql + Sync); 2] = [&id, &limits_seen];
+        let types: Vec<&str> = served.iter().map(|(task_type, _)| task_type.as_str()).collect();
+        let domains: Vec<&str> = served.iter().map(|(_, domain)| domain.as_str()).collect();
+        let params: [&(dyn ToSql + Sync); 4] = [&id, &limits_seen, &types, &domains];
         let row = self.one(db, &self.sql.heartbeat, &params, "sending a heartbeat").await?;
         Ok(Heartbeat {
             alive: get(&row, 0)?,
             min_engine: get(&row, 1)?,
             now: get(&row, 2)?,
             leased: get::<Vec<i64>>(&row, 3)?.into_iter().zip(get::<Vec<i64>>(&row, 4)?).collect(),
-            others: get(&row, 5)?,
-            others_hold: get(&row, 6)?,
+            others: match (get(&row, 5)?, get(&row, 6)?) {
+                (_, true) => Others::Matter,
+                (true, false) => Others::Known,
+                (false, false) => Others::None,
+            },
             next_due: get(&row, 7)?,
             limits_version: get(&row, 8)?,
+            events_wait: get(&row, 9)?,
+            polls: get::<Vec<String>>(&row, 10)?
+                .into_iter()
+                .zip(get::<Vec<String>>(&row, 11)?)
+                .zip(get::<Vec<i64>>(&row, 12)?)
+                .map(|((task_type, domain), age_ms)| PollRow { task_type, domain, age_ms })
+                .collect(),
         })
     }
 
