@@ -32,7 +32,7 @@ pub use engine::{
 pub use engine::{FireState, ScheduleFire};
 pub use error::Error;
 pub use ids::{InvalidId, TaskId, WorkflowId, idempotency_key};
-pub use store::{Migration, migration_sql};
+pub use store::{ApiKey, ApiRole, Migration, migration_sql};
 #[cfg(feature = "http")]
 pub use worker::HttpSettings;
 pub use worker::{

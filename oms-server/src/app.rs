@@ -1,9 +1,15 @@
 //! What all handlers share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use oms_engine::Engine;
+
+use crate::access::Access;
+use crate::mask::Masked;
+use crate::tls::Tls;
 
 /// Bounds of what is taken in.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +36,20 @@ impl Default for Limits {
     }
 }
 
+/// How a server is set up.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Bounds of what is taken in.
+    pub limits: Limits,
+    /// TLS for clients (default none).
+    pub tls: Option<Tls>,
+    /// Names of fields whose values are not shown (default none).
+    pub masked: BTreeSet<String>,
+    /// Origins whose web pages may call (default none).
+    pub origins: Vec<HeaderValue>,
+}
+
 /// What all handlers share.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
@@ -37,12 +57,22 @@ pub(crate) struct App {
     /// What this server is called in error bodies.
     pub(crate) instance: Arc<str>,
     pub(crate) limits: Limits,
+    pub(crate) access: Arc<Access>,
+    pub(crate) masked: Masked,
+    pub(crate) origins: Arc<[HeaderValue]>,
 }
 
 impl App {
-    pub(crate) fn new(engine: Engine, limits: Limits) -> Self {
+    pub(crate) fn new(engine: Engine, settings: Settings) -> Self {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = if name.trim().is_empty() { "oms" } else { name.trim() };
-        Self { engine, instance: Arc::from(name), limits }
+        Self {
+            access: Arc::new(Access::new(engine.clone())),
+            engine,
+            instance: Arc::from(name),
+            limits: settings.limits,
+            masked: Arc::new(settings.masked),
+            origins: settings.origins.into(),
+        }
     }
 }

@@ -1,14 +1,20 @@
 //! Conductor's REST API on `oms-engine`.
 
+mod access;
 mod app;
+mod browser;
 pub mod cli;
+mod mask;
 mod query;
 mod refusal;
 mod request;
 mod routes;
 mod serve;
 mod shown;
+mod tls;
 
-pub use app::Limits;
+pub use access::Refusals;
+pub use app::{Limits, Settings};
 pub use routes::{Endpoint, endpoints};
 pub use serve::{Server, ServerError, serve};
+pub use tls::{Tls, TlsError};

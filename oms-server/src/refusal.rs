@@ -14,6 +14,8 @@ pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) message: String,
     pub(crate) retryable: bool,
+    /// What SDKs go by when a token is refused.
+    code: Option<&'static str>,
     faults: Vec<FieldFault>,
 }
 
@@ -31,13 +33,15 @@ struct ErrorBody<'a> {
     message: &'a str,
     instance: &'a str,
     retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     validation_errors: &'a [FieldFault],
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retryable: false, faults: Vec::new() }
+        Self { status, message: message.into(), retryable: false, code: None, faults: Vec::new() }
     }
 
     /// An argument that is wrong.
@@ -50,6 +54,16 @@ impl Refusal {
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// Whoever sent it is not known.
+    pub(crate) fn unknown(message: impl Into<String>, code: Option<&'static str>) -> Self {
+        Self { code, ..Self::new(StatusCode::UNAUTHORIZED, message) }
+    }
+
+    /// Whoever sent it may not.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
     }
 
     /// Something that Conductor does and this server does not.
@@ -67,6 +81,7 @@ impl Refusal {
             message: &self.message,
             instance,
             retryable: self.retryable,
+            error: self.code,
             validation_errors: &self.faults,
         };
         (self.status, Json(body)).into_response()

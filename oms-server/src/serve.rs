@@ -9,13 +9,16 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use oms_engine::Engine;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{App, Limits};
+use crate::access::{Access, Refusals};
+use crate::app::{App, Settings};
 use crate::routes::router;
+use crate::tls::Tls;
 
 /// After a connection could not be accepted, for lack of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -42,6 +45,7 @@ pub struct Server {
     engine: Engine,
     connections: TaskTracker,
     stop: CancellationToken,
+    access: Arc<Access>,
 }
 
 /// Serves an engine on an address; port 0 takes a free one. Call it within a tokio runtime.
@@ -54,14 +58,17 @@ pub struct Server {
 pub async fn serve(
     engine: Engine,
     address: SocketAddr,
-    limits: Limits,
+    settings: Settings,
 ) -> Result<Server, ServerError> {
     let refused = |source| ServerError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
+    let (limits, tls) = (settings.limits, settings.tls.clone());
+    let app = App::new(engine.clone(), settings);
+    let access = app.access.clone();
+    let router = router(app);
     let places = Arc::new(Semaphore::new(limits.connections));
-    let router = router(App::new(engine.clone(), limits));
     let accepting = (connections.clone(), stop.clone());
     connections.spawn(async move {
         let (connections, stop) = accepting;
@@ -77,9 +84,9 @@ pub async fn serve(
             match accepted {
                 Ok((place, stream)) => {
                     let service = TowerToHyperService::new(router.clone());
-                    let stop = stop.clone();
+                    let (stop, tls) = (stop.clone(), tls.clone());
                     connections.spawn(async move {
-                        converse(stream, service, limits.head, stop).await;
+                        greet(stream, tls, service, (limits.head, stop)).await;
                         drop(place);
                     });
                 }
@@ -90,19 +97,38 @@ pub async fn serve(
             }
         }
     });
-    Ok(Server { address, engine, connections, stop })
+    Ok(Server { address, engine, connections, stop, access })
 }
 
-async fn converse(
+/// Agrees on TLS where there is to be, within the time that the head of a request is given.
+async fn greet(
     stream: TcpStream,
+    tls: Option<Tls>,
     service: TowerToHyperService<axum::Router>,
-    head: Duration,
-    stop: CancellationToken,
+    (head, stop): (Duration, CancellationToken),
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection ended before it began");
         return;
     }
+    let Some(Tls(acceptor)) = tls else { return converse(stream, service, head, stop).await };
+    let agreed = tokio::select! {
+        agreed = tokio::time::timeout(head, acceptor.accept(stream)) => agreed,
+        () = stop.cancelled() => return,
+    };
+    match agreed {
+        Ok(Ok(stream)) => converse(stream, service, head, stop).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS was agreed on"),
+        Err(_) => tracing::debug!("no TLS was agreed on in time"),
+    }
+}
+
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    service: TowerToHyperService<axum::Router>,
+    head: Duration,
+    stop: CancellationToken,
+) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(head);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -125,6 +151,12 @@ impl Server {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many requests were refused for who sent them.
+    #[must_use]
+    pub fn refusals(&self) -> Refusals {
+        self.access.refusals()
     }
 
     /// Stops: takes no more requests, answers polls that wait with nothing, finishes what is under

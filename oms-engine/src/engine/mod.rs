@@ -7,6 +7,7 @@ mod definitions;
 mod events;
 mod find;
 mod inline;
+mod keys;
 mod operate;
 mod query;
 mod remote;

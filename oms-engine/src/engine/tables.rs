@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::store::{Connector, Migration, Store};
+use crate::store::{ApiKey, ApiRole, Connector, Migration, Store};
 
 /// The tables of the engine in one database. No work is done through it.
 #[derive(Debug)]
@@ -52,6 +52,56 @@ impl Tables {
     pub async fn migrate(&self) -> Result<(), Error> {
         let mut client = self.connect().await?;
         self.store.migrate(&mut client).await
+    }
+
+    /// Keeps a key for clients of a server, with the hash of its secret.
+    ///
+    /// # Errors
+    /// As [`migrations`](Self::migrations); [`Error::SchemaVersion`] also where the tables are older;
+    /// [`Error::Database`] for an id that there is.
+    ///
+    /// # Cancel safety
+    /// Dropped, it was kept or not.
+    pub async fn create_api_key(
+        &self,
+        id: &str,
+        name: &str,
+        role: ApiRole,
+        secret_hash: &[u8],
+    ) -> Result<(), Error> {
+        let client = self.ready().await?;
+        self.store.insert_api_key(&client, (id, name), role, secret_hash).await
+    }
+
+    /// All keys, the oldest first, also those that were revoked.
+    ///
+    /// # Errors
+    /// As [`create_api_key`](Self::create_api_key).
+    ///
+    /// # Cancel safety
+    /// It only reads.
+    pub async fn api_keys(&self) -> Result<Vec<ApiKey>, Error> {
+        let client = self.ready().await?;
+        self.store.list_api_keys(&client).await
+    }
+
+    /// Makes a key good for nothing. Out: whether there is one.
+    ///
+    /// # Errors
+    /// As [`create_api_key`](Self::create_api_key).
+    ///
+    /// # Cancel safety
+    /// Dropped, it was revoked or not.
+    pub async fn revoke_api_key(&self, id: &str) -> Result<bool, Error> {
+        let client = self.ready().await?;
+        self.store.revoke_api_key(&client, id).await
+    }
+
+    /// A connection to tables of this version.
+    async fn ready(&self) -> Result<deadpool_postgres::ClientWrapper, Error> {
+        let mut client = self.connect().await?;
+        self.store.check_schema(&mut client).await?;
+        Ok(client)
     }
 
     async fn connect(&self) -> Result<deadpool_postgres::ClientWrapper, Error> {

@@ -107,9 +107,7 @@ impl Connector {
     /// TLS is used where the text asks for it (`sslmode=require`), and then the server's
     /// certificate is verified.
     pub(crate) fn new(text: &str, deadline: Duration) -> Result<Self, Error> {
-        let mut config: Config = text
-            .parse()
-            .map_err(|e: tokio_postgres::Error| Error::Config(format!("database URL: {e}")))?;
+        let mut config: Config = text.parse().map_err(|error| unreadable(&error))?;
         if config.get_application_name().is_none() {
             config.application_name("oms-engine");
         }
@@ -215,6 +213,20 @@ impl Connector {
             .build()
             .map_err(|e| Error::Config(format!("connection pool: {e}")))
     }
+}
+
+/// Says which value is wrong. Any other reason may quote a piece of a password.
+fn unreadable(error: &tokio_postgres::Error) -> Error {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let which = match cause.as_str() {
+        "invalid value for option `sslmode`" => {
+            ": sslmode is disable, prefer or require, which also verifies the certificate"
+                .to_owned()
+        }
+        cause if cause.starts_with("invalid value for option") => format!(": {cause}"),
+        _ => String::new(),
+    };
+    Error::Config(format!("database URL: {error}{which}"))
 }
 
 #[cfg(feature = "tls")]

@@ -24,10 +24,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (12, "limits_seen", include_str!("../../migrations/engine/0012_limits_seen.sql")),
     (13, "remote", include_str!("../../migrations/engine/0013_remote.sql")),
     (14, "search", include_str!("../../migrations/engine/0014_search.sql")),
+    (15, "api_keys", include_str!("../../migrations/engine/0015_api_keys.sql")),
 ];
 
 /// The version of the tables that this library works on.
-pub(crate) const SCHEMA_VERSION: i32 = 14;
+pub(crate) const SCHEMA_VERSION: i32 = 15;
 
 /// A migration that this library knows.
 #[derive(Clone, Debug, PartialEq, Eq)]

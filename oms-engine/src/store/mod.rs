@@ -11,6 +11,7 @@ mod definitions;
 mod events;
 mod executor;
 mod family;
+mod keys;
 mod lease;
 mod limits;
 mod lists;
@@ -43,6 +44,7 @@ pub(crate) use events::{
     ActionRow, ActionStatus, DueAction, EventRow, ExecutionFilter, ExecutionRow, NewEvent,
 };
 pub(crate) use executor::Executor;
+pub use keys::{ApiKey, ApiRole};
 pub(crate) use lease::{LentRow, REMOTE, ReturnedRow};
 pub(crate) use limits::{LimitedClaim, LimitsInForce, Room};
 pub use migrate::{Migration, migration_sql};
@@ -140,6 +142,11 @@ statements!(
     forget_sessions,
     grow_loop,
     heartbeat,
+    insert_api_key,
+    list_api_keys,
+    revoke_api_key,
+    insert_api_token,
+    find_api_token,
     insert_definition,
     insert_events,
     insert_inline_definition,

@@ -4,7 +4,7 @@
 //! schedules goes over REST to a server (`--server`), so that it works from anywhere, is held to
 //! the key's role, needs no password of the database, and also reaches a real Conductor. What has
 //! to work before any server does, or must not be in a client's power, goes to the database
-//! (`--database-url`): `server`, `migrate`.
+//! (`--database-url`): `server`, `migrate`, `key`.
 
 mod bench;
 mod client;
@@ -14,6 +14,7 @@ mod differences;
 mod failure;
 mod import;
 mod input;
+mod key;
 mod migrate;
 mod operate;
 mod out;
@@ -66,6 +67,8 @@ enum Command {
     Server(server::ServerOptions),
     /// Makes or upgrades the tables in the database.
     Migrate(migrate::MigrateOptions),
+    /// Makes, lists and revokes the keys that clients come with.
+    Key(key::KeyOptions),
     /// Starts, shows and operates workflows.
     Workflow(workflow::WorkflowOptions),
     /// Shows, polls and updates tasks.
@@ -101,6 +104,7 @@ pub fn run() -> ExitCode {
     let ended = match options.command {
         Command::Server(options) => server::run(options, out),
         Command::Migrate(options) => migrate::run(&options, out),
+        Command::Key(options) => key::run(&options, out),
         Command::Workflow(options) => workflow::run(options, out),
         Command::Task(options) => task::run(options, out),
         Command::Definition(options) => definition::run(options, out),

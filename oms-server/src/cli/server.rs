@@ -1,8 +1,10 @@
 //! `oms server`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use clap::Args;
 use oms_engine::embedded::Database;
 use oms_engine::{Engine, HttpSettings};
@@ -13,7 +15,7 @@ use super::Ended;
 use super::database::DatabaseOptions;
 use super::failure::{Exit, Failure};
 use super::out::Out;
-use crate::{Limits, ServerError, serve};
+use crate::{ServerError, Settings, Tls, serve};
 
 #[derive(Args, Debug)]
 pub(super) struct ServerOptions {
@@ -22,13 +24,31 @@ pub(super) struct ServerOptions {
     /// The port; 0 takes a free one.
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// The address to listen on. Whoever reaches it may use it.
+    /// The address to listen on. One that others reach is refused while there is no key.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     bind: IpAddr,
     /// A host that HTTP tasks of definitions may call (`name`, `*.name`, `name:port`, a network);
     /// can be given more than once. Without it definitions with HTTP tasks are refused.
     #[arg(long = "http-allow", value_name = "HOST")]
     http_allow: Vec<String>,
+    /// Listens where others reach it although there is no key: whoever reaches it may use it.
+    #[arg(long)]
+    without_keys: bool,
+    /// The server's certificate, with those that lead to its root (PEM); then clients come by
+    /// https.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// A field whose value is shown as `***` in runs, tasks and schedules, at any depth; can be given more
+    /// than once. Workers get it as it is.
+    #[arg(long = "mask-field", value_name = "NAME")]
+    mask_fields: Vec<String>,
+    /// An origin whose web pages may call this server, such as `https://ops.example.com`; can be given
+    /// more than once.
+    #[arg(long = "cors-origin", value_name = "ORIGIN", value_parser = origin)]
+    cors_origins: Vec<HeaderValue>,
     /// How many seconds requests under way are given when it is told to stop.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
     grace: u64,
@@ -64,7 +84,8 @@ async fn server(options: ServerOptions, out: Out) -> Ended {
         started = starting => started?,
         () = &mut told => return Ok(Exit::Done),
     };
-    let url = format!("http://{}", server.address());
+    let scheme = if options.tls_cert.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", server.address());
     out.answer(&json!({ "url": url }), |out| out.line(&format!("oms server listens on {url}")));
     told.await;
     server.stop(Duration::from_secs(options.grace)).await;
@@ -72,6 +93,7 @@ async fn server(options: ServerOptions, out: Out) -> Ended {
 }
 
 async fn start(options: &ServerOptions) -> Result<(Option<Database>, crate::Server), Failure> {
+    let settings = settings(options)?;
     let (database, url) = options.database.open().await?;
     let name = format!("oms-server-{}", std::process::id());
     let builder = Engine::builder(&url).migrate().schema(&options.database.schema).name(&name);
@@ -81,10 +103,44 @@ async fn start(options: &ServerOptions) -> Result<(Option<Database>, crate::Serv
     };
     let engine = builder.build().await?;
     if !options.bind.is_loopback() {
-        tracing::warn!(address = %options.bind, "whoever reaches this address may use the server");
+        check_exposed(options, &engine).await?;
     }
     let address = SocketAddr::new(options.bind, options.port);
-    Ok((database, serve(engine, address, Limits::default()).await?))
+    Ok((database, serve(engine, address, settings).await?))
+}
+
+/// Others than this machine's users reach it.
+async fn check_exposed(options: &ServerOptions, engine: &Engine) -> Result<(), Failure> {
+    if engine.api_keys().await?.is_empty() && !options.without_keys {
+        let text = format!("--bind {}: others would reach a server without keys", options.bind);
+        return Err(Failure::new(Exit::Refused, text).hint(
+            "make a key with `oms key create`, or say --without-keys where a proxy asks who is there",
+        ));
+    }
+    if options.tls_cert.is_none() {
+        tracing::warn!(address = %options.bind, "without TLS others may read keys and answers");
+    }
+    Ok(())
+}
+
+fn settings(options: &ServerOptions) -> Result<Settings, Failure> {
+    let mut settings = Settings::default();
+    if let Some((certificates, key)) = options.tls_cert.as_ref().zip(options.tls_key.as_ref()) {
+        let tls = Tls::from_files(certificates, key);
+        settings.tls = Some(tls.map_err(|error| Failure::new(Exit::Refused, error.to_string()))?);
+    }
+    settings.masked = options.mask_fields.iter().cloned().collect();
+    settings.origins.clone_from(&options.cors_origins);
+    Ok(settings)
+}
+
+/// `scheme://host[:port]`, as browsers send it.
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    if host.is_none_or(|host| host.is_empty() || host.contains(['/', '*', '?', '#', ' '])) {
+        return Err("write https://HOST or https://HOST:PORT; there are no wildcards".to_owned());
+    }
+    text.parse().map_err(|_| "is no origin".to_owned())
 }
 
 impl From<ServerError> for Failure {

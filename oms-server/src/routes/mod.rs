@@ -11,6 +11,7 @@ mod search;
 mod search_tasks;
 mod start;
 mod tasks;
+mod token;
 mod unsupported;
 mod updates;
 mod workflow;
@@ -23,7 +24,10 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
 
+use crate::access::{Needs, ask, needs};
 use crate::app::App;
+use crate::browser::{cors, keep_out};
+use crate::mask::mask;
 use crate::refusal::{Refusal, Refused};
 
 /// What a handler gives.
@@ -74,6 +78,8 @@ pub struct Endpoint {
     pub method: String,
     /// Whether it does something; else it answers 501.
     pub supported: bool,
+    /// The least role of the keys that may use it; none for everybody.
+    pub role: Option<&'static str>,
 }
 
 /// All endpoints, by path.
@@ -83,6 +89,10 @@ pub fn endpoints() -> Vec<Endpoint> {
         path: route.path,
         method: route.method.to_string(),
         supported: route.supported,
+        role: match needs(&route.method, route.path) {
+            Needs::Nothing => None,
+            Needs::Role(role) => Some(role.as_str()),
+        },
     };
     let mut all: Vec<Endpoint> = table().into_iter().map(of).collect();
     all.sort();
@@ -91,6 +101,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 fn table() -> Vec<Route> {
     let mut all = health::routes();
+    all.extend(token::routes());
     all.extend(metadata::routes());
     all.extend(start::routes());
     all.extend(workflow::routes());
@@ -110,15 +121,31 @@ fn table() -> Vec<Route> {
 pub(crate) fn router(app: App) -> Router {
     let mut router = Router::new();
     for route in table() {
-        router = router.route(route.path, route.handler);
+        let guarded = match needs(&route.method, route.path) {
+            Needs::Nothing => route.handler,
+            Needs::Role(role) => {
+                let asked = (app.access.clone(), role);
+                route.handler.route_layer(middleware::from_fn_with_state(asked, ask))
+            }
+        };
+        router = router.route(route.path, guarded);
     }
     let deadline = app.limits.request;
-    router
+    let pages = (app.access.clone(), app.origins.clone());
+    router = router
         .fallback(unknown)
         .method_not_allowed_fallback(other_method)
-        .layer(middleware::from_fn(move |request, next| in_time(request, next, deadline)))
-        .layer(middleware::from_fn_with_state(app.clone(), write_refusal))
-        .with_state(app)
+        .layer(middleware::from_fn(move |request, next| in_time(request, next, deadline)));
+    if !app.masked.is_empty() {
+        router = router.layer(middleware::from_fn_with_state(app.masked.clone(), mask));
+    }
+    router = router
+        .layer(middleware::from_fn_with_state(pages, keep_out))
+        .layer(middleware::from_fn_with_state(app.clone(), write_refusal));
+    if !app.origins.is_empty() {
+        router = router.layer(cors(&app.origins));
+    }
+    router.with_state(app)
 }
 
 async fn unknown(request: Request) -> Refusal {

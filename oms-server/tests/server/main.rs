@@ -4,6 +4,7 @@
 #![expect(clippy::panic, reason = "what a helper does not find fails the test")]
 #![expect(clippy::indexing_slicing, reason = "JSON of the tests' own making")]
 
+mod access;
 mod bad_input;
 mod bulk;
 mod cli;
@@ -14,6 +15,7 @@ mod import;
 mod lifetime;
 mod metadata;
 mod migrate;
+mod outside;
 mod pages;
 mod running;
 mod search;

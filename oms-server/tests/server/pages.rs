@@ -8,26 +8,29 @@ use crate::command::oms;
 const HEAD: &str = "\
 # Command line
 
-What `oms` and each of its commands say with `--help`. A test holds this page to the binary; it is made
-anew with `UPDATE_EXPECT=1 cargo test -p oms-server --test server pages`.
+What `oms` and each of its commands say with `--help`; options that are listed with a command also count
+for the commands below it. A test holds this page to the binary; it is made anew with
+`UPDATE_EXPECT=1 cargo test -p oms-server --test server pages`.
 ";
 
-fn write(mut command: clap::Command, name: &str, page: &mut String) {
+fn write(command: clap::Command, name: &str, page: &mut String) {
+    // From before it is built: then each command lists the options of its parents as well.
+    let below: Vec<clap::Command> = command.get_subcommands().cloned().collect();
+    let mut command = command.term_width(100).bin_name(name).disable_help_subcommand(true);
     let level = "#".repeat(2 + name.matches(' ').count());
     let help = command.render_long_help().to_string();
     let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
     writeln!(page, "\n{level} `{name}`\n\n```text\n{}\n```", lines.join("\n")).unwrap();
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        write(sub.clone(), &format!("{name} {}", sub.get_name()), page);
+    for sub in below {
+        let name = format!("{name} {}", sub.get_name());
+        write(sub, &name, page);
     }
 }
 
 #[test]
 fn the_page_says_what_the_commands_say() {
-    let mut command = oms_server::cli::command().term_width(100);
-    command.build();
     let mut page = HEAD.to_owned();
-    write(command, "oms", &mut page);
+    write(oms_server::cli::command(), "oms", &mut page);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(path, &page).unwrap();

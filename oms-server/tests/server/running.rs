@@ -21,6 +21,8 @@ pub(crate) struct Answered {
     pub(crate) status: u16,
     pub(crate) kind: String,
     pub(crate) text: String,
+    /// Whose web pages may read it.
+    pub(crate) allowed: Option<String>,
 }
 
 impl Answered {
@@ -45,12 +47,13 @@ pub(crate) async fn server() -> (TestDatabase, Running) {
 
 impl Running {
     pub(crate) fn start(database_url: &str, more: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_oms"))
-            .args(["server", "--port", "0", "--database-url", database_url])
-            .args(more)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oms"));
+        command.args(["server", "--port", "0", "--database-url", database_url]).args(more);
+        Self::launch(command)
+    }
+
+    pub(crate) fn launch(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
@@ -67,18 +70,32 @@ impl Running {
     }
 
     pub(crate) fn send(&self, method: &str, path: &str, body: Vec<u8>) -> Answered {
-        let request = ureq::http::Request::builder()
+        self.send_with(method, path, body, &[])
+    }
+
+    pub(crate) fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Answered {
+        let mut request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url))
-            .header("content-type", "application/json")
-            .body(body)
-            .unwrap();
-        let mut response = self.agent.run(request).unwrap();
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = self.agent.run(request.body(body).unwrap()).unwrap();
+        let allowed = response.headers().get("access-control-allow-origin");
+        let allowed = allowed.map(|origin| origin.to_str().unwrap().to_owned());
         let kind = response.headers().get("content-type");
         Answered {
             status: response.status().as_u16(),
             kind: kind.map(|kind| kind.to_str().unwrap().to_owned()).unwrap_or_default(),
             text: response.body_mut().read_to_string().unwrap(),
+            allowed,
         }
     }
 
