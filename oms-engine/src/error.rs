@@ -273,6 +273,10 @@ impl Error {
             Some("28P01" | "28000") => "check user and password in the database URL",
             Some("53300") => "it has no connection left: raise max_connections or close some",
             Some(_) => "see the server's log",
+            None if self.to_string().contains("TLS") => {
+                "check that it speaks TLS, and that its certificate is of a root that is known here \
+                 (SSL_CERT_FILE names others)"
+            }
             None => "check that it runs and that host and port of the database URL are right",
         };
         Self::Unreachable { target, source: Box::new(self), hint }

@@ -71,6 +71,29 @@ async fn a_run_is_started_operated_and_watched_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn runs_are_listed_by_name_status_and_correlation_id() {
+    let (_database, server) = server().await;
+    server.register("line", 1);
+    server.register("other", 1);
+    let start = ["workflow", "start", "line", "--correlation-id", "c 1"];
+    let first = server.oms(&start).expect(0).out.trim().to_owned();
+    let (second, other) = (server.start_workflow("line"), server.start_workflow("other"));
+    server.oms(&["workflow", "terminate", &second]).expect(0);
+    let list = |arguments: &[&str]| -> Vec<String> {
+        let said = server.oms(&[&["workflow", "list"], arguments].concat()).expect(0);
+        said.out.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(list(&[]), [&*other, &second, &first]);
+    assert_eq!(list(&["--name", "line"]), [&*second, &first]);
+    assert_eq!(list(&["--name", "line", "--status", "RUNNING"]), [&*first]);
+    assert_eq!(list(&["--status", "RUNNING", "--status", "TERMINATED", "--size", "2"]).len(), 2);
+    assert_eq!(list(&["--correlation-id", "c 1"]), [&*first]);
+    assert_eq!(list(&["--query", "status = FAILED"]), Vec::<String>::new());
+    server.oms(&["workflow", "list", "--query", "nonsense"]).expect(4);
+    server.oms(&["workflow", "list", "--name", "a\"b"]).expect(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_step_is_skipped_and_a_named_task_reported() {
     let (_database, server) = server().await;
     server.register("line", 2);

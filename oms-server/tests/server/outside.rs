@@ -141,5 +141,7 @@ async fn masked_fields_are_shown_to_workers_alone() {
     assert_eq!(server.get(&path).expect(200).json()["inputData"]["n"], json!("***"));
     let def = server.get("/api/metadata/workflow/line").expect(200).json();
     assert_eq!(def["tasks"][0]["inputParameters"]["n"], json!("${workflow.input.n}"));
+    let found = server.get("/api/workflow/search").expect(200).json();
+    assert_eq!(found["results"][0]["input"], json!("***"));
     assert_eq!(plain.run(&id)["input"]["n"], json!(7));
 }
