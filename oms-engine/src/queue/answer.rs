@@ -86,8 +86,8 @@ impl Pump {
 
     async fn started(&mut self, starts: Vec<(StartRequestItem, Option<Slot>)>, done: StartBatch) {
         let new: BTreeSet<_> = done.started.into_iter().collect();
-        let mut opened: HashMap<_, Token> =
-            done.opened.into_iter().map(|token| (token.workflow_id, token)).collect();
+        let mut leased: HashMap<_, Token> =
+            done.leased.into_iter().map(|token| (token.workflow_id, token)).collect();
         let mut met = Vec::new();
         for (start, slot) in starts {
             if !new.contains(&start.row.id) {
@@ -98,13 +98,13 @@ impl Pump {
             if let Some(ms) = start.row.timeout_ms {
                 self.settings.wakes.due_in(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
             }
-            match (opened.remove(&start.row.id), slot) {
-                (Some(token), Some(slot)) if token.state == TokenState::Leased => {
-                    if let Some((run, input)) = start.next {
-                        self.hand_out(Next { token, run, input, slot }, Instant::now());
-                    }
+            match (leased.remove(&start.row.id), slot, start.next) {
+                (Some(token), Some(slot), Some((run, input))) => {
+                    self.hand_out(Next { token, run, input, slot }, Instant::now());
                 }
-                (Some(token), _) if token.state == TokenState::Ready => self.ready(&token.queue),
+                _ if start.row.first.state == TokenState::Ready => {
+                    self.ready(&start.row.first.queue);
+                }
                 _ => {}
             }
             reply(start.reply, StartReply::Started);

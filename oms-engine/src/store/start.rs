@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tokio_postgres::types::Json;
+use uuid::Uuid;
 
 use super::advance::OpenedRow;
 use super::rows::{Token, get};
@@ -44,7 +45,8 @@ pub(crate) struct StartRow {
 #[derive(Debug, Default)]
 pub(crate) struct StartBatch {
     pub(crate) started: Vec<WorkflowId>,
-    pub(crate) opened: Vec<Token>,
+    /// First tasks that are this holder's now.
+    pub(crate) leased: Vec<Token>,
 }
 
 /// A run that has the id or the key of one that was not started.
@@ -70,7 +72,6 @@ impl Store {
         runs: &[&StartRow],
         holder: Option<i64>,
     ) -> Result<StartBatch, Error> {
-        let numbers: Vec<i64> = (1..).take(runs.len()).collect();
         let rows = self
             .rows(
                 db,
@@ -88,18 +89,17 @@ impl Store {
                     &column(runs, |r| r.parent.map(|parent| parent.token)),
                     &column(runs, |r| r.parent.map(|parent| parent.root.as_uuid())),
                     &column(runs, |r| r.timeout_ms),
+                    &column(runs, |r| r.task_to_domain.as_ref().map(|map| Json(map.as_map()))),
                     &column(runs, |r| r.first.reference_name.as_str()),
                     &column(runs, |r| r.first.queue.as_str()),
+                    &column(runs, |r| r.first.task_type.as_deref()),
                     &column(runs, |r| r.first.state.code()),
                     &column(runs, |r| r.first.delay_ms),
                     &column(runs, |r| r.first.timeout_ms),
                     &column(runs, |r| r.first.poll_timeout_ms),
                     &column(runs, |r| r.first.total_ms),
                     &column(runs, |r| r.first.input.as_deref().map(Json)),
-                    &numbers,
                     &holder,
-                    &column(runs, |r| r.task_to_domain.as_ref().map(|map| Json(map.as_map()))),
-                    &column(runs, |r| r.first.task_type.as_deref()),
                 ],
                 "starting workflows",
             )
@@ -107,9 +107,10 @@ impl Store {
         let mut done = StartBatch::default();
         for row in &rows {
             if get::<i8>(row, 0)? == b'w'.cast_signed() {
-                done.started.push(WorkflowId::from_uuid(get(row, 2)?));
+                let started = get::<Option<Vec<Uuid>>>(row, 19)?.unwrap_or_default();
+                done.started.extend(started.into_iter().map(WorkflowId::from_uuid));
             } else {
-                done.opened.push(Token::read(row, 1)?);
+                done.leased.push(Token::read(row, 1)?);
             }
         }
         Ok(done)
