@@ -175,7 +175,7 @@ impl EngineBuilder {
         self
     }
 
-    /// How often it is looked for work that no wake-up told of (default 5 s).
+    /// How often it is looked in the queues for tasks that no wake-up told of (default 5 s).
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.config.poll_interval = interval;
         self
