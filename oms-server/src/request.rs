@@ -93,7 +93,13 @@ impl FromRequest<App> for Given {
     type Rejection = Refusal;
 
     async fn from_request(request: Request<Body>, app: &App) -> Result<Self, Refusal> {
-        let most = app.limits.body_bytes;
+        Self::read(request, app.limits.body_bytes).await
+    }
+}
+
+impl Given {
+    /// A body of at most so many bytes.
+    pub(crate) async fn read(request: Request<Body>, most: usize) -> Result<Self, Refusal> {
         let (mut given, mut length) = (Vec::new(), 0_usize);
         let mut parts = request.into_body().into_data_stream();
         while let Some(part) = parts.next().await {
@@ -119,9 +125,7 @@ impl FromRequest<App> for Given {
         }
         Ok(Self(given))
     }
-}
 
-impl Given {
     /// A JSON body.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         let mut reader = serde_json::Deserializer::from_slice(&self.0);

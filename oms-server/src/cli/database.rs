@@ -6,6 +6,7 @@ use clap::Args;
 use oms_engine::embedded::{Database, Postgres, Progress};
 
 use super::failure::{Exit, Failure};
+use super::out::Out;
 
 #[derive(Args, Debug)]
 pub(super) struct DatabaseOptions {
@@ -23,7 +24,7 @@ pub(super) struct DatabaseOptions {
 
 impl DatabaseOptions {
     /// The URL, and the server that it is of if it was started here; keep that.
-    pub(super) async fn open(&self) -> Result<(Option<Database>, String), Failure> {
+    pub(super) async fn open(&self, out: Out) -> Result<(Option<Database>, String), Failure> {
         if let Some(url) = &self.database_url {
             return Ok((None, url.clone()));
         }
@@ -31,13 +32,23 @@ impl DatabaseOptions {
             Some(folder) => Postgres::builder().kept_in(folder),
             None => Postgres::builder().kept(),
         };
-        let told = builder.on_progress(|progress| match progress {
+        let bar = out.progress(0, "PostgreSQL");
+        let shown = bar.clone();
+        let told = builder.on_progress(move |progress| match progress {
             Progress::Downloading { received, total } => {
-                tracing::debug!(received, total, "downloading PostgreSQL");
+                shown.set_message("downloading PostgreSQL");
+                shown.set_length(total.unwrap_or(received));
+                shown.set_position(received);
             }
-            other => tracing::info!(?other, "PostgreSQL"),
+            other => shown.set_message(match other {
+                Progress::Unpacking => "unpacking PostgreSQL",
+                Progress::Initializing => "making a database",
+                _ => "starting PostgreSQL",
+            }),
         });
-        let database = told.database().await.map_err(|error| {
+        let begun = told.database().await;
+        bar.finish_and_clear();
+        let database = begun.map_err(|error| {
             Failure::new(Exit::Unreachable, error.to_string())
                 .hint("name a database with --database-url or DATABASE_URL")
         })?;

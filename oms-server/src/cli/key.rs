@@ -57,7 +57,7 @@ enum Role {
 
 pub(super) fn run(options: &KeyOptions, out: Out) -> Ended {
     block_on(async {
-        let (_database, url) = options.database.open().await?;
+        let (_database, url) = options.database.open(out).await?;
         let tables = Tables::new(&url, &options.database.schema, DEADLINE)?;
         match &options.action {
             Action::Create { name, role } => create(&tables, name, *role, out).await,

@@ -39,7 +39,7 @@ pub(super) fn run(options: &MigrateOptions, out: Out) -> Ended {
         return Ok(Exit::Done);
     }
     block_on(async {
-        let (_database, url) = options.database.open().await?;
+        let (_database, url) = options.database.open(out).await?;
         let tables = Tables::new(&url, &options.database.schema, DEADLINE)?;
         let before = tables.migrations().await?;
         match options.action {

@@ -78,7 +78,7 @@ async fn server(options: ServerOptions, out: Out) -> Ended {
         }
     };
     tokio::pin!(told);
-    let starting = Box::pin(start(&options));
+    let starting = Box::pin(start(&options, out));
     // Kept until the engine is gone: the database may be ours.
     let (_database, server) = tokio::select! {
         started = starting => started?,
@@ -92,9 +92,12 @@ async fn server(options: ServerOptions, out: Out) -> Ended {
     Ok(Exit::Done)
 }
 
-async fn start(options: &ServerOptions) -> Result<(Option<Database>, crate::Server), Failure> {
+async fn start(
+    options: &ServerOptions,
+    out: Out,
+) -> Result<(Option<Database>, crate::Server), Failure> {
     let settings = settings(options)?;
-    let (database, url) = options.database.open().await?;
+    let (database, url) = options.database.open(out).await?;
     let name = format!("oms-server-{}", std::process::id());
     let builder = Engine::builder(&url).migrate().schema(&options.database.schema).name(&name);
     let builder = match options.http_allow.as_slice() {

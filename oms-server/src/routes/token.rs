@@ -1,6 +1,6 @@
 //! Tokens for keys.
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -14,6 +14,9 @@ pub(super) fn routes() -> Vec<Route> {
     vec![route!(POST "/api/token" token)]
 }
 
+/// Whoever asks is not known yet, so he gets no more room than a key and its secret need.
+const BODY_BYTES_MAX: usize = 4_096;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Credentials {
@@ -22,13 +25,13 @@ struct Credentials {
 }
 
 /// Without keys it is not there, so that clients which have one go on without a token.
-async fn token(State(app): State<App>, given: Given) -> Answer {
+async fn token(State(app): State<App>, request: Request) -> Answer {
     let access = &app.access;
     let keys = access.keys().await?;
     if keys.is_empty() {
         return Err(Refusal::not_found("no token is needed: this server has no keys"));
     }
-    let credentials: Credentials = given.json()?;
+    let credentials: Credentials = Given::read(request, BODY_BYTES_MAX).await?.json()?;
     let key = keys.get(&credentials.key_id);
     // The same for an id that there is not and a secret that is wrong.
     let good = is_of(key.map_or(&[], |key| &key.secret_hash), &credentials.key_secret);

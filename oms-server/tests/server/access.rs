@@ -112,6 +112,7 @@ async fn what_is_no_token_is_refused() {
         assert_eq!(refused["message"], json!("keyId or keySecret is wrong"));
     }
     server.post("/api/token", &json!({"keyId": key.id})).expect(400);
+    server.send("POST", "/api/token", vec![b' '; 5_000]).expect(413);
     let client = database.connect().await.unwrap();
     let rows = client
         .query("SELECT k::text || t::text FROM oms_engine.api_keys k, oms_engine.api_tokens t", &[])
