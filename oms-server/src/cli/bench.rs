@@ -2,7 +2,7 @@
 //!
 //! Latency is what a client sees: from sending the start to the answer of the last task's update.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -218,13 +218,14 @@ impl Shared<'_> {
         let batch = self.options.batch;
         let path =
             format!("/api/tasks/poll/batch/{NAME}?workerid=oms-bench&count={batch}&timeout=1000");
+        let mut held = VecDeque::new();
         while !self.is_over() {
-            let tasks = self.client.get(&path)?;
-            for task in tasks.as_array().into_iter().flatten() {
-                let mut next = Some(task.clone());
-                while let Some(task) = next {
-                    next = self.update(&task)?;
-                }
+            if let Value::Array(tasks) = self.client.get(&path)? {
+                held.extend(tasks);
+            }
+            // What an update brings waits behind what is held, so that none is held for long.
+            while let Some(task) = held.pop_front() {
+                held.extend(self.update(&task)?);
             }
         }
         Ok(())
