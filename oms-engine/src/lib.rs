@@ -23,10 +23,10 @@ pub use decide::{TaskStatus, WorkflowStatus};
 pub use definition::{IdempotencyStrategy, TaskDef, TaskSchemas, WorkflowDef, WorkflowTask};
 pub use engine::{
     Engine, EngineBuilder, EventExecution, EventExecutionRequest, EventExecutionStatus,
-    EventRequest, Found, FoundWorkflow, ListRequest, Page, PollRequest, Polled, PublishedEvent,
-    Registered, RerunRequest, RestartOptions, RetryOptions, Signal, SortOrder, StartRequest,
-    Started, Tables, TaskLogLine, TaskSearch, TaskSort, TaskUpdate, TextQuery, TimeRange, Updated,
-    WorkflowSearch, WorkflowSort, WorkflowSummary,
+    EventRequest, Found, FoundWorkflow, Halt, ListRequest, Page, PollRequest, Polled,
+    PublishedEvent, Registered, RerunRequest, RestartOptions, RetryOptions, Signal, SortOrder,
+    StartRequest, Started, Tables, TaskLogLine, TaskSearch, TaskSort, TaskUpdate, TextQuery,
+    TimeRange, Updated, WorkflowSearch, WorkflowSort, WorkflowSummary,
 };
 #[cfg(feature = "cron")]
 pub use engine::{FireState, ScheduleFire};

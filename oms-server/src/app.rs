@@ -9,6 +9,7 @@ use oms_engine::Engine;
 
 use crate::access::Access;
 use crate::mask::Masked;
+use crate::polled::PolledQueues;
 use crate::tls::Tls;
 
 /// Bounds of what is taken in.
@@ -60,6 +61,7 @@ pub(crate) struct App {
     pub(crate) access: Arc<Access>,
     pub(crate) masked: Masked,
     pub(crate) origins: Arc<[HeaderValue]>,
+    pub(crate) polls: PolledQueues,
 }
 
 impl App {
@@ -73,6 +75,7 @@ impl App {
             limits: settings.limits,
             masked: Arc::new(settings.masked),
             origins: settings.origins.into(),
+            polls: PolledQueues::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod app;
 mod browser;
 pub mod cli;
 mod mask;
+mod polled;
 mod query;
 mod refusal;
 mod request;
@@ -15,6 +16,6 @@ mod tls;
 
 pub use access::Refusals;
 pub use app::{Limits, Settings};
-pub use routes::{Endpoint, endpoints};
+pub use routes::{Endpoint, endpoints, openapi};
 pub use serve::{Server, ServerError, serve};
 pub use tls::{Tls, TlsError};

@@ -29,11 +29,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let names = RawPathParams::from_request_parts(parts, state).await;
         let names = names.map_err(|_| Refusal::argument("path", "is no UTF-8"))?;
-        let names = names.iter().map(|(_, value)| value.to_owned()).collect();
+        let names: Vec<String> = names.iter().map(|(_, value)| value.to_owned()).collect();
         let parameters = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
         let parameters = parameters
             .map_err(|error| Refusal::argument("query", format!("cannot be read: {error}")))?;
-        Ok(Self { names, parameters: parameters.0 })
+        let asked = Self { names, parameters: parameters.0 };
+        // PostgreSQL's texts have none.
+        if asked.names.iter().any(|name| name.contains('\0')) {
+            return Err(Refusal::argument("path", "has a NUL character"));
+        }
+        if let Some((key, _)) = asked.parameters.iter().find(|(_, value)| value.contains('\0')) {
+            return Err(Refusal::argument(key, "has a NUL character"));
+        }
+        Ok(asked)
     }
 }
 

@@ -27,6 +27,13 @@ pub(crate) struct Shown {
     workflow_definition: Box<RawValue>,
 }
 
+impl Shown {
+    /// One of the run's own fields.
+    pub(crate) fn field(&self, name: &str) -> Option<&Value> {
+        self.run.get(name)
+    }
+}
+
 /// A run, as Conductor's `Workflow`.
 pub(crate) fn workflow_json(mut run: Execution, with_tasks: bool) -> Result<Shown, Refusal> {
     let own = std::mem::take(&mut run.tasks);

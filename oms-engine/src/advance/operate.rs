@@ -55,6 +55,8 @@ pub(crate) enum Operation {
     },
     /// Its own time is up, if it still is.
     TimeUp,
+    /// Nothing is kept of it.
+    Remove,
 }
 
 impl Operation {
@@ -71,6 +73,7 @@ impl Operation {
             Self::ResetCallbacks => "reset callbacks of",
             Self::Skip { .. } => "skip a task of",
             Self::TimeUp => "time out",
+            Self::Remove => "remove",
         }
     }
 }
@@ -111,7 +114,7 @@ impl Operation {
                 Some(format!("it is {status}, not RUNNING"))
             }
             Self::Skip { .. } if row.is_undone() => Some("what it did is being undone".to_owned()),
-            Self::Retry { .. } | Self::Restart { .. } | Self::Rerun(_) if !ended => {
+            Self::Retry { .. } | Self::Restart { .. } | Self::Rerun(_) | Self::Remove if !ended => {
                 Some(format!("it is {status} and has not ended"))
             }
             _ => None,
@@ -148,6 +151,7 @@ impl Core {
                 self.terminate(tx, taken, reason.clone(), *compensate).await
             }
             Operation::TimeUp => self.time_up(tx, taken).await,
+            Operation::Remove => self.remove(tx, &taken.row).await,
             Operation::Pause => {
                 self.store.pause_tokens(tx, id).await?;
                 self.store.set_status(tx, id, WorkflowStatus::Paused, None).await?;
@@ -293,6 +297,19 @@ impl Core {
         }
         acted.timed = true;
         Ok(acted)
+    }
+
+    /// Forgets an ended run. A parent that has not ended may still read what it gave.
+    async fn remove(&self, tx: &Transaction<'_>, row: &RunRow) -> Result<Acted, Error> {
+        if let Some(parent) = row.parent_id {
+            let parents = self.store.load_runs(tx, &[parent]).await?;
+            if parents.iter().any(|parent| !parent.status.is_terminal()) {
+                let reason = format!("its parent {parent} has not ended");
+                return Err(refused(row.id, &Operation::Remove, reason));
+            }
+        }
+        self.store.remove_workflow(tx, row.id).await?;
+        Ok(Acted::default())
     }
 
     async fn resume(&self, tx: &Transaction<'_>, row: RunRow) -> Result<Acted, Error> {

@@ -158,6 +158,12 @@ impl Engine {
         .await
     }
 
+    /// What expressions read as `workflow.env`.
+    #[must_use]
+    pub fn env(&self) -> &serde_json::Map<String, serde_json::Value> {
+        &self.inner.sources.env
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod catalog;
 mod definitions;
 mod events;
 mod find;
+mod halt;
 mod inline;
 mod keys;
 mod operate;
@@ -32,6 +33,7 @@ pub use definitions::Registered;
 pub use events::{
     EventExecution, EventExecutionRequest, EventExecutionStatus, EventRequest, PublishedEvent,
 };
+pub use halt::Halt;
 pub use operate::{RerunRequest, RestartOptions, RetryOptions};
 pub use query::{ListRequest, Page, TaskLogLine, WorkflowSummary};
 pub use remote::{PollRequest, Polled};

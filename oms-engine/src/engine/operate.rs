@@ -262,6 +262,16 @@ impl Engine {
         }
     }
 
+    /// Removes an ended run with its history and its tasks' logs. Its idempotency key is free again.
+    /// Sub-workflows of it stay, and are removed by themselves.
+    ///
+    /// # Errors
+    /// [`Error::WorkflowNotFound`]; [`Error::Conflict`] when it has not ended, or is a sub-workflow of
+    /// one that has not.
+    pub async fn remove(&self, id: WorkflowId) -> Result<(), Error> {
+        self.operate(id, Operation::Remove).await
+    }
+
     async fn operate(&self, id: WorkflowId, operation: Operation) -> Result<(), Error> {
         let shared = self.inner.shared.clone();
         let pool = self.inner.pool.clone();

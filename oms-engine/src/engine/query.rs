@@ -148,7 +148,7 @@ impl Engine {
     }
 
     /// Returns when a run has ended or is not there; with its end where that was decided here.
-    async fn until_ended(&self, id: WorkflowId) -> Result<Option<RunEnd>, Error> {
+    pub(super) async fn until_ended(&self, id: WorkflowId) -> Result<Option<RunEnd>, Error> {
         let (sender, ended) = oneshot::channel();
         self.inner.waiters.send((id, sender)).await.map_err(|_| Error::Shutdown)?;
         ended.await.map_err(|_| Error::Shutdown)

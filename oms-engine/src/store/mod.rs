@@ -130,6 +130,7 @@ statements!(
     end_event_action,
     end_workflow,
     ended_workflows,
+    find_blocking,
     find_definition,
     find_event,
     find_event_handlers,
@@ -233,6 +234,7 @@ statements!(
     #[cfg(feature = "cron")]
     remove_schedule,
     remove_event_handler,
+    remove_workflow,
     remove_task_definition,
     reopen_workflow,
     rerun_workflow,

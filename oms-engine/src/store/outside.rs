@@ -67,6 +67,26 @@ impl Store {
         OpenTask::read(row, WorkflowId::from_uuid(get(row, 5)?)).map(Some)
     }
 
+    /// The first task at which a run or one of its open sub-workflows stands: a WAIT without an end,
+    /// or one of these names that has ended.
+    pub(crate) async fn find_blocking(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+        reference_names: &[String],
+    ) -> Result<Option<TaskId>, Error> {
+        let sql = &self.sql.find_blocking;
+        let params: [&(dyn ToSql + Sync); 2] = [&id.as_uuid(), &reference_names];
+        let rows = self.rows(db, sql, &params, "finding where a workflow stands").await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(TaskId {
+            workflow_id: WorkflowId::from_uuid(get(row, 0)?),
+            reference_name: get(row, 1)?,
+            epoch: get(row, 2)?,
+            attempt: get(row, 3)?,
+        }))
+    }
+
     /// The token must be locked.
     pub(crate) async fn update_task(
         &self,

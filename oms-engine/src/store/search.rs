@@ -127,6 +127,17 @@ fn hits<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Error>) -> Result<Hits
 }
 
 impl Store {
+    /// An ended run, whose row must be locked, with all that is kept of it.
+    pub(crate) async fn remove_workflow(
+        &self,
+        db: &impl Executor,
+        id: WorkflowId,
+    ) -> Result<(), Error> {
+        let sql = &self.sql.remove_workflow;
+        self.rows(db, sql, &[&id.as_uuid()], "removing a workflow").await?;
+        Ok(())
+    }
+
     /// A transaction for one search: planned for what is asked, and stopped by the server when its
     /// time is up.
     pub(crate) async fn begin_search<'a>(

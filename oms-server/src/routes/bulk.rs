@@ -6,6 +6,7 @@ use axum::extract::State;
 use oms_engine::{Error, RestartOptions, RetryOptions, WorkflowId};
 use serde_json::json;
 
+use super::operate::without_archive;
 use super::{Answer, Route, json as answer, route};
 use crate::app::App;
 use crate::refusal::Refusal;
@@ -23,6 +24,8 @@ pub(super) fn routes() -> Vec<Route> {
         route!(POST "/api/workflow/bulk/retry" retry),
         route!(POST "/api/workflow/bulk/terminate" terminate),
         route!(POST "/api/workflow/bulk/search" search),
+        route!(DELETE "/api/workflow/bulk/remove" remove),
+        route!(DELETE "/api/workflow/bulk/terminate-remove" terminate_and_remove),
     ]
 }
 
@@ -33,6 +36,8 @@ enum Action {
     Restart(RestartOptions),
     Retry,
     Terminate(String),
+    Remove,
+    TerminateAndRemove(String),
 }
 
 async fn act(app: &App, action: &Action, id: WorkflowId) -> Result<(), Error> {
@@ -43,6 +48,11 @@ async fn act(app: &App, action: &Action, id: WorkflowId) -> Result<(), Error> {
         Action::Restart(options) => engine.restart(id, *options).await,
         Action::Retry => engine.retry(id, RetryOptions::default()).await,
         Action::Terminate(reason) => engine.terminate(id, reason).await,
+        Action::Remove => engine.remove(id).await,
+        Action::TerminateAndRemove(reason) => {
+            engine.terminate(id, reason).await?;
+            engine.remove(id).await
+        }
     }
 }
 
@@ -91,7 +101,7 @@ struct Found {
     bulk_successful_results: Vec<Shown>,
 }
 
-fn ids(given: &Given) -> Result<Vec<String>, Refusal> {
+pub(super) fn ids(given: &Given) -> Result<Vec<String>, Refusal> {
     let ids: Vec<String> = given.json()?;
     if ids.len() > IDS_MAX {
         let text = format!("has {} ids, at most {IDS_MAX}", ids.len());
@@ -124,4 +134,15 @@ async fn retry(State(app): State<App>, given: Given) -> Answer {
 async fn terminate(State(app): State<App>, asked: Asked, given: Given) -> Answer {
     let reason = asked.text("reason").unwrap_or_default().to_owned();
     all(&app, &given, Action::Terminate(reason)).await
+}
+
+async fn remove(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+    without_archive(&asked)?;
+    all(&app, &given, Action::Remove).await
+}
+
+async fn terminate_and_remove(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+    without_archive(&asked)?;
+    let reason = asked.text("reason").unwrap_or_default().to_owned();
+    all(&app, &given, Action::TerminateAndRemove(reason)).await
 }

@@ -1,9 +1,13 @@
 //! The endpoints: one table, one file per resource.
 
+mod admin;
 mod bulk;
+mod described;
 mod events;
+mod execute;
 mod health;
 mod metadata;
+mod openapi;
 mod operate;
 mod schedule_search;
 mod schedules;
@@ -23,6 +27,8 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
+
+pub use openapi::openapi;
 
 use crate::access::{Needs, ask, needs};
 use crate::app::App;
@@ -108,7 +114,10 @@ fn table() -> Vec<Route> {
     all.extend(search::routes());
     all.extend(search_tasks::routes());
     all.extend(operate::routes());
+    all.extend(execute::routes());
     all.extend(bulk::routes());
+    all.extend(admin::routes());
+    all.extend(openapi::routes());
     all.extend(events::routes());
     all.extend(schedules::routes());
     all.extend(schedule_search::routes());

@@ -1,17 +1,21 @@
 //! What operators do to runs.
 
 use axum::extract::State;
+use oms_engine::schemars::JsonSchema;
 use oms_engine::{RerunRequest, RestartOptions, RetryOptions};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Route, done, nothing, route, text};
 use crate::app::App;
+use crate::refusal::Refusal;
 use crate::request::{Asked, Given, task_id};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
         route!(DELETE "/api/workflow/{id}" terminate),
+        route!(DELETE "/api/workflow/{id}/remove" remove),
+        route!(DELETE "/api/workflow/{id}/terminate-remove" terminate_and_remove),
         route!(PUT "/api/workflow/{id}/pause" pause),
         route!(PUT "/api/workflow/{id}/resume" resume),
         route!(PUT "/api/workflow/{id}/skiptask/{reference}" skip),
@@ -29,6 +33,31 @@ async fn terminate(State(app): State<App>, asked: Asked) -> Answer {
     Ok(done())
 }
 
+/// Conductor moves what is removed into its archive unless it is told otherwise. There is none here,
+/// so that nobody loses by default what he believes to be kept.
+pub(super) fn without_archive(asked: &Asked) -> Result<(), Refusal> {
+    if asked.flag("archiveWorkflow", true)? {
+        let why = "this server has no archive: a workflow stays readable until it is removed with \
+            archiveWorkflow=false";
+        return Err(Refusal::argument("archiveWorkflow", why));
+    }
+    Ok(())
+}
+
+async fn remove(State(app): State<App>, asked: Asked) -> Answer {
+    without_archive(&asked)?;
+    app.engine.remove(asked.workflow()?).await?;
+    Ok(done())
+}
+
+async fn terminate_and_remove(State(app): State<App>, asked: Asked) -> Answer {
+    without_archive(&asked)?;
+    let id = asked.workflow()?;
+    app.engine.terminate(id, asked.text("reason").unwrap_or_default()).await?;
+    app.engine.remove(id).await?;
+    Ok(done())
+}
+
 async fn pause(State(app): State<App>, asked: Asked) -> Answer {
     app.engine.pause(asked.workflow()?).await?;
     Ok(done())
@@ -39,16 +68,17 @@ async fn resume(State(app): State<App>, asked: Asked) -> Answer {
     Ok(done())
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(crate = "oms_engine::schemars")]
 #[serde(rename_all = "camelCase", default)]
-struct SkipBody {
+pub(super) struct SkipBody {
     task_input: Option<Map<String, Value>>,
     task_output: Option<Map<String, Value>>,
 }
 
 async fn skip(State(app): State<App>, asked: Asked, given: Given) -> Answer {
     let body: SkipBody = serde_json::from_value(Value::Object(given.object()?))
-        .map_err(|error| crate::refusal::Refusal::argument("$", error.to_string()))?;
+        .map_err(|error| Refusal::argument("$", error.to_string()))?;
     let object = |map: Option<Map<String, Value>>| Value::Object(map.unwrap_or_default());
     let (input, output) = (object(body.task_input), object(body.task_output));
     app.engine.skip(asked.workflow()?, asked.name(1), input, output).await?;
@@ -75,9 +105,10 @@ async fn retry(State(app): State<App>, asked: Asked) -> Answer {
     Ok(nothing())
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(crate = "oms_engine::schemars")]
 #[serde(rename_all = "camelCase", default)]
-struct RerunBody {
+pub(super) struct RerunBody {
     re_run_from_task_id: Option<String>,
     task_input: Option<Map<String, Value>>,
     workflow_input: Option<Map<String, Value>>,

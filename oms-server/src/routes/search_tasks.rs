@@ -93,7 +93,7 @@ pub(super) async fn found_tasks(
 
 /// Tasks in this order, each as `show` has it; what was removed since is left out. Each run is
 /// read once, and let go before the next.
-async fn shown(
+pub(super) async fn shown(
     app: &App,
     tasks: &[TaskId],
     show: impl Fn(&Execution, &TaskExecution) -> Value,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
+use oms_engine::schemars::JsonSchema;
 use oms_engine::{IdempotencyStrategy, StartRequest, WorkflowDef};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -18,20 +19,24 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// Conductor's `StartWorkflowRequest`. A null is as good as nothing.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(crate = "oms_engine::schemars")]
 #[serde(rename_all = "camelCase", default)]
-struct StartBody {
+pub(super) struct StartBody {
     name: Option<String>,
     version: Option<i32>,
     correlation_id: Option<String>,
     input: Option<Map<String, Value>>,
     task_to_domain: Option<BTreeMap<String, String>>,
+    #[schemars(with = "Option<Map<String, Value>>")]
     workflow_def: Option<Box<RawValue>>,
     external_input_payload_storage_path: Option<String>,
     priority: Option<i32>,
     created_by: Option<String>,
     idempotency_key: Option<String>,
     idempotency_strategy: Option<String>,
+    /// Of a run that is waited for: what its answer is named by.
+    request_id: Option<String>,
 }
 
 fn some(text: Option<String>) -> Option<String> {
@@ -39,7 +44,16 @@ fn some(text: Option<String>) -> Option<String> {
 }
 
 impl StartBody {
-    fn request(self) -> Result<StartRequest, Refusal> {
+    pub(super) fn request_id(&self) -> Option<String> {
+        some(self.request_id.clone())
+    }
+
+    /// Of this name and version, whatever it says itself; without a version the latest.
+    pub(super) fn by_name(&mut self, name: &str, version: Option<i32>) {
+        (self.name, self.version) = (Some(name.to_owned()), version);
+    }
+
+    pub(super) fn request(self) -> Result<StartRequest, Refusal> {
         let refused = |path: &str| Err(Refusal::argument(path, "is not supported by this server"));
         if some(self.external_input_payload_storage_path).is_some() {
             return refused("externalInputPayloadStoragePath");

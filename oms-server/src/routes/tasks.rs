@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Route, done, json as answer, nothing, route};
 use crate::app::App;
+use crate::polled::PolledQueues;
 use crate::refusal::Refusal;
 use crate::request::{Asked, Given};
 use crate::shown::{polled_json, task_json};
@@ -38,13 +39,14 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-fn request(asked: &Asked) -> Result<PollRequest, Refusal> {
+fn request(polls: &PolledQueues, asked: &Asked) -> Result<PollRequest, Refusal> {
     let wait = asked.number::<u64>("timeout")?.unwrap_or(WAIT_MS);
     if wait > WAIT_MAX_MS {
         let why = format!("{wait} is more than {WAIT_MAX_MS} ms");
         return Err(Refusal::argument("timeout", why));
     }
     let worker = asked.text("workerid").unwrap_or(NO_NAME);
+    polls.note(asked.name(0), asked.text("domain"), worker);
     let request = PollRequest::new(asked.name(0), worker).wait(Duration::from_millis(wait));
     Ok(match asked.text("domain") {
         Some(domain) => request.domain(domain),
@@ -53,13 +55,13 @@ fn request(asked: &Asked) -> Result<PollRequest, Refusal> {
 }
 
 async fn poll(State(app): State<App>, asked: Asked) -> Answer {
-    let polled = app.engine.poll(&request(&asked)?).await?;
+    let polled = app.engine.poll(&request(&app.polls, &asked)?).await?;
     first(polled)
 }
 
 async fn poll_batch(State(app): State<App>, asked: Asked) -> Answer {
     let count = asked.number("count")?.unwrap_or(1);
-    let polled = app.engine.poll(&request(&asked)?.count(count)).await?;
+    let polled = app.engine.poll(&request(&app.polls, &asked)?.count(count)).await?;
     let tasks: Vec<Value> = polled.tasks().iter().map(polled_json).collect();
     delivering(polled, &json!(tasks))
 }

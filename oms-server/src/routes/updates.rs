@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::State;
+use oms_engine::schemars::JsonSchema;
 use oms_engine::{TaskId, TaskUpdate};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -23,9 +24,10 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// Conductor's `TaskResult`. A null is as good as nothing.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(crate = "oms_engine::schemars")]
 #[serde(rename_all = "camelCase", default)]
-struct TaskResult {
+pub(super) struct TaskResult {
     workflow_instance_id: Option<String>,
     task_id: Option<String>,
     status: Option<String>,
@@ -39,7 +41,8 @@ struct TaskResult {
     extend_lease: Option<bool>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(crate = "oms_engine::schemars")]
 #[serde(default)]
 struct LogLine {
     log: Option<String>,

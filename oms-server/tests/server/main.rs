@@ -5,18 +5,22 @@
 #![expect(clippy::indexing_slicing, reason = "JSON of the tests' own making")]
 
 mod access;
+mod admin;
 mod bad_input;
 mod bulk;
 mod cli;
 mod command;
 mod documentation;
 mod events;
+mod execute;
+mod hostile;
 mod import;
 mod lifetime;
 mod metadata;
 mod migrate;
 mod outside;
 mod pages;
+mod removal;
 mod running;
 mod search;
 mod tasks;

@@ -61,8 +61,15 @@ impl Running {
         let url = url.unwrap_or_else(|| panic!("it said {line:?}")).to_owned();
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            // A server may close a connection behind a body that nobody asked for.
+            .max_idle_connections(0)
             .timeout_global(Some(Duration::from_secs(60)));
         Self { child, _said: said, url, agent: config.build().into() }
+    }
+
+    /// Of the server's process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn address(&self) -> &str {
