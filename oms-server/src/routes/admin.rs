@@ -92,7 +92,7 @@ async fn repair(State(app): State<App>, asked: Asked) -> Answer {
 /// Events that handlers listen to; each is its own queue.
 async fn event_queues(State(app): State<App>, asked: Asked) -> Answer {
     if asked.flag("verbose", false)? {
-        return Err(Refusal::unsupported("verbose"));
+        return Err(Refusal::argument("verbose", "is not supported by this server"));
     }
     let handlers = app.engine.event_handlers(None).await?;
     let events = handlers.into_iter().filter(|handler| handler.active).map(|h| h.event);

@@ -25,6 +25,7 @@ pub(super) const DESCRIBED: &[Described] = &[
     ("GET /health", "Whether the server and its database work", "", "", "json"),
     ("GET /api/health", "Whether the server and its database work", "", "", "json"),
     ("GET /api/version", "The server's version", "", "", "text"),
+    ("POST /api/token", "A token for a key", "", "Credentials", "json"),
     ("GET /api-docs", "This document", "", "", "json"),
     ("GET /v3/api-docs", "This document", "", "", "json"),
 

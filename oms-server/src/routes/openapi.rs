@@ -45,7 +45,14 @@ pub fn openapi() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
         },
         "paths": paths,
-        "components": { "schemas": schemas() },
+        "components": {
+            "schemas": schemas(),
+            "securitySchemes": {
+                "token": { "type": "apiKey", "in": "header", "name": "X-Authorization" },
+            },
+        },
+        // A server without keys asks nobody.
+        "security": [{ "token": [] }, {}],
     })
 }
 
@@ -161,6 +168,7 @@ fn schemas() -> Map<String, Value> {
         named("TaskDef", &["name"]),
         named("EventHandler", &["name", "event", "actions"]),
         named("WorkflowSchedule", &["name", "startWorkflowRequest"]),
+        named("Credentials", &["keyId", "keySecret"]),
         named("Error", &["status", "message", "instance", "retryable"]),
     ]
     .into_iter()

@@ -55,6 +55,7 @@ async fn runs_need_neither_sweep_nor_repair_and_settings_are_shown() {
     let handler = json!({"name": "h", "event": "conductor:x", "active": true, "actions": [
         {"action": "start_workflow", "start_workflow": {"name": "line"}}]});
     server.post("/api/event", &handler).expect(200);
+    server.get("/api/admin/queues?verbose=true").expect(400);
     let queues = server.get("/api/admin/queues").expect(200).json();
     assert_eq!(queues, json!({"conductor:x": "conductor:x"}));
 }

@@ -201,7 +201,6 @@ async fn no_endpoint_fails_by_itself_whatever_it_is_sent() {
                 endpoint.method,
                 String::from_utf8_lossy(body)
             );
-            // `verbose` of queues is refused by name.
             assert!(fine, "{what}");
             if status >= 400 {
                 let error: Value = answered.json();
