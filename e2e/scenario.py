@@ -12,6 +12,8 @@ DECLINED = 2
 # For longer than the quick ones are, and not for long yet.
 UNDER_WAY = """SELECT count(*) FROM payments
                WHERE status = 'PENDING' AND created_at < statement_timestamp() - interval '100 ms'"""
+# By the status's number.
+MISSED = "SELECT count(*) FROM oms_engine.task_history WHERE status = 5"
 
 
 def play(
@@ -26,8 +28,10 @@ def play(
     wait_for("a payment that is under way", lambda: shop.count(UNDER_WAY) > 0)
     victim.end(signal.SIGKILL)
     revive()
+    if remote:
+        wait_for("a time-out that misses the dead", lambda: shop.count(MISSED) > 0)
     ids += place(SECOND)
-    shop.wait_for_orders("COMPLETED", 5)
+    wait_for("another payment that is under way", lambda: shop.count(UNDER_WAY) > 0)
     shop.replace_server()
     runs = shop.wait_for_runs(ids)
     assert len(runs) == len(FIRST) + len(SECOND)
