@@ -92,7 +92,7 @@ async fn now(b: &Session, later: &str) -> String {
 async fn a_session_that_holds_nothing_is_buried_and_then_forgotten() {
     let database = database().await;
     let b = Session::on(&database).await;
-    let holder = b.holder().await;
+    let holder = b.silent_holder().await;
     let engine =
         engine(&database).heartbeat(Duration::from_millis(100), Duration::from_millis(400));
     let engine = engine.build().await.unwrap();

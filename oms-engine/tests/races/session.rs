@@ -59,8 +59,24 @@ impl Session {
         rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect()
     }
 
-    /// A holder of a new session that is never heard of again.
+    /// A holder of a new session that lives as long as this one.
     pub(crate) async fn holder(&self) -> i64 {
+        let holder = self.silent_holder().await;
+        let sql = format!(
+            "WITH s AS (
+                UPDATE oms_engine.sessions SET heartbeat_at = clock_timestamp() + interval '1 hour'
+                WHERE id = (SELECT session_id FROM oms_engine.holders WHERE id = {holder})
+                RETURNING id)
+            SELECT id FROM s"
+        );
+        let session = self.number(&sql).await;
+        let locked = self.0.query_one(&statement("lock_session"), &[&session]).await.unwrap();
+        assert!(locked.get::<_, bool>(0));
+        holder
+    }
+
+    /// A holder of a new session that is never heard of again.
+    pub(crate) async fn silent_holder(&self) -> i64 {
         let sql = "WITH s AS (
                 INSERT INTO oms_engine.sessions (name, engine_version) VALUES ('other', 1)
                 RETURNING id)
