@@ -80,9 +80,9 @@ pub(super) fn queue_of(node: &Node, domains: Option<&Domains>) -> (String, Optio
         return (node.queue().to_owned(), Some(node.task_type.clone()));
     }
     let kind = &*node.task_type;
-    // Conductor's own types are in no domain.
+    // Conductor's own types are in no domain, unless they are named.
     let own = kind == TaskType::Http.as_str();
-    let domain = domains.filter(|_| !own).and_then(|domains| {
+    let domain = domains.filter(|domains| !own || domains.map.has(kind)).and_then(|domains| {
         domains.map.choose(kind, |domain| domains.polls.asked_lately(kind, domain))
     });
     let of_type = match domain {

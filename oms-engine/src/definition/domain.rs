@@ -56,6 +56,11 @@ impl TaskToDomain {
         first.or_else(|| parts(domains).last().filter(|domain| !is_none(domain)))
     }
 
+    /// Whether there is an entry of this type's own.
+    pub(crate) fn has(&self, task_type: &str) -> bool {
+        self.0.contains_key(task_type)
+    }
+
     /// Whether a task may be in this domain.
     pub(crate) fn names(&self, domain: &str) -> bool {
         self.0.values().any(|domains| parts(domains).any(|named| named == domain))

@@ -111,7 +111,8 @@ impl StartRequest {
 
     /// Tasks of this type (`*` for all that have no entry of their own) are for the workers of
     /// these domains: a list with commas, of which the first counts whose workers have asked for
-    /// work within ten seconds, else the last. `NO_DOMAIN` stands for the workers of none.
+    /// work within ten seconds, else the last. `NO_DOMAIN` stands for the workers of none. HTTP tasks,
+    /// which the engine does itself, go by an entry of their own alone.
     pub fn task_to_domain(
         mut self,
         task_type: impl Into<String>,

@@ -1,6 +1,6 @@
 //! What is given on the command line or named there.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
 use serde_json::Value;
@@ -22,6 +22,22 @@ fn stdin() -> Result<String, Failure> {
     let read = std::io::stdin().read_to_string(&mut text);
     read.map_err(|error| Failure::failed("stdin cannot be read", error))?;
     Ok(text)
+}
+
+/// Asks whoever sits there. What is not plainly yes is no.
+pub(super) fn is_sure(question: &str) -> Result<bool, Failure> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(
+            Failure::usage("nobody can be asked here whether it is meant").hint("say --yes")
+        );
+    }
+    let failed = |error| Failure::failed("nobody could be asked", error);
+    let mut stderr = anstream::stderr().lock();
+    write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()).map_err(failed)?;
+    let mut answer = String::new();
+    stdin.read_line(&mut answer).map_err(failed)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// A file; `-` is stdin.

@@ -77,6 +77,15 @@ pub(super) enum Operation {
         #[arg(long, default_value = "{}", value_name = "JSON")]
         output: String,
     },
+    /// Removes ended workflows with all that is kept of them, for good.
+    Remove {
+        /// Their ids.
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// Does not ask first. Where stdin is no terminal, nobody can be asked, and it is needed.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Makes tasks that wait for their next call-back due at once.
     ResetCallbacks {
         /// The ids of their workflows.
@@ -102,6 +111,16 @@ pub(super) fn run(client: &Client, operation: Operation, out: Out) -> Ended {
         Operation::Restart { ids, latest } => each(&ids, "restarted", out, |id| {
             post(Query::new(path(id, "/restart")).with("useLatestDefinitions", latest))
         }),
+        Operation::Remove { ids, yes } => {
+            let some = if ids.len() == 1 { "workflow" } else { "workflows" };
+            if !yes && !input::is_sure(&format!("Remove {} {some} for good?", ids.len()))? {
+                return Ok(Exit::Negative);
+            }
+            each(&ids, "removed", out, |id| {
+                let query = Query::new(path(id, "/remove")).with("archiveWorkflow", false);
+                client.delete(query.as_str())
+            })
+        }
         Operation::ResetCallbacks { ids } => {
             each(&ids, "reset", out, |id| post(Query::new(path(id, "/resetcallbacks"))))
         }

@@ -48,6 +48,7 @@ pub(super) const DESCRIBED: &[Described] = &[
     ("POST /api/workflow", "Starts a run", "", "StartWorkflowRequest", "text"),
     ("POST /api/workflow/{id}", "Starts a run of this name", "version:int correlationId priority:int", "object", "text"),
     ("POST /api/workflow/execute/{name}/{version}", "Starts a run and waits for it", WAIT, "StartWorkflowRequest", "json"),
+    ("POST /api/workflow/test", "Runs a definition with mocks for its workers", "", "WorkflowTestRequest", "json"),
     ("GET /api/workflow/{id}", "A run", "includeTasks:bool", "", "json"),
     ("GET /api/workflow/{id}/status", "A run's status", "includeOutput:bool includeVariables:bool", "", "json"),
     ("GET /api/workflow/{id}/tasks", "A run's tasks, in pages", "start:int count:int status[]", "", "json"),

@@ -15,6 +15,7 @@ mod search;
 mod search_tasks;
 mod start;
 mod tasks;
+mod test_run;
 mod token;
 mod unsupported;
 mod updates;
@@ -123,6 +124,7 @@ fn table() -> Vec<Route> {
     all.extend(schedule_search::routes());
     all.extend(tasks::routes());
     all.extend(updates::routes());
+    all.extend(test_run::routes());
     all.extend(unsupported::routes());
     all
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::described::{DESCRIBED, Described};
 use super::operate::{RerunBody, SkipBody};
 use super::start::StartBody;
+use super::test_run::Mocks;
 use super::updates::TaskResult;
 use super::{Answer, Route, endpoints, json as answer, route};
 
@@ -178,8 +179,15 @@ fn schemas() -> Map<String, Value> {
         own::<TaskResult>(&mut generator, "TaskResult"),
         own::<RerunBody>(&mut generator, "RerunWorkflowRequest"),
         own::<SkipBody>(&mut generator, "SkipTaskRequest"),
+        own::<Mocks>(&mut generator, "Mocks"),
+        ("WorkflowTestRequest".to_owned(), both("StartWorkflowRequest", "Mocks")),
     ]);
     all
+}
+
+fn both(one: &str, other: &str) -> Value {
+    let of = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    json!({ "allOf": [of(one), of(other)] })
 }
 
 fn own<T: JsonSchema>(generator: &mut SchemaGenerator, name: &str) -> (String, Value) {

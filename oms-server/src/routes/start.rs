@@ -53,6 +53,22 @@ impl StartBody {
         (self.name, self.version) = (Some(name.to_owned()), version);
     }
 
+    /// With all its tasks in a domain, and as a run of its own.
+    pub(super) fn in_domain(mut self, domain: &str) -> Result<Self, Refusal> {
+        if self.task_to_domain.is_some_and(|map| !map.is_empty()) {
+            let why = "a test-run's tasks are for no workers";
+            return Err(Refusal::argument("taskToDomain", why));
+        }
+        if some(self.idempotency_key.take()).is_some() {
+            let why = "each test-run is a run of its own";
+            return Err(Refusal::argument("idempotencyKey", why));
+        }
+        // What the server would call itself too.
+        let all = ["*", "HTTP"].map(|task_type| (task_type.to_owned(), domain.to_owned()));
+        self.task_to_domain = Some(BTreeMap::from(all));
+        Ok(self)
+    }
+
     pub(super) fn request(self) -> Result<StartRequest, Refusal> {
         let refused = |path: &str| Err(Refusal::argument(path, "is not supported by this server"));
         if some(self.external_input_payload_storage_path).is_some() {

@@ -8,7 +8,6 @@ use crate::refusal::Refusal;
 pub(super) fn routes() -> Vec<Route> {
     let all = vec![
         route!(GET "/api/workflow/externalstoragelocation" refuse),
-        route!(POST "/api/workflow/test" refuse),
         route!(POST "/api/workflow/{id}/messages" refuse),
         route!(GET "/api/tasks/externalstoragelocation" refuse),
         route!(GET "/api/queue" refuse),

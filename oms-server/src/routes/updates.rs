@@ -94,7 +94,7 @@ impl TaskResult {
     }
 }
 
-fn update_of(
+pub(super) fn update_of(
     status: &str,
     callback_after: Duration,
     reason: Option<String>,

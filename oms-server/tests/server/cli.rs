@@ -71,6 +71,25 @@ async fn a_run_is_started_operated_and_watched_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_brought_back_is_removed_only_by_who_is_sure() {
+    let (_database, server) = server().await;
+    server.register("line", 1);
+    let (id, running) = (server.start_workflow("line"), server.start_workflow("line"));
+    server.oms(&["workflow", "terminate", &id]).expect(0);
+    let refused = server.oms(&["workflow", "remove", &id]).expect(2);
+    assert!(refused.err.contains("--yes"), "{refused:?}");
+    server.oms(&["workflow", "get", &id]).expect(0);
+    let all = ["--json", "workflow", "remove", "--yes", &id, &running];
+    let told = server.oms(&all).expect(4).json();
+    assert_eq!((&told[0]["done"], &told[1]["done"]), (&json!(true), &json!(false)));
+    server.oms(&["workflow", "get", &id]).expect(3);
+    server.oms(&["workflow", "remove", "--yes", &id]).expect(3);
+    server.oms(&["workflow", "terminate", &running]).expect(0);
+    let said = server.oms(&["workflow", "remove", "--yes", &running]).expect(0);
+    assert_eq!(said.out, format!("{running}\tremoved\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn runs_are_listed_by_name_status_and_correlation_id() {
     let (_database, server) = server().await;
     server.register("line", 1);

@@ -24,4 +24,5 @@ mod removal;
 mod running;
 mod search;
 mod tasks;
+mod test_run;
 mod workflow;
