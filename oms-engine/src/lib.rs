@@ -37,7 +37,7 @@ pub use store::{ApiKey, ApiRole, Migration, migration_sql};
 pub use worker::HttpSettings;
 pub use worker::{
     EnvSecrets, SecretValue, SecretsProvider, Serving, Task, TaskContext, TaskError,
-    TransactionalTask,
+    TransactionalBatchTask, TransactionalTask,
 };
 
 /// Compiles a definition and decides its first step, for `fuzz/`; no part of the API.

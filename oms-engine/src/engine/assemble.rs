@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::maintain::{Shared, run_duties, run_events, run_session};
 use crate::queue::{Polls, Pump, PumpSettings, Slots, Turns, Wakes};
 use crate::store::{Connector, LimitsInForce, Others, Statements};
-use crate::worker::{LocalWorkers, Registry, Sources, Transactions};
+use crate::worker::{Gatherers, LocalWorkers, Registry, Sources, Transactions};
 
 /// Ends of runs that may wait to be told; beyond that whoever waits finds out by polling.
 const ENDED_MAX: usize = 16_384;
@@ -92,8 +92,14 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
         worker_name: worker_name.clone(),
     });
     let lease_pool = connector.pool(2, Statements::Ours)?;
-    let workers =
-        Arc::new(LocalWorkers { registry, runtime: user, transactions, lease_pool, sources });
+    let workers = Arc::new(LocalWorkers {
+        registry,
+        runtime: user,
+        transactions,
+        lease_pool,
+        sources,
+        gatherers: Gatherers::default(),
+    });
     let (session, session_receiver) = watch::channel(None);
     let (ended, ended_receiver) = mpsc::channel(ENDED_MAX);
     let wakes = Arc::new(Wakes::default());

@@ -16,7 +16,8 @@ use crate::definition::{VARIABLES_MAX_BYTES, check_payload};
 use crate::error::Error;
 use crate::store::{Connector, Statements, Store};
 use crate::worker::{
-    ErasedProvider, Provider, Registry, SecretsProvider, Serving, Sources, Task, TransactionalTask,
+    BATCH_MAX, ErasedProvider, Provider, Registry, SecretsProvider, Serving, Sources, Task,
+    TransactionalBatchTask, TransactionalTask,
 };
 
 /// Searches at once.
@@ -29,6 +30,7 @@ pub struct EngineBuilder {
     config: Config,
     registry: Registry,
     limits: BTreeMap<String, usize>,
+    batch_sizes: BTreeMap<String, usize>,
     env: Map<String, Value>,
     provider: Option<Arc<dyn ErasedProvider>>,
     #[cfg(feature = "http")]
@@ -42,6 +44,7 @@ impl EngineBuilder {
             config: Config::default(),
             registry: Registry::default(),
             limits: BTreeMap::new(),
+            batch_sizes: BTreeMap::new(),
             env: Map::new(),
             provider: None,
             #[cfg(feature = "http")]
@@ -90,6 +93,29 @@ impl EngineBuilder {
         serving: Serving,
     ) -> Self {
         self.registry.add_transactional(task, serving);
+        self
+    }
+
+    /// Runs this task here, many at once in one transaction.
+    pub fn transactional_batch_task<T: TransactionalBatchTask>(mut self, task: T) -> Self {
+        self.registry.add_batch(task, Serving::new());
+        self
+    }
+
+    /// As [`task_in`](Self::task_in) for a task that does many at once.
+    pub fn transactional_batch_task_in<T: TransactionalBatchTask>(
+        mut self,
+        task: T,
+        serving: Serving,
+    ) -> Self {
+        self.registry.add_batch(task, serving);
+        self
+    }
+
+    /// How many tasks of this name go in one transaction at most, where they do many at once (default
+    /// 100). How many run at once bounds it too: see [`concurrency`](Self::concurrency).
+    pub fn task_batch_size(mut self, name: &str, largest: usize) -> Self {
+        self.batch_sizes.insert(name.to_owned(), largest);
         self
     }
 
@@ -214,13 +240,7 @@ impl EngineBuilder {
             self.registry.add(task, serving);
         }
         self.registry.check()?;
-        for (name, limit) in &self.limits {
-            if *limit == 0 || !self.registry.limit(name, *limit) {
-                return Err(Error::Config(format!(
-                    "task_concurrency({name:?}, {limit}): there is no such task here, or 0"
-                )));
-            }
-        }
+        set_sizes(&mut self.registry, &self.limits, &self.batch_sizes)?;
         let user = Handle::try_current().map_err(|_| {
             Error::Config("build() must be called within a tokio runtime".to_owned())
         })?;
@@ -269,6 +289,29 @@ impl EngineBuilder {
         };
         Ok(Engine { inner: Arc::new(inner) })
     }
+}
+
+fn set_sizes(
+    registry: &mut Registry,
+    limits: &BTreeMap<String, usize>,
+    batch_sizes: &BTreeMap<String, usize>,
+) -> Result<(), Error> {
+    for (name, limit) in limits {
+        if *limit == 0 || !registry.limit(name, *limit) {
+            return Err(Error::Config(format!(
+                "task_concurrency({name:?}, {limit}): there is no such task here, or 0"
+            )));
+        }
+    }
+    for (name, largest) in batch_sizes {
+        if !(1..=BATCH_MAX).contains(largest) || !registry.batch_size(name, *largest) {
+            return Err(Error::Config(format!(
+                "task_batch_size({name:?}, {largest}): use 1 to {BATCH_MAX}, and the name of a \
+                 transactional_batch_task"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What expressions read of the engine is bounded, since it may come into every input.

@@ -193,6 +193,11 @@ impl PumpHandle {
         self.holder.load(Ordering::Acquire)
     }
 
+    /// Tells this pump from the others of the process.
+    pub(crate) fn number(&self) -> usize {
+        Arc::as_ptr(&self.holder).addr()
+    }
+
     /// Tells the pump something; a pump that is gone needs to hear nothing.
     pub(crate) async fn tell(&self, message: PumpMessage) {
         if self.messages.send(message).await.is_err() {

@@ -7,14 +7,14 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use serde_json::Value;
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 
 use super::context::Own;
+use super::gather::{Gatherer, Gatherers};
 use super::given::{Given, Sources};
 use super::lease::Lease;
-use super::registry::{AnyTask, ErasedTask, Registry};
+use super::registry::{AnyTask, ErasedTask, ErasedTransactionalTask, Registry};
 use super::task::TaskErrorKind;
-use super::transactional::Transactions;
+use super::transactional::{Member, Transactions};
 use super::{TaskContext, TaskError};
 use crate::queue::{HandedOut, Outcome, PumpMessage, Report, Workers};
 use crate::store::Pool;
@@ -31,6 +31,7 @@ pub(crate) struct LocalWorkers {
     /// For tasks that ask whether they still have their lease.
     pub(crate) lease_pool: Pool,
     pub(crate) sources: Sources,
+    pub(crate) gatherers: Gatherers<Member>,
 }
 
 impl Workers for LocalWorkers {
@@ -55,7 +56,19 @@ impl Workers for LocalWorkers {
                 let transactions = self.transactions.clone();
                 self.runtime.spawn(async move {
                     if let Some((cx, input, task)) = give(&sources, lease, task).await {
-                        Box::pin(transactions.run(body, cx, &input, task)).await;
+                        let alone = vec![Member { cx, input, task }];
+                        Box::pin(transactions.run(&body, alone, None)).await;
+                    }
+                });
+            }
+            Some(AnyTask::Batch(body, largest)) => {
+                let (sources, lease) = (self.sources.clone(), lease());
+                let transactions = self.transactions.clone();
+                let gatherer = self.gatherers.of(&task.token.queue, task.pump.number(), largest);
+                self.runtime.spawn(async move {
+                    let Some((cx, input, task)) = give(&sources, lease, task).await else { return };
+                    if gatherer.join(Member { cx, input, task }) {
+                        Box::pin(lead(&transactions, &body, &gatherer)).await;
                     }
                 });
             }
@@ -64,6 +77,17 @@ impl Workers for LocalWorkers {
                 self.runtime.spawn(report(task, Vec::new(), Outcome::Abandoned));
             }
         }
+    }
+}
+
+/// Runs those who wait, batch by batch.
+async fn lead(
+    transactions: &Arc<Transactions>,
+    body: &Arc<dyn ErasedTransactionalTask>,
+    gatherer: &Gatherer<Member>,
+) {
+    while let Some(batch) = gatherer.take() {
+        transactions.run(body, batch, Some(gatherer)).await;
     }
 }
 
@@ -78,7 +102,7 @@ async fn give(
     lease: Lease,
     task: HandedOut,
 ) -> Option<(TaskContext, Arc<Value>, HandedOut)> {
-    let outcome = match until_dropped(sources.give(&task), &task.cancellation).await {
+    let outcome = match until_dropped(sources.give(&task), task.cancellation.cancelled()).await {
         Some(Ok(Given { input, metadata, hidden })) => {
             let own = Own {
                 set_aside: task.token.set_aside,
@@ -100,17 +124,17 @@ async fn give(
 
 async fn run_plain(body: Arc<dyn ErasedTask>, cx: TaskContext, input: &Value, task: HandedOut) {
     let work = AssertUnwindSafe(body.run(&cx, input)).catch_unwind();
-    let outcome = match until_dropped(work, &task.cancellation).await {
+    let outcome = match until_dropped(work, task.cancellation.cancelled()).await {
         Some(Ok(Ok(output))) => Outcome::Completed { output },
         Some(Ok(Err(error))) => failed(error),
-        Some(Err(panic)) => panicked(&*panic),
+        Some(Err(panic)) => failed(panicked(&*panic)),
         None => Outcome::Abandoned,
     };
     report(task, cx.take_log(), hide(&cx, outcome)).await;
 }
 
 /// An outcome whose reason tells nothing that the task was handed in secret.
-pub(super) fn hide(cx: &TaskContext, outcome: Outcome) -> Outcome {
+fn hide(cx: &TaskContext, outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Failed { reason, output, retry_after, terminal } => {
             let reason = cx.hidden().out_of(reason);
@@ -128,10 +152,10 @@ pub(super) async fn report(task: HandedOut, log: Vec<String>, outcome: Outcome) 
 /// Lets a future run until a while after it was canceled. None: it was dropped.
 pub(super) async fn until_dropped<T>(
     work: impl Future<Output = T>,
-    cancellation: &CancellationToken,
+    canceled: impl Future<Output = ()>,
 ) -> Option<T> {
     let over = async {
-        cancellation.cancelled().await;
+        canceled.await;
         tokio::time::sleep(CANCEL_GRACE).await;
     };
     tokio::select! {
@@ -159,16 +183,11 @@ pub(crate) fn failed(error: TaskError) -> Outcome {
     }
 }
 
-pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Outcome {
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> TaskError {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "of a kind that is no text".to_owned());
-    Outcome::Failed {
-        reason: format!("the task panicked: {text}"),
-        output: None::<Value>,
-        retry_after: None,
-        terminal: false,
-    }
+    TaskError::retry(format!("the task panicked: {text}"))
 }

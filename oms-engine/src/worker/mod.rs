@@ -2,6 +2,7 @@
 
 mod context;
 mod execute;
+mod gather;
 mod given;
 #[cfg(feature = "http")]
 mod http;
@@ -14,14 +15,15 @@ mod transactional;
 
 pub use context::TaskContext;
 pub(crate) use execute::{LocalWorkers, failed};
+pub(crate) use gather::Gatherers;
 pub(crate) use given::{Given, Sources};
 #[cfg(feature = "http")]
 pub use http::HttpSettings;
 #[cfg(feature = "http")]
 pub(crate) use http::HttpTask;
-pub(crate) use registry::Registry;
+pub(crate) use registry::{BATCH_MAX, Registry};
 pub use secrets::{EnvSecrets, SecretValue, SecretsProvider};
 pub(crate) use secrets::{ErasedProvider, Provider};
 pub use serving::Serving;
-pub use task::{Task, TaskError, TransactionalTask};
+pub use task::{Task, TaskError, TransactionalBatchTask, TransactionalTask};
 pub(crate) use transactional::Transactions;

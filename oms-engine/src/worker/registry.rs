@@ -12,7 +12,7 @@ use crate::definition::{KEY_MAX_BYTES, TaskSchemas};
 use crate::error::Error;
 use crate::queue::OfQueue;
 
-use super::{Serving, Task, TaskContext, TaskError, TransactionalTask};
+use super::{Serving, Task, TaskContext, TaskError, TransactionalBatchTask, TransactionalTask};
 
 #[async_trait]
 pub(crate) trait ErasedTask: Send + Sync {
@@ -21,19 +21,27 @@ pub(crate) trait ErasedTask: Send + Sync {
 
 #[async_trait]
 pub(crate) trait ErasedTransactionalTask: Send + Sync {
-    async fn run(
-        &self,
-        cx: &TaskContext,
-        tx: &Transaction<'_>,
-        input: &Value,
-    ) -> Result<Value, TaskError>;
+    /// An answer for each, in their order.
+    async fn run(&self, tx: &Transaction<'_>, tasks: Vec<Handed>) -> Answers;
 }
+
+/// What a task is handed.
+pub(crate) type Handed = (TaskContext, Arc<Value>);
+/// Of each task its own; or that all failed.
+pub(crate) type Answers = Result<Vec<Result<Value, TaskError>>, TaskError>;
+
+/// Tasks in one transaction, unless the user says otherwise.
+const BATCH_DEFAULT: usize = 100;
+/// Tasks in one transaction at most.
+pub(crate) const BATCH_MAX: usize = 500;
 
 /// A task without its types.
 #[derive(Clone)]
 pub(crate) enum AnyTask {
     Plain(Arc<dyn ErasedTask>),
     Transactional(Arc<dyn ErasedTransactionalTask>),
+    /// With how many of it go in one transaction at most.
+    Batch(Arc<dyn ErasedTransactionalTask>, usize),
 }
 
 impl std::fmt::Debug for AnyTask {
@@ -41,12 +49,14 @@ impl std::fmt::Debug for AnyTask {
         f.write_str(match self {
             Self::Plain(_) => "Plain",
             Self::Transactional(_) => "Transactional",
+            Self::Batch(..) => "Batch",
         })
     }
 }
 
 struct Plain<T>(T);
 struct Transactional<T>(T);
+struct Batch<T>(T);
 
 fn read<T: DeserializeOwned>(cx: &TaskContext, input: &Value) -> Result<T, TaskError> {
     serde_path_to_error::deserialize(input).map_err(|error| {
@@ -74,14 +84,37 @@ impl<T: Task> ErasedTask for Plain<T> {
 
 #[async_trait]
 impl<T: TransactionalTask> ErasedTransactionalTask for Transactional<T> {
-    async fn run(
-        &self,
-        cx: &TaskContext,
-        tx: &Transaction<'_>,
-        input: &Value,
-    ) -> Result<Value, TaskError> {
-        let output = self.0.run(cx, tx, read(cx, input)?).await?;
-        write(&output)
+    async fn run(&self, tx: &Transaction<'_>, tasks: Vec<Handed>) -> Answers {
+        let mut answers = Vec::with_capacity(tasks.len());
+        for (cx, input) in tasks {
+            let output = self.0.run(&cx, tx, read(&cx, &input)?).await?;
+            answers.push(write(&output));
+        }
+        Ok(answers)
+    }
+}
+
+#[async_trait]
+impl<T: TransactionalBatchTask> ErasedTransactionalTask for Batch<T> {
+    async fn run(&self, tx: &Transaction<'_>, tasks: Vec<Handed>) -> Answers {
+        let (mut answers, mut readable) = (Vec::with_capacity(tasks.len()), Vec::new());
+        for (cx, input) in tasks {
+            let read = read(&cx, &input);
+            answers.push(read.map(|input| readable.push((cx, input))));
+        }
+        let n = readable.len();
+        let given = if n == 0 { Vec::new() } else { self.0.run(tx, readable).await? };
+        if given.len() != n {
+            let why = format!("it answered {} of {n} tasks", given.len());
+            return Err(TaskError::terminal(why));
+        }
+        let mut given = given.into_iter();
+        let answer = |read: Result<(), TaskError>| {
+            read?;
+            let given = given.next().unwrap_or_else(|| Err(TaskError::terminal("no answer")));
+            write(&given?)
+        };
+        Ok(answers.into_iter().map(answer).collect())
     }
 }
 
@@ -112,6 +145,11 @@ impl Registry {
     pub(crate) fn add_transactional<T: TransactionalTask>(&mut self, task: T, serving: Serving) {
         self.publish(T::NAME, T::schemas());
         self.insert(T::NAME, serving, AnyTask::Transactional(Arc::new(Transactional(task))));
+    }
+
+    pub(crate) fn add_batch<T: TransactionalBatchTask>(&mut self, task: T, serving: Serving) {
+        self.publish(T::NAME, T::schemas());
+        self.insert(T::NAME, serving, AnyTask::Batch(Arc::new(Batch(task)), BATCH_DEFAULT));
     }
 
     fn publish(&mut self, name: &str, schemas: Option<TaskSchemas>) {
@@ -165,6 +203,18 @@ impl Registry {
         for registered in self.tasks.values_mut().filter(|registered| registered.name == name) {
             registered.limit = Some(concurrency);
             found = true;
+        }
+        found
+    }
+
+    /// False: there is no such task that does many at once.
+    pub(crate) fn batch_size(&mut self, name: &str, size: usize) -> bool {
+        let mut found = false;
+        for registered in self.tasks.values_mut().filter(|registered| registered.name == name) {
+            if let AnyTask::Batch(_, largest) = &mut registered.task {
+                *largest = size;
+                found = true;
+            }
         }
         found
     }

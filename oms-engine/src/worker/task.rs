@@ -1,4 +1,5 @@
-//! What a user implements: [`Task`] and [`TransactionalTask`], and what a task may answer.
+//! What a user implements: [`Task`], [`TransactionalTask`] and [`TransactionalBatchTask`], and what a
+//! task may answer.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -87,6 +88,75 @@ pub trait TransactionalTask: Send + Sync + 'static {
         tx: &Transaction<'_>,
         input: Self::Input,
     ) -> impl Future<Output = Result<Self::Output, TaskError>> + Send;
+}
+
+/// As [`TransactionalTask`], for many tasks of one type in one transaction: with statements over sets,
+/// a batch costs little more than a task.
+///
+/// Nobody waits for a batch to fill. A task that finds none of its type under way begins at once, alone;
+/// those that come meanwhile are the next batch.
+///
+/// A batch commits in full or not at all, and a task fails only alone. Where `run` answers a task with
+/// an error, or a task's lease was lost meanwhile, all is rolled back: that task is run again by
+/// itself, and what it answers then counts; the others are run again without it. A batch that fails
+/// as a whole, by an error or a panic, is halved until what fails stands alone. So `run` may answer
+/// with an error whenever it cannot tell what a task would get by itself, and what it wrote for that
+/// task before is gone.
+///
+/// Lock rows that batches share in an order of their own (`ORDER BY … FOR UPDATE` in a CTE), so that two
+/// batches do not wait for each other; keep it short: all of them wait for the slowest.
+///
+/// ```
+/// use oms_engine::tokio_postgres::Transaction;
+/// use oms_engine::{TaskContext, TaskError, TransactionalBatchTask};
+///
+/// struct Greet;
+///
+/// impl TransactionalBatchTask for Greet {
+///     const NAME: &'static str = "greet";
+///     type Input = String;
+///     type Output = i32;
+///
+///     async fn run(
+///         &self,
+///         tx: &Transaction<'_>,
+///         tasks: Vec<(TaskContext, String)>,
+///     ) -> Result<Vec<Result<i32, TaskError>>, TaskError> {
+///         let names: Vec<&str> = tasks.iter().map(|(_, name)| name.as_str()).collect();
+///         let sql = "INSERT INTO greeted (name) SELECT unnest($1::text[]) RETURNING length(name)";
+///         let rows = tx.query(sql, &[&names]).await?;
+///         Ok(rows.iter().map(|row| Ok(row.get(0))).collect())
+///     }
+/// }
+/// ```
+pub trait TransactionalBatchTask: Send + Sync + 'static {
+    /// The task definition's name, which is also the queue's.
+    const NAME: &'static str;
+    /// As [`Task::Input`].
+    type Input: DeserializeOwned + Send;
+    /// As [`Task::Output`].
+    type Output: Serialize + Send;
+
+    /// As [`Task::schemas`].
+    #[must_use]
+    fn schemas() -> Option<TaskSchemas> {
+        None
+    }
+
+    /// Does the work of all `tasks` inside `tx`, and answers each in its place. There is at least one,
+    /// and they come in the order in which they were scheduled. An error in place of the answers says
+    /// that the batch failed as a whole. A serialization failure or deadlock repeats it within the same
+    /// attempts.
+    ///
+    /// # Cancel safety
+    /// The future is dropped, and all is rolled back, when one of the tasks was canceled a while ago;
+    /// the others are run again.
+    #[expect(clippy::type_complexity, reason = "written out, it says what it is")]
+    fn run(
+        &self,
+        tx: &Transaction<'_>,
+        tasks: Vec<(TaskContext, Self::Input)>,
+    ) -> impl Future<Output = Result<Vec<Result<Self::Output, TaskError>>, TaskError>> + Send;
 }
 
 /// How a task says that it did not complete.
