@@ -75,7 +75,7 @@ async fn nothing_is_lost_or_doubled_when_answers_are() {
     client.batch_execute(EFFECTS).await.unwrap();
     let (proxy, url) = Proxy::before(database.url()).await;
     let engine = through(&url, &witness).name("harmed").build().await.unwrap();
-    engine.register_workflow(&line("cut", &["work", "book", "work", "book"])).await.unwrap();
+    engine.register_workflow(&line("cut", &["work", "book", "work", "book_all"])).await.unwrap();
     proxy.harm_one_in(25);
     let mut rounds = 0;
     loop {

@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod batches;
 mod chaos;
 mod cuts;
 mod dropped;

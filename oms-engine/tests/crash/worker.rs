@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use oms_engine::tokio_postgres::Transaction;
 use oms_engine::{
-    Engine, EngineBuilder, PollRequest, Task, TaskContext, TaskError, TransactionalTask,
+    Engine, EngineBuilder, PollRequest, Task, TaskContext, TaskError, TransactionalBatchTask,
+    TransactionalTask,
 };
 use serde_json::{Value, json};
 
@@ -96,7 +97,34 @@ impl TransactionalTask for Book {
     }
 }
 
-/// What [`Book`] writes to.
+/// As [`Book`], for many at once.
+pub(crate) struct BookAll(pub(crate) PathBuf);
+
+impl TransactionalBatchTask for BookAll {
+    const NAME: &'static str = "book_all";
+    type Input = Value;
+    type Output = Value;
+
+    async fn run(
+        &self,
+        tx: &Transaction<'_>,
+        tasks: Vec<(TaskContext, Value)>,
+    ) -> Result<Vec<Result<Value, TaskError>>, TaskError> {
+        let ids: Vec<String> = tasks.iter().map(|(cx, _)| cx.task_id().to_string()).collect();
+        for id in &ids {
+            witness::append(&self.0, id);
+        }
+        tx.execute("INSERT INTO public.effects (task_id) SELECT unnest($1::text[])", &[&ids])
+            .await?;
+        let size = tasks.len();
+        for (_, input) in &tasks[..1] {
+            pause(input).await;
+        }
+        Ok(tasks.iter().map(|_| Ok(json!({"value": 1, "of": size}))).collect())
+    }
+}
+
+/// What [`Book`] and [`BookAll`] write to.
 pub(crate) const EFFECTS: &str = "CREATE TABLE public.effects (task_id text NOT NULL)";
 
 /// As long as the workflow's input asks for, so that faults meet work in flight.
@@ -111,6 +139,7 @@ pub(crate) fn with_tasks(builder: EngineBuilder, witness: &std::path::Path) -> E
         .task(Hold(witness.to_owned()))
         .task(Stall(witness.to_owned()))
         .transactional_task(Book(witness.to_owned()))
+        .transactional_batch_task(BookAll(witness.to_owned()))
 }
 
 /// A running worker process. It is killed when this is dropped.
