@@ -57,7 +57,9 @@ impl<T> Gatherer<T> {
 /// The gatherers of a process, by queue and pump. Tasks of two pumps have two holders: they cannot
 /// end in one statement.
 #[derive(Debug)]
-pub(crate) struct Gatherers<T>(Mutex<HashMap<(String, usize), Arc<Gatherer<T>>>>);
+pub(crate) struct Gatherers<T>(Mutex<ByQueueAndPump<T>>);
+
+type ByQueueAndPump<T> = HashMap<(String, usize), Arc<Gatherer<T>>>;
 
 impl<T> Default for Gatherers<T> {
     fn default() -> Self {

@@ -151,7 +151,6 @@ pub trait TransactionalBatchTask: Send + Sync + 'static {
     /// # Cancel safety
     /// The future is dropped, and all is rolled back, when one of the tasks was canceled a while ago;
     /// the others are run again.
-    #[expect(clippy::type_complexity, reason = "written out, it says what it is")]
     fn run(
         &self,
         tx: &Transaction<'_>,
