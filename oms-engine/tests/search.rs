@@ -39,15 +39,23 @@ async fn filled() -> TestDatabase {
 /// The plan of a search with these of its parameters; the others ask for nothing.
 async fn plan(database: &TestDatabase, name: &str, given: &[(usize, &str)]) -> String {
     let client = database.connect().await.unwrap();
-    let settings = "; SET plan_cache_mode = force_custom_plan; SET enable_seqscan = on";
+    let settings = "; SET plan_cache_mode = force_custom_plan; SET enable_seqscan = on; \
+         SET enable_bitmapscan = on";
     client.batch_execute(&(planner() + settings)).await.unwrap();
     let all = statements("oms_engine").unwrap();
     let (_, sql) = all.iter().find(|(known, _)| *known == name).unwrap();
     let count = (1..100).rev().find(|n| sql.contains(&format!("${n}::"))).unwrap();
     let common: &[(usize, &str)] = match name {
-        "search_workflows" => {
-            &[(14, "'-startTime'"), (15, "10100"), (16, "0"), (17, "100"), (18, "1"), (19, "false")]
-        }
+        "search_workflows" => &[
+            (14, "'-startTime'"),
+            (15, "10100"),
+            (16, "0"),
+            (17, "100"),
+            (18, "1"),
+            (19, "false"),
+            (20, "false"),
+            (21, "false"),
+        ],
         _ => &[(21, "'-scheduledTime'"), (22, "10100"), (23, "0"), (24, "100")],
     };
     let value = |n: usize| {
@@ -69,13 +77,14 @@ async fn plan(database: &TestDatabase, name: &str, given: &[(usize, &str)]) -> S
 async fn a_search_goes_by_the_index_of_what_it_asks_for() {
     let database = filled().await;
     let id = "'{00000000-0000-0000-0000-000000000001}'";
-    let workflows: [(&[(usize, &str)], &str); 7] = [
+    let workflows: [(&[(usize, &str)], &str); 8] = [
         (&[], "workflows_created"),
         (&[(1, id)], "workflows_pkey"),
         (&[(2, "'{rare}'")], "workflows_name"),
         (&[(4, "'{c7}'")], "workflows_correlation"),
         (&[(6, id)], "workflows_parent"),
-        (&[(8, "'{4}'")], "workflows_not_completed"),
+        (&[(8, "'{4}'"), (20, "true")], "workflows_unwell"),
+        (&[(8, "'{0}'"), (20, "true"), (21, "true")], "open_tasks"),
         (&[(8, "'{2}'"), (9, "'2026-01-01 08:00'")], "workflows_created"),
     ];
     for (given, index) in workflows {

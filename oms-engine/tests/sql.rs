@@ -56,8 +56,8 @@ const PLANS: &[Expected] = &[
     ("cancel_tokens", &["open_tasks_workflow"], &[]),
     ("release_due", &["open_tasks_due", "open_tasks_pkey"], &[]),
     ("timed_out", &["open_tasks_due"], &[]),
-    ("next_due", &["open_tasks_due", "workflows_deadline"], &[]),
-    ("overdue_workflows", &["workflows_deadline"], &[]),
+    ("next_due", &["open_tasks_due", "workflows_overdue"], &[]),
+    ("overdue_workflows", &["workflows_overdue"], &[]),
     ("peek_queues", &["open_tasks_claim"], &[]),
     ("claim_limited", &["open_tasks_pkey", "open_tasks_claim"], &["open_tasks_workflow"]),
     ("count_leases", &["open_tasks_holder"], &[]),
@@ -72,6 +72,9 @@ const PLANS: &[Expected] = &[
     ("load_logs", &["task_logs_workflow"], &[]),
     ("due_schedules", &["workflows_pkey"], &[]),
 ];
+
+/// What is not planned like this.
+const NOT_BY_INDEX: &[&str] = &["search_tasks", "search_workflows", "list_workflows"];
 
 /// The big tables: none of them may be read whole.
 const BIG: [&str; 4] = ["open_tasks", "workflows", "task_history", "task_logs"];
@@ -93,28 +96,43 @@ async fn plan(client: &Client, name: &str, sql: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Reads of big tables by an index that take all of it, and not only its first entry.
+fn reads_whole(plan: &str) -> Vec<&str> {
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let lines: Vec<&str> = plan.lines().collect();
+    let of_big = |line: &str| BIG.iter().any(|table| line.contains(&format!(" on {table}")));
+    let whole = lines.iter().enumerate().filter(|(n, line)| {
+        let below = lines[n + 1..].iter().take_while(|other| depth(other) > depth(line));
+        let mut details = below.take_while(|other| !other.contains("->"));
+        let first = *n > 0 && lines[n - 1].contains("Limit");
+        !first
+            && line.contains("Index")
+            && of_big(line)
+            && !details.any(|own| own.contains("Index Cond:"))
+    });
+    whole.map(|(_, line)| *line).collect()
+}
+
 async fn check_plans(database: &TestDatabase, statistics: &str) {
     // A connection of its own: plans are made once per connection.
     let client = database.connect().await.unwrap();
     client.batch_execute(&planner()).await.unwrap();
     let all = statements(SCHEMA).unwrap();
-    for (name, wanted, refused) in PLANS {
-        let (_, sql) = all.iter().find(|(known, _)| known == name).unwrap();
+    for (name, sql) in &all {
+        if NOT_BY_INDEX.contains(name) || sql.starts_with("LOCK") || sql.contains("\nLOCK") {
+            continue;
+        }
         let plan = plan(&client, name, sql).await;
-        for index in *wanted {
+        let known = PLANS.iter().find(|(known, ..)| known == name);
+        let (wanted, refused) = known.map_or((&[][..], &[][..]), |found| (found.1, found.2));
+        for index in wanted {
             assert!(plan.contains(index), "{name} with {statistics}: not by {index}\n{plan}");
         }
-        for index in *refused {
+        for index in refused {
             assert!(!plan.contains(index), "{name} with {statistics}: by {index}\n{plan}");
         }
-        for table in BIG {
-            let whole = format!("Seq Scan on {table} ");
-            let last = format!("Seq Scan on {table}\n");
-            assert!(
-                !plan.contains(&whole) && !plan.contains(&last),
-                "{name} with {statistics}: reads {table} whole\n{plan}"
-            );
-        }
+        let whole = reads_whole(&plan);
+        assert!(whole.is_empty(), "{name} with {statistics}: {whole:?} takes all\n{plan}");
     }
 }
 
@@ -145,6 +163,8 @@ async fn hot_statements_go_by_their_indexes_whatever_the_statistics_say() {
     check_plans(&database, "fresh statistics").await;
     client.batch_execute("ANALYZE").await.unwrap();
     check_plans(&database, "statistics of empty tables").await;
+    client.batch_execute("VACUUM").await.unwrap();
+    check_plans(&database, "tables vacuumed while they were empty").await;
     client.batch_execute(FILL).await.unwrap();
     check_plans(&database, "full tables and statistics of empty ones").await;
     client.batch_execute("ANALYZE").await.unwrap();

@@ -207,6 +207,7 @@ impl Pump {
 
     /// Takes slots for the queues that may have ready tasks. Out: those of queues with limits.
     async fn plan_claims(&mut self, work: &mut Work) -> HashMap<String, Vec<Slot>> {
+        let _planning = self.settings.wakes.plan();
         let flagged = self.settings.wakes.take();
         let (mut without, mut limited) = (Vec::new(), HashMap::new());
         let shares = flagged.iter().filter(|q| self.settings.slots.has_own(q)).count().max(1);

@@ -3,7 +3,8 @@
 //! None of it is needed for correctness: a slow poll is always there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -20,6 +21,8 @@ pub(crate) struct Wakes {
     /// For our pumps.
     flagged: Mutex<BTreeSet<String>>,
     pumps: Notify,
+    /// How many pumps look for slots for the flags that they took.
+    planning: AtomicUsize,
     /// Queues that may have something to claim after a time, and when.
     later: Mutex<BTreeMap<String, Instant>>,
     /// Task definitions with a limit of which a task has ended here, so that there is room.
@@ -38,7 +41,29 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Held while a pump looks for slots for the flags that it took.
+#[derive(Debug)]
+pub(crate) struct Planning(Arc<Wakes>);
+
+impl Drop for Planning {
+    fn drop(&mut self) {
+        self.0.planning.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Wakes {
+    /// To be held from before the flags are taken until there are slots for them, or they are put back.
+    pub(crate) fn plan(self: &Arc<Self>) -> Planning {
+        self.planning.fetch_add(1, Ordering::AcqRel);
+        Planning(self.clone())
+    }
+
+    /// Whether a queue is flagged, or a pump has just taken flags.
+    pub(crate) fn is_taken_up(&self, queue: &str) -> bool {
+        // In the order in which a flag goes.
+        self.is_flagged(queue) || self.planning.load(Ordering::Acquire) > 0
+    }
+
     /// A queue may have ready tasks.
     pub(crate) fn wake(&self, queue: &str) {
         if queue == EVENTS_NOTE {

@@ -72,10 +72,15 @@ const NOTIFICATIONS_MAX: usize = 1_024;
 /// How our statements are planned. Plans are made once per connection, often when the tables are
 /// empty and unanalyzed, and then a full scan looks cheap and stays. Every statement of ours has
 /// an index to go by, so the planner is told to take it.
-const PLANNER: [&str; 5] = [
+///
+/// A join on `=` may still read the whole table, in the order of the index, and does where it was
+/// last seen empty. So what is looked up by a list or another table is asked for `BETWEEN` a value
+/// and itself, or in a `LATERAL` of its own (`OFFSET 0`): then only the index is left.
+const PLANNER: [&str; 6] = [
     "plan_cache_mode = force_generic_plan",
     "enable_seqscan = off",
     "enable_mergejoin = off",
+    "enable_bitmapscan = off",
     "random_page_cost = 1.1",
     "jit = off",
 ];

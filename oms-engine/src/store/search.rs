@@ -152,6 +152,7 @@ impl Store {
         let tx = self.within("beginning to search", tx.start()).await?;
         let sql = format!(
             "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = on; \
+             SET LOCAL enable_bitmapscan = on; \
              SET LOCAL statement_timeout = {}",
             limit.as_millis()
         );
@@ -165,9 +166,13 @@ impl Store {
         filter: &WorkflowFilter,
         window: Window,
     ) -> Result<Hits<FoundRun>, Error> {
-        let statuses: Option<Vec<i32>> =
-            filter.statuses.as_ref().map(|all| all.iter().map(|s| s.code().into()).collect());
-        let params: [&(dyn ToSql + Sync); 19] = [
+        let statuses: Option<Vec<i16>> =
+            filter.statuses.as_ref().map(|all| all.iter().map(|s| s.code()).collect());
+        let completed = |all: &Vec<_>| all.contains(&WorkflowStatus::Completed);
+        let none_completed = filter.statuses.as_ref().is_some_and(|all| !completed(all));
+        let running = |all: &Vec<_>| all.contains(&WorkflowStatus::Running);
+        let some_running = filter.statuses.as_ref().is_some_and(running);
+        let params: [&(dyn ToSql + Sync); 21] = [
             &filter.ids,
             &filter.names,
             &filter.name_like,
@@ -187,6 +192,8 @@ impl Store {
             &window.size,
             &SHOWN_MAX_BYTES,
             &filter.top_level_only,
+            &none_completed,
+            &some_running,
         ];
         let sql = &self.sql.search_workflows;
         let rows = self.rows(db, sql, &params, "searching workflows").await?;

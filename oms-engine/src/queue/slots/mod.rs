@@ -177,8 +177,9 @@ impl Slots {
 
     /// Whether something may be on its way from a queue to those who ask for it.
     pub(crate) fn is_claiming(&self, queue: &str, wakes: &Wakes) -> bool {
-        let reserved = self.lock().asked.get(queue).is_some_and(|asked| asked.reserved > 0);
-        reserved || wakes.is_flagged(queue)
+        // In the order in which it comes: who looks at slots first misses a flag that becomes one.
+        wakes.is_taken_up(queue)
+            || self.lock().asked.get(queue).is_some_and(|asked| asked.reserved > 0)
     }
 
     /// Somebody waits for so many tasks of a queue. Out: whether that queue is new here.

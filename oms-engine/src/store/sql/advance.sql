@@ -37,7 +37,7 @@ WITH u AS MATERIALIZED (
 d AS (
     DELETE FROM {schema}.open_tasks t
     USING u
-    WHERE t.id = u.id AND coalesce(t.holder, 0) = u.holder AND t.rev = u.rev AND NOT t.paused
+    WHERE t.id BETWEEN u.id AND u.id AND coalesce(t.holder, 0) = u.holder AND t.rev = u.rev AND NOT t.paused
     RETURNING t.id, t.workflow_id, t.reference_name, t.epoch, t.attempt, t.seq,
         coalesce(t.task_type, t.queue) AS queue, t.rev, t.priority, t.scope, t.poll_count,
         t.scheduled_at, t.started_at, t.expires_at, u.status, coalesce(u.input, t.input) AS input,
@@ -139,7 +139,7 @@ e AS (
         ended_at = CASE WHEN d.ends IS NULL THEN w.ended_at ELSE statement_timestamp() END
     FROM d
     WHERE (d.ends IS NOT NULL OR d.variables IS NOT NULL)
-        AND w.id = d.workflow_id AND w.status = 0
+        AND w.id BETWEEN d.workflow_id AND d.workflow_id AND w.status = 0
     RETURNING w.id, CASE WHEN d.ends IS NOT NULL THEN w.parent_token END AS parent_token
 ),
 k AS MATERIALIZED (
@@ -153,8 +153,8 @@ k AS MATERIALIZED (
         ) t
         GROUP BY target
     ) x
-    JOIN {schema}.open_tasks j ON j.id = x.target AND j.state = 3
-    ORDER BY j.id
+    JOIN {schema}.open_tasks j ON j.id BETWEEN x.target AND x.target AND j.state = 3
+    ORDER BY x.target
     FOR UPDATE OF j
 ),
 a AS (
@@ -164,7 +164,7 @@ a AS (
         state = CASE WHEN j.remaining > k.n THEN 3 WHEN $35::bigint = 0 THEN 0 ELSE 1 END,
         holder = CASE WHEN j.remaining = k.n AND $35::bigint <> 0 THEN $35::bigint END
     FROM k
-    WHERE j.id = k.id
+    WHERE j.id BETWEEN k.id AND k.id
     RETURNING j.id, j.workflow_id, j.reference_name, j.epoch, j.attempt, j.queue, j.state, j.rev,
         j.priority, j.paused, j.set_aside, j.poll_count, j.started_at, j.due_at, j.expires_at,
         NULL::jsonb AS input, NULL::jsonb AS detail, j.scope
@@ -192,7 +192,8 @@ c AS (
         ) x
         -- A process that was taken for dead and wakes again must not take anything.
         WHERE EXISTS (
-            SELECT FROM {schema}.holders h JOIN {schema}.sessions o ON o.id = h.session_id
+            SELECT FROM {schema}.holders h
+            JOIN {schema}.sessions o ON o.id BETWEEN h.session_id AND h.session_id
             WHERE h.id = $35::bigint AND o.dead_at IS NULL
         )
     ))

@@ -31,9 +31,11 @@ k AS (
     SELECT w.id, '', w.epoch, '$system', 0, w.priority,
         jsonb_build_object('control', 'terminate', 'reason', $4::text, 'token', w.parent_token,
             'compensate', $7::bool)
-    FROM d
+    FROM (
+        SELECT (gave->>'subWorkflowId')::uuid AS child FROM d WHERE task_type = 'SUB_WORKFLOW'
+    ) d
     JOIN {schema}.workflows w
-        ON w.id = (CASE WHEN d.task_type = 'SUB_WORKFLOW' THEN d.gave->>'subWorkflowId' END)::uuid
+        ON w.id BETWEEN d.child AND d.child
     WHERE w.parent_id = $1::uuid AND w.status IN (0, 1)
     RETURNING id
 )

@@ -11,4 +11,4 @@ FROM (
     LIMIT $1::bigint
     FOR UPDATE SKIP LOCKED
 ) s
-LEFT JOIN {schema}.workflows w ON w.id = s.last_workflow_id
+LEFT JOIN {schema}.workflows w ON w.id BETWEEN s.last_workflow_id AND s.last_workflow_id

@@ -6,9 +6,15 @@ WITH RECURSIVE tree AS (
     UNION ALL
     SELECT w.id, tree.path || t.seq
     FROM tree
-    JOIN {schema}.open_tasks t ON t.workflow_id = tree.id AND t.state = 3
-    JOIN {schema}.workflows w
-        ON w.parent_id = t.workflow_id AND w.parent_token = t.id AND w.status IN (0, 1)
+    CROSS JOIN LATERAL (
+        SELECT t.id, t.seq FROM {schema}.open_tasks t WHERE t.workflow_id = tree.id AND t.state = 3 OFFSET 0
+    ) t
+    CROSS JOIN LATERAL (
+        SELECT w.id
+        FROM {schema}.workflows w
+        WHERE w.parent_id = tree.id AND w.parent_token = t.id AND w.status IN (0, 1)
+        OFFSET 0
+    ) w
 )
 SELECT a.workflow_id, a.reference_name, a.epoch, a.attempt
 FROM tree

@@ -3,7 +3,7 @@
 DELETE FROM {schema}.sessions s
 WHERE s.dead_at < statement_timestamp() - interval '5 minutes'
     AND NOT EXISTS (
-        SELECT FROM {schema}.holders h
-        JOIN {schema}.open_tasks t ON t.holder = h.id
-        WHERE h.session_id = s.id
+        SELECT FROM {schema}.open_tasks t
+        WHERE t.holder = ANY (ARRAY(SELECT h.id FROM {schema}.holders h WHERE h.session_id = s.id))
+        OFFSET 0
     )

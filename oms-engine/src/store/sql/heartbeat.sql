@@ -38,13 +38,14 @@ SELECT
     EXISTS (SELECT FROM {schema}.sessions s WHERE s.id <> $1::bigint) AS others,
     EXISTS (SELECT FROM {schema}.sessions s WHERE s.id <> $1::bigint AND s.dead_at IS NULL)
         OR EXISTS (
-            SELECT FROM {schema}.holders h
-            WHERE h.session_id <> $1::bigint
-                AND EXISTS (SELECT FROM {schema}.open_tasks t WHERE t.holder = h.id)
+            SELECT FROM {schema}.open_tasks t
+            WHERE t.holder = ANY (
+                ARRAY(SELECT h.id FROM {schema}.holders h WHERE h.session_id <> $1::bigint)
+            )
         ) AS others_matter,
     least(
-        (SELECT min(due_at) FROM {schema}.open_tasks WHERE due_at IS NOT NULL),
-        (SELECT min(deadline) FROM {schema}.workflows WHERE status = 0 AND deadline IS NOT NULL),
+        (SELECT due_at FROM {schema}.open_tasks WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1),
+        (SELECT overdue_at FROM {schema}.workflows WHERE overdue_at IS NOT NULL ORDER BY overdue_at LIMIT 1),
         (
             SELECT min(next_fire_at) FROM {schema}.schedules
             WHERE next_fire_at IS NOT NULL AND NOT paused

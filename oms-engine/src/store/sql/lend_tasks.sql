@@ -16,9 +16,9 @@ FROM (
     SELECT o.id AS old_id, u.*
     FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bool[])
         AS u(id, holder, worker, response_ms, alerts)
-    JOIN {schema}.open_tasks o ON o.id = u.id AND coalesce(o.holder, 0) = u.holder AND o.state = 1
-    ORDER BY o.id
+    JOIN {schema}.open_tasks o ON o.id BETWEEN u.id AND u.id AND coalesce(o.holder, 0) = u.holder AND o.state = 1
+    ORDER BY u.id
     FOR UPDATE OF o
 ) x
-WHERE t.id = x.old_id
+WHERE t.id BETWEEN x.old_id AND x.old_id
 RETURNING t.id

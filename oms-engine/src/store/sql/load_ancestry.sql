@@ -5,7 +5,7 @@ WITH RECURSIVE up AS (
     UNION ALL
     SELECT w.id, w.parent_id, w.root_id, up.above + 1
     FROM up
-    JOIN {schema}.workflows w ON w.id = up.parent_id
+    JOIN {schema}.workflows w ON w.id BETWEEN up.parent_id AND up.parent_id
     WHERE up.above < $2::int
 )
 SELECT max(above) AS above, (SELECT root_id FROM up WHERE above = 0) AS root_id FROM up

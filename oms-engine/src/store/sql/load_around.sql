@@ -7,6 +7,6 @@ WITH RECURSIVE around AS (
     UNION
     SELECT o.id, o.scope, o.reference_name, o.remaining
     FROM {schema}.open_tasks o
-    JOIN around ON around.scope = o.id
+    JOIN around ON o.id BETWEEN around.scope AND around.scope
 )
 SELECT id, remaining FROM around WHERE reference_name = $2::text

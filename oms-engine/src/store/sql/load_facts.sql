@@ -5,7 +5,7 @@ SELECT h.workflow_id, h.reference_name, h.epoch, h.attempt, h.status, h.seq, h.q
     CASE WHEN $4::bool THEN h.input END AS input, h.output, h.worker, h.reason, h.scheduled_at,
     h.started_at, h.ended_at
 FROM unnest($1::uuid[], $2::text[], $3::bool[]) AS q(workflow_id, reference_name, in_loop)
-JOIN {schema}.workflows w ON w.id = q.workflow_id
+JOIN {schema}.workflows w ON w.id BETWEEN q.workflow_id AND q.workflow_id
 CROSS JOIN LATERAL (
     (SELECT t.*
     FROM {schema}.task_history t

@@ -6,7 +6,7 @@ WITH RECURSIVE around AS (
     UNION
     SELECT o.id, o.scope, o.workflow_id, o.reference_name, o.task_type, o.input, o.detail
     FROM {schema}.open_tasks o
-    JOIN around ON around.scope = o.id
+    JOIN around ON o.id BETWEEN around.scope AND around.scope
 )
 SELECT workflow_id, reference_name, input, detail->'items' AS items
 FROM around

@@ -13,9 +13,8 @@ SELECT s.id,
     s.heartbeat_at,
     s.dead_at IS NOT NULL AS dead,
     EXISTS (
-        SELECT FROM {schema}.holders h
-        WHERE h.session_id = s.id
-            AND EXISTS (SELECT FROM {schema}.open_tasks t WHERE t.holder = h.id)
+        SELECT FROM {schema}.open_tasks t
+        WHERE t.holder = ANY (ARRAY(SELECT h.id FROM {schema}.holders h WHERE h.session_id = s.id))
     ) AS holds,
     pg_postmaster_start_time() AS server_started
 FROM {schema}.sessions s

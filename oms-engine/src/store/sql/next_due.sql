@@ -6,7 +6,7 @@ SELECT CASE WHEN n.due IS NOT NULL THEN
 END AS ms
 FROM (
     SELECT least(
-        (SELECT min(due_at) FROM {schema}.open_tasks WHERE due_at IS NOT NULL),
-        (SELECT min(deadline) FROM {schema}.workflows WHERE status = 0 AND deadline IS NOT NULL)
+        (SELECT due_at FROM {schema}.open_tasks WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1),
+        (SELECT overdue_at FROM {schema}.workflows WHERE overdue_at IS NOT NULL ORDER BY overdue_at LIMIT 1)
     ) AS due
 ) n

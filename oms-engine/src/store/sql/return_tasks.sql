@@ -24,9 +24,9 @@ FROM (
     SELECT o.id AS old_id, u.*
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::jsonb[], $5::text[],
         $6::text[]) AS u(id, holder, delay_ms, output, worker, reason)
-    JOIN {schema}.open_tasks o ON o.id = u.id AND coalesce(o.holder, 0) = u.holder
-    ORDER BY o.id
+    JOIN {schema}.open_tasks o ON o.id BETWEEN u.id AND u.id AND coalesce(o.holder, 0) = u.holder
+    ORDER BY u.id
     FOR UPDATE OF o
 ) x
-WHERE t.id = x.old_id
+WHERE t.id BETWEEN x.old_id AND x.old_id
 RETURNING x.old_id, t.queue, t.state

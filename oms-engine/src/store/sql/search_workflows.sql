@@ -5,7 +5,8 @@
 -- and before, $13 words as LIKE has them that all occur (each null = any), $14 sort by, with a
 -- minus for the last first, $15 how many are counted, $16 how many are passed over, $17 how many
 -- are shown, $18 how large an input or output is shown, in bytes as it is stored,
--- $19 whether sub-workflows are left out. Out: how many fit (counted up to $15), and the runs; one
+-- $19 whether sub-workflows are left out, $20 whether none of the statuses is that of a completed
+-- run, and $21 whether one is that of a running one: these have an open task. Out: how many fit (counted up to $15), and the runs; one
 -- row of nulls without any.
 WITH found AS MATERIALIZED (
     SELECT ARRAY(
@@ -18,7 +19,11 @@ WITH found AS MATERIALIZED (
             AND ($5::text IS NULL OR w.correlation_id LIKE $5::text)
             AND ($6::uuid[] IS NULL OR w.parent_id = ANY ($6::uuid[]))
             AND ($7::int[] IS NULL OR w.version = ANY ($7::int[]))
-            AND ($8::int[] IS NULL OR w.status::int = ANY ($8::int[]))
+            AND ($8::smallint[] IS NULL OR w.status = ANY ($8::smallint[]))
+            AND (NOT $20::bool OR w.unwell = ANY ($8::smallint[])
+                OR ($21::bool AND w.id = ANY (
+                    ARRAY(SELECT DISTINCT t.workflow_id FROM {schema}.open_tasks t)
+                )))
             AND ($9::timestamptz IS NULL OR w.created_at >= $9::timestamptz)
             AND ($10::timestamptz IS NULL OR w.created_at < $10::timestamptz)
             AND ($11::timestamptz IS NULL OR w.ended_at >= $11::timestamptz)

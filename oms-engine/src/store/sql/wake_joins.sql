@@ -12,7 +12,7 @@ WITH waiting AS (
 UPDATE {schema}.open_tasks j
 SET state = 0, id = nextval('{schema}.token_ids')
 FROM waiting
-WHERE j.id = waiting.id
+WHERE j.id BETWEEN waiting.id AND waiting.id
     AND (waiting.named
         OR (waiting.id = (SELECT min(id) FROM waiting)
             AND NOT EXISTS (SELECT FROM waiting WHERE named)
