@@ -16,4 +16,4 @@ CREATE INDEX workflows_overdue ON {schema}.workflows (overdue_at) WHERE overdue_
 CREATE INDEX workflows_unwell ON {schema}.workflows (unwell, created_at) WHERE unwell IS NOT NULL;
 
 -- Room for the ends beside the starts.
-ALTER TABLE {schema}.workflows SET (fillfactor = 60);
+ALTER TABLE {schema}.workflows SET (fillfactor = 50);

@@ -102,9 +102,10 @@ fn reads_whole(plan: &str) -> Vec<&str> {
     let lines: Vec<&str> = plan.lines().collect();
     let of_big = |line: &str| BIG.iter().any(|table| line.contains(&format!(" on {table}")));
     let whole = lines.iter().enumerate().filter(|(n, line)| {
-        let below = lines[n + 1..].iter().take_while(|other| depth(other) > depth(line));
+        let below = lines.iter().skip(n + 1).take_while(|other| depth(other) > depth(line));
         let mut details = below.take_while(|other| !other.contains("->"));
-        let first = *n > 0 && lines[n - 1].contains("Limit");
+        let above = n.checked_sub(1).and_then(|n| lines.get(n));
+        let first = above.is_some_and(|above| above.contains("Limit"));
         !first
             && line.contains("Index")
             && of_big(line)

@@ -127,7 +127,7 @@ impl Engine {
                 }
                 store.lock_limits(&tx, &[&name]).await?;
                 let limits = if store.put_limit(&tx, &name, Limits::default()).await? {
-                    store.notify(&tx, LIMITS_NOTE).await?;
+                    store.notify(&tx, &[LIMITS_NOTE]).await?;
                     Some(store.list_limits(&tx).await?)
                 } else {
                     None

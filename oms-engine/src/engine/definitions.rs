@@ -265,7 +265,7 @@ async fn register_tasks(
     if !other_limits {
         return Ok(None);
     }
-    core.store.notify(tx, LIMITS_NOTE).await?;
+    core.store.notify(tx, &[LIMITS_NOTE]).await?;
     core.store.list_limits(tx).await.map(Some)
 }
 

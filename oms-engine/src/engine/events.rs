@@ -211,7 +211,7 @@ impl Engine {
     ) -> Result<PublishedEvent, Error> {
         let core = &self.inner.shared.core;
         let published = insert(core, tx, request.check()?).await?;
-        core.store.notify(tx, EVENTS_NOTE).await?;
+        core.store.notify(tx, &[EVENTS_NOTE]).await?;
         Ok(published)
     }
 

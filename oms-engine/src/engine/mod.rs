@@ -170,10 +170,9 @@ impl Engine {
 async fn tell_others(shared: &Shared, pool: &Pool) -> Result<(), Error> {
     let mut rented = connection(pool).await?;
     let client = rented.client()?;
-    for queue in shared.slots.queues() {
-        shared.core.store.notify(client, &queue).await?;
-    }
-    let done = shared.core.store.notify(client, TIMER_NOTE).await;
+    let queues = shared.slots.queues();
+    let notes: Vec<&str> = queues.iter().map(String::as_str).chain([TIMER_NOTE]).collect();
+    let done = shared.core.store.notify(client, &notes).await;
     rented.settle(done)
 }
 

@@ -236,7 +236,7 @@ async fn put(
         }
     }
     let kept = keep(&core.store, &tx, &schedule, next).await?;
-    core.store.notify(&tx, TIMER_NOTE).await?;
+    core.store.notify(&tx, &[TIMER_NOTE]).await?;
     core.store.commit(tx).await?;
     shown(kept)
 }
@@ -258,7 +258,7 @@ async fn pause(
     let now = core.store.read_time(&tx).await?;
     let next = if rested && !schedule.paused { compile(&schedule)?.behind(now) } else { next };
     keep(&core.store, &tx, &schedule, next).await?;
-    core.store.notify(&tx, TIMER_NOTE).await?;
+    core.store.notify(&tx, &[TIMER_NOTE]).await?;
     core.store.commit(tx).await
 }
 

@@ -256,10 +256,9 @@ impl Engine {
         let strategy = new.idempotency_strategy;
         let row = resolved.begin(new)?.row;
         let mut started = start_rows(core, tx, &[(&row, strategy)]).await?;
-        core.store.notify(tx, &row.first.queue).await?;
-        if row.first.is_timed() || row.timeout_ms.is_some() {
-            core.store.notify(tx, TIMER_NOTE).await?;
-        }
+        let timed = row.first.is_timed() || row.timeout_ms.is_some();
+        let notes = [row.first.queue.as_str(), TIMER_NOTE];
+        core.store.notify(tx, if timed { &notes } else { &notes[..1] }).await?;
         started.pop().ok_or_else(|| changes(&name, version))
     }
 

@@ -1,7 +1,6 @@
 //! Timers, wake-ups for other processes, rescue: on a connection of their own.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
@@ -23,7 +22,7 @@ const DUE_LEAST: Duration = Duration::from_millis(1);
 pub(super) const LOOK_MAX: Duration = Duration::from_secs(60);
 pub(super) const DUE_AFTER_ERROR: Duration = Duration::from_secs(5);
 /// Other processes hear of a queue at most once in this time, and once more at its end.
-const NOTIFY_INTERVAL: Duration = Duration::from_millis(20);
+const NOTIFY_INTERVAL: Duration = Duration::from_millis(4);
 /// How often dead sessions are forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(300);
 /// How long events are kept with what their handlers did, and how many are forgotten at once.
@@ -132,17 +131,18 @@ async fn tell(
 ) -> Result<(), Error> {
     let now = Instant::now();
     told.retain(|_, at| now - *at < NOTIFY_INTERVAL);
-    for queue in queues {
-        if let Entry::Vacant(first) = told.entry(queue.clone()) {
-            shared.core.store.notify(client, &queue).await?;
-            first.insert(now);
-        } else {
-            let wakes = shared.wakes.clone();
-            tokio::spawn(async move {
-                sleep(NOTIFY_INTERVAL).await;
-                wakes.tell_others(&queue);
-            });
-        }
+    let (late, new): (Vec<_>, Vec<_>) = queues.into_iter().partition(|q| told.contains_key(q));
+    if !late.is_empty() {
+        let wakes = shared.wakes.clone();
+        tokio::spawn(async move {
+            sleep(NOTIFY_INTERVAL).await;
+            late.iter().for_each(|queue| wakes.tell_others(queue));
+        });
+    }
+    if !new.is_empty() {
+        let payloads: Vec<&str> = new.iter().map(String::as_str).collect();
+        shared.core.store.notify(client, &payloads).await?;
+        told.extend(new.into_iter().map(|queue| (queue, now)));
     }
     Ok(())
 }

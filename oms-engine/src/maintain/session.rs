@@ -96,7 +96,7 @@ async fn try_join(
     // Before a pump takes anything for this session.
     shared.slots.set_limits(store.list_limits(&client).await?);
     // A new engine is known at once to those that are there.
-    store.notify(&client, "").await?;
+    store.notify(&client, &[""]).await?;
     Ok((client, notifications, id))
 }
 

@@ -220,10 +220,10 @@ impl Store {
         rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect()
     }
 
-    /// Tells other processes that a queue has ready tasks.
-    pub(crate) async fn notify(&self, db: &impl Executor, payload: &str) -> Result<(), Error> {
+    /// Tells other processes that queues have ready tasks.
+    pub(crate) async fn notify(&self, db: &impl Executor, payloads: &[&str]) -> Result<(), Error> {
         let channel = self.channel();
-        self.rows(db, &self.sql.notify, &[&channel, &payload], "waking other processes").await?;
+        self.rows(db, &self.sql.notify, &[&channel, &payloads], "waking other processes").await?;
         Ok(())
     }
 
