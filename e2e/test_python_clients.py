@@ -11,7 +11,10 @@ from conductor.client.http.models import (
     WorkflowDef,
     WorkflowTask,
 )
+from conductor.client.http.api.task_resource_api import TaskResourceApi
+from conductor.client.http.api_client import ApiClient
 from conductor.client.http.models.save_schedule_request import SaveScheduleRequest
+from conductor.client.http.models.workflow_test_request import WorkflowTestRequest
 from conductor.client.http.rest import ApiException
 from conductor.client.orkes_clients import OrkesClients
 
@@ -21,7 +24,8 @@ TASKS = ["tour_1", "tour_2"]
 
 class Tour:
     def __init__(self, url: str):
-        clients = OrkesClients(configuration=Configuration(server_api_url=f"{url}/api", log_level="WARNING"))
+        self.configuration = Configuration(server_api_url=f"{url}/api", log_level="WARNING")
+        clients = OrkesClients(configuration=self.configuration)
         self.metadata = clients.get_metadata_client()
         self.workflows = clients.get_workflow_client()
         self.tasks = clients.get_task_client()
@@ -126,6 +130,42 @@ def test_operators_pause_terminate_retry_rerun_restart_and_skip(tour):
     with pytest.raises(ApiException) as refused:
         tour.workflows.restart_workflow(id)
     assert refused.value.status == 409
+
+
+def test_runs_are_waited_for_signalled_and_removed(tour):
+    wait = WorkflowTask(name="ask", task_reference_name="ask", type="WAIT")
+    asks = WorkflowDef(name="asks", version=1, tasks=[wait], schema_version=2, timeout_seconds=0)
+    asks.output_parameters = {"answer": "${ask.output.answer}"}
+    tour.metadata.register_workflow_def(asks, overwrite=True)
+    start = StartWorkflowRequest(name="asks", version=1, input={})
+    waits = tour.workflows.execute_workflow_with_return_strategy(start, return_strategy="BLOCKING_TASK")
+    assert (waits.response_type, waits.reference_task_name) == ("BLOCKING_TASK", "ask")
+    signals = TaskResourceApi(ApiClient(tour.configuration))
+    id = waits.target_workflow_id
+    ended = signals.signal_workflow_task_sync(id, "COMPLETED", {"answer": 42}, return_strategy="TARGET_WORKFLOW")
+    assert (ended.target_workflow_status, ended.output) == ("COMPLETED", {"answer": 42})
+    # It can be signalled as soon as it has been started.
+    second = tour.workflows.start_workflow(start)
+    signals.signal_workflow_task_async(second, "COMPLETED", {"answer": 43})
+    assert tour.status(second) == "COMPLETED"
+    first = tour.workflows.execute_workflow(
+        StartWorkflowRequest(name="asks", version=1, input={}), request_id="r-1", wait_until_task_ref="ask", wait_for_seconds=1
+    )
+    assert (first.request_id, first.status) == ("r-1", "RUNNING")
+    tour.workflows.terminate_workflow(first.workflow_id, reason="enough")
+    for ended in (id, second, first.workflow_id):
+        tour.workflows.delete_workflow(ended, archive_workflow=False)
+        with pytest.raises(ApiException) as missing:
+            tour.workflows.get_workflow(ended)
+        assert missing.value.status == 404
+
+
+def test_a_definition_is_tried_with_mocks(tour):
+    mocks = {"tour_1": [{"status": "COMPLETED", "output": {"a": 1}}], "tour_2": [{"output": {"b": 2}}]}
+    request = WorkflowTestRequest(name=NAME, version=1, input={"n": 7}, task_ref_to_mock_output=mocks)
+    run = tour.workflows.test_workflow(request)
+    assert (run.status, run.output) == ("COMPLETED", {"b": 2})
+    assert [task.output_data for task in run.tasks] == [{"a": 1}, {"b": 2}]
 
 
 def test_schedules_are_kept_paused_and_removed(tour):

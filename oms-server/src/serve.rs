@@ -69,6 +69,9 @@ pub async fn serve(
     let access = app.access.clone();
     let router = router(app);
     let places = Arc::new(Semaphore::new(limits.connections));
+    if let Some(tls) = tls.clone() {
+        connections.spawn(tls.follow(stop.clone()));
+    }
     let accepting = (connections.clone(), stop.clone());
     connections.spawn(async move {
         let (connections, stop) = accepting;
@@ -111,9 +114,9 @@ async fn greet(
         tracing::debug!(%error, "a connection ended before it began");
         return;
     }
-    let Some(Tls(acceptor)) = tls else { return converse(stream, service, head, stop).await };
+    let Some(tls) = tls else { return converse(stream, service, head, stop).await };
     let agreed = tokio::select! {
-        agreed = tokio::time::timeout(head, acceptor.accept(stream)) => agreed,
+        agreed = tokio::time::timeout(head, tls.acceptor().accept(stream)) => agreed,
         () = stop.cancelled() => return,
     };
     match agreed {

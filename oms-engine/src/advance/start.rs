@@ -8,7 +8,7 @@ use super::Core;
 use super::load::Run;
 use super::route::{Domains, Polls};
 use super::rows::opened_rows;
-use crate::decide::{DecideError, Event, Fate, Plan, RunState, SYSTEM_QUEUE, Wait, decide};
+use crate::decide::{DecideError, Event, Fate, Kind, Plan, RunState, SYSTEM_QUEUE, Wait, decide};
 use crate::definition::{
     IdempotencyStrategy, PayloadFault, TASK_PAYLOAD_MAX_BYTES, TaskToDomain,
     WORKFLOW_PAYLOAD_MAX_BYTES, WorkflowDef, check_payload,
@@ -105,7 +105,8 @@ impl Resolved {
         let mut run = Run { plan: plan.clone(), state, domains };
         let first = first_task(&mut run)?;
         let (first, next) = match first {
-            Some((row, task_input)) => (row, Some((run, task_input))),
+            Some((row, Some(task_input))) => (row, Some((run, task_input))),
+            Some((row, None)) => (row, None),
             None => (decide_row(), None),
         };
         let row = StartRow {
@@ -131,13 +132,17 @@ impl Resolved {
 #[derive(Debug)]
 pub(crate) struct Begun {
     pub(crate) row: StartRow,
-    /// The run as its first decision left it and the input of its first task; none where what
-    /// begins it is left to a step of its own.
+    /// The run as its first decision left it and the input of its first task, where a worker gets
+    /// that.
     pub(crate) next: Option<(Run, Arc<Value>)>,
 }
 
-/// The first task, where a worker's task is all that the start leads to.
-fn first_task(run: &mut Run) -> Result<Option<(OpenedRow, Arc<Value>)>, Error> {
+/// A first task and, where a worker gets it, its input.
+type First = (OpenedRow, Option<Arc<Value>>);
+
+/// None where the start leads to something else than one task that a worker or somebody outside
+/// ends.
+fn first_task(run: &mut Run) -> Result<Option<First>, Error> {
     let id = run.state.id;
     let decision = match decide(&run.plan, &mut run.state, &Event::Start) {
         Ok(decision) => decision,
@@ -145,18 +150,23 @@ fn first_task(run: &mut Run) -> Result<Option<(OpenedRow, Arc<Value>)>, Error> {
         Err(error) => return Err(Error::invariant(id, error.to_string())),
     };
     let [first] = decision.scheduled.as_slice() else { return Ok(None) };
+    let is_worker = first.node.kind.is_worker();
     let what = format!("input of task {:?}", first.node.reference_name);
-    if let (Some(fault), true) = (&first.over, first.node.kind.is_worker()) {
+    if let (Some(fault), true) = (&first.over, is_worker) {
         return Err(refused(PayloadFault::clone(fault)));
     }
-    let simple = matches!(first.fate, Fate::Open(Wait::Now | Wait::For(_)))
-        && first.node.kind.is_worker()
-        && first.task_def.is_none();
+    let simple = match &first.fate {
+        Fate::Open(Wait::Now | Wait::For(_)) if is_worker => first.task_def.is_none(),
+        Fate::Open(Wait::For(_) | Wait::Signal) => {
+            matches!(first.node.kind, Kind::Wait | Kind::Human) && first.over.is_none()
+        }
+        _ => false,
+    };
     if !simple || decision.end.is_some() || !decision.variables.is_empty() {
         return Ok(None);
     }
     check_payload(&what, &first.input, TASK_PAYLOAD_MAX_BYTES).map_err(refused)?;
-    let input = first.input.clone();
+    let input = is_worker.then(|| first.input.clone());
     let mut rows = opened_rows(&decision.scheduled, 0, None, run.domains.as_ref());
     Ok(rows.pop().map(|row| (row, input)))
 }

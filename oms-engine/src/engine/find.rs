@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::Engine;
 use super::search::{
     Found, FoundWorkflow, SortOrder, TaskSearch, TaskSort, TextQuery, TimeRange, WorkflowSearch,
@@ -50,6 +52,7 @@ impl Engine {
             created: (search.created.from, search.created.before),
             ended: (search.ended.from, search.ended.before),
             words: words(&search.words)?,
+            passed_over: passed_over(&search.unsearched_fields),
             sort: sort(workflow_key(search.sort), search.order),
         };
         let core = self.inner.shared.core.clone();
@@ -90,6 +93,7 @@ impl Engine {
             ended: range(search.ended),
             changed: range(search.updated),
             words: words(&search.words)?,
+            passed_over: passed_over(&search.unsearched_fields),
             sort: sort(task_key(search.sort), search.order),
         };
         let core = self.inner.shared.core.clone();
@@ -200,6 +204,26 @@ fn words(words: &[String]) -> Result<Option<Vec<String>>, Error> {
     check("words", words)?;
     let all: Vec<String> = words.iter().map(|word| format!("%{}%", literal(word))).collect();
     Ok((!all.is_empty()).then_some(all))
+}
+
+/// The values of these fields in the text of JSON. One that holds others is not told apart from what
+/// follows it.
+fn passed_over(fields: &[String]) -> Option<String> {
+    let names: Vec<String> = fields.iter().map(|name| escaped(&json!(name).to_string())).collect();
+    let value = r#"("([^"\\]|\\.)*"|[^]"{[,}]+|[{[].*)"#;
+    (!names.is_empty()).then(|| format!("({}): {value}", names.join("|")))
+}
+
+/// A text in a regular expression that means itself.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        if c.is_ascii_punctuation() {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
 }
 
 /// A text in a pattern of LIKE that means itself.

@@ -98,6 +98,9 @@ pub struct WorkflowSearch {
     pub ended: TimeRange,
     /// Each of these occurs, in letters of any size, in an id, name, reason, input or output.
     pub words: Vec<String>,
+    /// Words are not looked for in the values of fields of these names in inputs and outputs, nor in
+    /// what stands behind such a value that is an object or a list.
+    pub unsearched_fields: Vec<String>,
     /// By what they are sorted.
     pub sort: WorkflowSort,
     /// Which way; the last first by default.
@@ -140,6 +143,9 @@ pub struct TaskSearch {
     /// Each of these occurs, in letters of any size, in an id, name, worker, reason, input or
     /// output.
     pub words: Vec<String>,
+    /// Words are not looked for in the values of fields of these names in inputs and outputs, nor in
+    /// what stands behind such a value that is an object or a list.
+    pub unsearched_fields: Vec<String>,
     /// By what they are sorted.
     pub sort: TaskSort,
     /// Which way; the last first by default.

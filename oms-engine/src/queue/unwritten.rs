@@ -34,11 +34,9 @@ impl Pump {
                 self.carried.append(&mut work.pending);
                 self.carried_starts.extend(work.starts.into_iter().map(|(start, _)| {
                     let mut start = start;
-                    start.row.first.state = if start.row.first.delay_ms.is_some() {
-                        TokenState::Delayed
-                    } else {
-                        TokenState::Ready
-                    };
+                    if start.row.first.state == TokenState::Leased {
+                        start.row.first.state = TokenState::Ready;
+                    }
                     start
                 }));
             }

@@ -44,6 +44,8 @@ pub(crate) struct WorkflowFilter {
     pub(crate) created: Times,
     pub(crate) ended: Times,
     pub(crate) words: Option<Vec<String>>,
+    /// Where words are not looked for, in JSON: a regular expression whose first group is.
+    pub(crate) passed_over: Option<String>,
     pub(crate) sort: String,
 }
 
@@ -63,6 +65,8 @@ pub(crate) struct TaskFilter {
     pub(crate) ended: Times,
     pub(crate) changed: Times,
     pub(crate) words: Option<Vec<String>>,
+    /// Where words are not looked for, in JSON: a regular expression whose first group is.
+    pub(crate) passed_over: Option<String>,
     pub(crate) sort: String,
 }
 
@@ -172,7 +176,7 @@ impl Store {
         let none_completed = filter.statuses.as_ref().is_some_and(|all| !completed(all));
         let running = |all: &Vec<_>| all.contains(&WorkflowStatus::Running);
         let some_running = filter.statuses.as_ref().is_some_and(running);
-        let params: [&(dyn ToSql + Sync); 21] = [
+        let params: [&(dyn ToSql + Sync); 22] = [
             &filter.ids,
             &filter.names,
             &filter.name_like,
@@ -194,6 +198,7 @@ impl Store {
             &filter.top_level_only,
             &none_completed,
             &some_running,
+            &filter.passed_over,
         ];
         let sql = &self.sql.search_workflows;
         let rows = self.rows(db, sql, &params, "searching workflows").await?;
@@ -219,7 +224,7 @@ impl Store {
         let (start, size) = (i64::from(window.start), i64::from(window.size));
         let (scheduled, started) = (filter.scheduled, filter.started);
         let latest = scheduled.0.max(started.0).max(filter.ended.0).max(filter.changed.0);
-        let params: [&(dyn ToSql + Sync); 25] = [
+        let params: [&(dyn ToSql + Sync); 26] = [
             &filter.runs,
             &runs,
             &names,
@@ -245,6 +250,7 @@ impl Store {
             &start,
             &size,
             &latest,
+            &filter.passed_over,
         ];
         let rows = self.rows(db, &self.sql.search_tasks, &params, "searching tasks").await?;
         hits(&rows, |row| {

@@ -1,7 +1,11 @@
 //! Signals against what else may happen to the task that they are for.
 
+use std::time::Duration;
+
 use oms_engine::testkit::TestDatabase;
-use oms_engine::{Engine, Error, Signal, StartRequest, WorkflowDef, WorkflowId, WorkflowStatus};
+use oms_engine::{
+    Engine, Error, Signal, StartRequest, WorkflowDef, WorkflowId, WorkflowStatus, WorkflowTask,
+};
 use serde_json::{Value, json};
 
 use crate::common::{assert_nothing_stuck, database, engine, until, wait};
@@ -178,4 +182,34 @@ async fn a_signal_for_the_task_of_a_worker_takes_its_lease() {
     gate.open();
     assert!(is_conflict(&engine.signal_task(&task, Signal::failed("late")).await));
     assert_eq!(engine.get(id).await.unwrap().output, json!({"v": 1}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_begins_with_can_be_signalled_from_the_moment_it_is_there() {
+    let database = database().await;
+    let engine = engine(&database).build().await.unwrap();
+    let mut client = database.connect().await.unwrap();
+    for (name, step) in [
+        ("for", WorkflowTask::wait_for("w", Duration::from_secs(3_600))),
+        ("signal", WorkflowTask::wait_for_signal("w")),
+        ("human", WorkflowTask::human("w")),
+    ] {
+        engine
+            .register_workflow(&WorkflowDef::builder(name).task(step).build().unwrap())
+            .await
+            .unwrap();
+        let tx = client.transaction().await.unwrap();
+        let inside = engine.start_in(&tx, StartRequest::new(name)).await.unwrap();
+        tx.commit().await.unwrap();
+        let many = engine.start_many(vec![StartRequest::new(name); 2]).await.unwrap();
+        let alone = engine.start(StartRequest::new(name)).await.unwrap();
+        for started in [vec![inside], many, vec![alone]].concat() {
+            let signal = Signal::completed(json!({"by": name}));
+            engine.signal(started.id, "w", signal).await.unwrap();
+            let run = wait(&engine, started.id).await;
+            assert_eq!(run.status, WorkflowStatus::Completed, "{name}");
+            assert!(name == "for" || run.tasks[0].start_time.is_some(), "{name}");
+        }
+    }
+    assert_nothing_stuck(&client).await;
 }

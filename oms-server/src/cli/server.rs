@@ -35,7 +35,7 @@ pub(super) struct ServerOptions {
     #[arg(long)]
     without_keys: bool,
     /// The server's certificate, with those that lead to its root (PEM); then clients come by
-    /// https.
+    /// https. It and its key are read again when they change.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// The certificate's private key (PEM).

@@ -54,10 +54,14 @@ async fn requeue(State(_): State<App>) -> Answer {
 }
 
 async fn config(State(app): State<App>) -> Answer {
+    let refused = app.access.refusals();
     answer(&json!({
         "version": env!("CARGO_PKG_VERSION"),
         "bodyBytesMax": app.limits.body_bytes,
         "requestSecondsMax": app.limits.request.as_secs(),
+        "refused": {
+            "unknown": refused.unknown, "forbidden": refused.forbidden, "foreign": refused.foreign,
+        },
         "connectionsMax": app.limits.connections,
     }))
 }

@@ -40,7 +40,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-fn search(asked: &Asked, size_max: usize) -> Result<WorkflowSearch, Refusal> {
+fn search(app: &App, asked: &Asked, size_max: usize) -> Result<WorkflowSearch, Refusal> {
     if asked.text("classifier").is_some() {
         return Err(Refusal::argument("classifier", "is not supported by this server"));
     }
@@ -75,6 +75,7 @@ fn search(asked: &Asked, size_max: usize) -> Result<WorkflowSearch, Refusal> {
     }
     search.top_level_only = asked.flag("topLevelOnly", false)?;
     search.words = paging.words;
+    search.unsearched_fields = app.masked.iter().cloned().collect();
     (search.start, search.size) = (paging.start, paging.size);
     Ok(search)
 }
@@ -91,13 +92,13 @@ pub(super) fn page<T: serde::Serialize>(total_hits: usize, results: &[T]) -> Ans
 }
 
 async fn summaries(State(app): State<App>, asked: Asked) -> Answer {
-    let found = app.engine.search(&search(&asked, SUMMARIES_MAX)?).await?;
+    let found = app.engine.search(&search(&app, &asked, SUMMARIES_MAX)?).await?;
     let results: Vec<Value> = found.results.iter().map(summary_json).collect();
     page(found.total_hits, &results)
 }
 
 async fn whole(State(app): State<App>, asked: Asked) -> Answer {
-    let found = app.engine.search(&search(&asked, WHOLE_MAX)?).await?;
+    let found = app.engine.search(&search(&app, &asked, WHOLE_MAX)?).await?;
     let ids = found.results.iter().map(|run| run.summary.workflow_id).collect();
     let runs = runs(&app, ids).await?;
     page(found.total_hits, &runs)

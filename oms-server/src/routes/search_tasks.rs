@@ -39,7 +39,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![route!(GET "/api/tasks/search" summaries), route!(GET "/api/tasks/search-v2" whole)]
 }
 
-fn search(asked: &Asked, size_max: usize) -> Result<TaskSearch, Refusal> {
+fn search(app: &App, asked: &Asked, size_max: usize) -> Result<TaskSearch, Refusal> {
     let paging = Paging::read(asked, size_max)?;
     let mut search = TaskSearch::default();
     for clause in clauses(asked.text("query").unwrap_or_default())? {
@@ -78,6 +78,7 @@ fn search(asked: &Asked, size_max: usize) -> Result<TaskSearch, Refusal> {
         };
     }
     search.words = paging.words;
+    search.unsearched_fields = app.masked.iter().cloned().collect();
     (search.start, search.size) = (paging.start, paging.size);
     Ok(search)
 }
@@ -88,7 +89,7 @@ pub(super) async fn found_tasks(
     asked: &Asked,
     size_max: usize,
 ) -> Result<Found<TaskId>, Refusal> {
-    Ok(app.engine.search_tasks(&search(asked, size_max)?).await?)
+    Ok(app.engine.search_tasks(&search(app, asked, size_max)?).await?)
 }
 
 /// Tasks in this order, each as `show` has it; what was removed since is left out. Each run is

@@ -22,15 +22,18 @@ async fn where_others_reach_it_a_server_without_keys_does_not_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_certificate_clients_come_by_tls_alone() {
+async fn with_a_certificate_clients_come_by_tls_alone_and_a_new_one_is_read() {
     let database = TestDatabase::migrated().await.unwrap();
     let scratch = Scratch::new("tls");
     let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-    let made = rcgen::generate_simple_self_signed(names).unwrap();
     let path = |name: &str| scratch.0.join(name).to_str().unwrap().to_owned();
     let (certificate, key) = (path("cert.pem"), path("key.pem"));
-    std::fs::write(&certificate, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let renew = || {
+        let made = rcgen::generate_simple_self_signed(names.clone()).unwrap();
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    };
+    renew();
     let tls = ["--tls-cert", &certificate, "--tls-key", &key];
     let mut server = Running::start(database.url(), &tls);
     assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
@@ -43,6 +46,14 @@ async fn with_a_certificate_clients_come_by_tls_alone() {
     // Whoever says nothing keeps nobody else.
     let silent = std::net::TcpStream::connect(plain.strip_prefix("http://").unwrap()).unwrap();
     oms_with(&[&ask[..], &["--ca-cert", &certificate]].concat(), "", &[]).expect(0);
+    let before = path("before.pem");
+    std::fs::copy(&certificate, &before).unwrap();
+    renew();
+    let begun = std::time::Instant::now();
+    while oms_with(&[&ask[..], &["--ca-cert", &certificate]].concat(), "", &[]).code != 0 {
+        assert!(begun.elapsed().as_secs() < 60, "a new certificate is not read");
+    }
+    oms_with(&[&ask[..], &["--ca-cert", &before]].concat(), "", &[]).expect(6);
     assert!(server.stop("-TERM"));
     drop(silent);
     let wrong = ["server", "--port", "0", "--tls-cert", &key, "--tls-key", &certificate];
@@ -114,6 +125,8 @@ async fn web_pages_of_other_origins_may_not_call_unless_they_are_named() {
         assert_eq!(refused.allowed, None);
         assert!(refused.text.contains("--cors-origin"), "{refused:?}");
     }
+    let config = server.get("/api/admin/config").expect(200).json();
+    assert_eq!(config["refused"], json!({"unknown": 0, "forbidden": 0, "foreign": 3}));
     let plain = Running::start(database.url(), &[]);
     let headers = [("origin", "https://ops.example.com")];
     let refused = plain.send_with("POST", "/api/workflow", b"{}".to_vec(), &headers).expect(403);
@@ -144,4 +157,33 @@ async fn masked_fields_are_shown_to_workers_alone() {
     let found = server.get("/api/workflow/search").expect(200).json();
     assert_eq!(found["results"][0]["input"], json!("***"));
     assert_eq!(plain.run(&id)["input"]["n"], json!(7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn masked_values_are_not_found_either() {
+    let (database, plain) = server().await;
+    let server = Running::start(database.url(), &["--mask-field", "n", "--mask-field", "p(i)n"]);
+    server.register("line", 1);
+    let start = |input: &serde_json::Value| {
+        server.post("/api/workflow", &json!({"name": "line", "input": input})).expect(200).text
+    };
+    let id = start(&json!({"n": "pearl, \"ruby\" ]}", "seen": "coral", "later": [1]}));
+    start(&json!({"n": 4711, "p(i)n": [{"a": "topaz"}], "seen_after": "amber"}));
+    let task = server.poll();
+    server.post("/api/tasks", &result_of(&task, "COMPLETED")).expect(200);
+    let hits = |server: &Running, what: &str, word: &str| {
+        let path = format!("/api/{what}/search?freeText={word}");
+        server.get(&path).expect(200).json()["totalHits"].as_u64().unwrap()
+    };
+    for word in ["pearl", "ruby", "4711", "topaz", "PEARL"] {
+        assert_eq!(hits(&server, "workflow", word), 0, "{word}");
+        assert_eq!(hits(&server, "tasks", word), 0, "{word}");
+        assert_eq!(hits(&plain, "workflow", word), 1, "{word}");
+    }
+    assert_eq!(hits(&plain, "tasks", "pearl"), 1);
+    // What stands behind a value that holds others is not told apart from it.
+    for (word, found) in [("coral", 1), ("later", 1), (id.as_str(), 1), ("amber", 0), ("line", 2)] {
+        assert_eq!(hits(&server, "workflow", word), found, "{word}");
+    }
+    assert_eq!(hits(&server, "tasks", "done"), 1);
 }

@@ -6,7 +6,8 @@
 -- before, $18 and $19 changed from and before, $20 words as LIKE has them that all occur (each
 -- null = any), $21 sort by, with a minus for the last first, $22 how many are counted, $23 how many
 -- are passed over, $24 how many are shown, $25 the latest of all the times from which, since what
--- has ended did so after all else of it. Out: how many fit (counted up to $22), and the attempts;
+-- has ended did so after all else of it, $26 what words are not looked for in, as search_workflows
+-- has it. Out: how many fit (counted up to $22), and the attempts;
 -- one row of nulls without any.
 WITH attempts AS (
     SELECT h.workflow_id, h.reference_name, h.epoch, h.attempt, h.seq, h.status, h.queue AS type,
@@ -81,7 +82,9 @@ found AS MATERIALIZED (
         AND ($19::timestamptz IS NULL OR a.changed_at < $19::timestamptz)
         AND ($20::text[] IS NULL OR lower(concat_ws(
             ' ', a.workflow_id, w.name, w.correlation_id, a.reference_name, a.type, a.worker,
-            a.reason, a.input, a.output
+            a.reason,
+            coalesce(regexp_replace(a.input::text, $26::text, '\1', 'g'), a.input::text),
+            coalesce(regexp_replace(a.output::text, $26::text, '\1', 'g'), a.output::text)
         )) LIKE ALL (ARRAY(SELECT lower(word) FROM unnest($20::text[]) AS word)))
         AND (NOT a.ended OR w.cuts IS NULL OR NOT {schema}.is_cut_off(
             w.cuts, a.workflow_id, a.epoch, a.seq, a.queue, a.ended_at

@@ -6,7 +6,9 @@
 -- minus for the last first, $15 how many are counted, $16 how many are passed over, $17 how many
 -- are shown, $18 how large an input or output is shown, in bytes as it is stored,
 -- $19 whether sub-workflows are left out, $20 whether none of the statuses is that of a completed
--- run, and $21 whether one is that of a running one: these have an open task. Out: how many fit (counted up to $15), and the runs; one
+-- run, $21 whether one is that of a running one: these have an open task, $22 what words are not
+-- looked for in of an input or output, but for its first group (null = none). Out: how many fit
+-- (counted up to $15), and the runs; one
 -- row of nulls without any.
 WITH found AS MATERIALIZED (
     SELECT ARRAY(
@@ -29,7 +31,9 @@ WITH found AS MATERIALIZED (
             AND ($11::timestamptz IS NULL OR w.ended_at >= $11::timestamptz)
             AND ($12::timestamptz IS NULL OR w.ended_at < $12::timestamptz)
             AND ($13::text[] IS NULL OR lower(concat_ws(
-                ' ', w.id, w.name, w.correlation_id, w.reason, w.input, w.output
+                ' ', w.id, w.name, w.correlation_id, w.reason,
+                coalesce(regexp_replace(w.input::text, $22::text, '\1', 'g'), w.input::text),
+                coalesce(regexp_replace(w.output::text, $22::text, '\1', 'g'), w.output::text)
             )) LIKE ALL (ARRAY(SELECT lower(word) FROM unnest($13::text[]) AS word)))
             AND (NOT $19::bool OR w.parent_id IS NULL)
         ORDER BY

@@ -53,7 +53,10 @@ s AS (
     SELECT r.id, r.ref, r.queue, r.task_type, r.state, r.priority,
         CASE WHEN r.state = 1 THEN $23::bigint END,
         CASE WHEN r.state = 1 THEN 1 ELSE 0 END,
-        CASE WHEN r.state = 1 THEN statement_timestamp() END,
+        -- What waits for a word or a time has begun.
+        CASE WHEN r.state = 1 OR (r.task_type IS NOT NULL AND r.state > 1
+                AND (r.delay_ms IS NULL OR r.queue = r.task_type))
+            THEN statement_timestamp() END,
         least(
             statement_timestamp() + CASE r.state
                 WHEN 0 THEN r.poll_timeout_ms
