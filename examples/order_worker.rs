@@ -48,11 +48,13 @@ enum Name {
 
 fn add(engine: EngineBuilder, tasks: &OrderTasks, name: Name) -> EngineBuilder {
     match name {
-        Name::OrderAcknowledgement => engine.transactional_task(tasks.order_acknowledgement()),
+        Name::OrderAcknowledgement => {
+            engine.transactional_batch_task(tasks.order_acknowledgement())
+        }
         Name::PaymentProcessing => engine.task(tasks.payment_processing()),
-        Name::StockBooking => engine.transactional_task(tasks.stock_booking()),
+        Name::StockBooking => engine.transactional_batch_task(tasks.stock_booking()),
         Name::DeliveryScheduling => engine.task(tasks.delivery_scheduling()),
-        Name::Notification => engine.transactional_task(tasks.notification()),
+        Name::Notification => engine.transactional_batch_task(tasks.notification()),
         Name::OrderClosure => engine.transactional_task(tasks.order_closure()),
         Name::DeliveryCancellation => engine.task(tasks.delivery_cancellation()),
         Name::StockRelease => engine.transactional_task(tasks.stock_release()),

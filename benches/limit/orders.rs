@@ -1,15 +1,17 @@
-//! The five order tasks in bare SQL: the statements of the tasks themselves, each with the end of its
-//! step in one transaction where the task is transactional.
+//! The five order tasks in bare SQL: the statements of the tasks themselves, for so many orders at once
+//! as they are given, each with the ends of its steps in one transaction where the task is transactional.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use oms_engine::WorkflowId;
-use oms_engine::tokio_postgres::types::{Json, ToSql};
+use oms_engine::tokio_postgres::types::ToSql;
 use oms_engine::tokio_postgres::{Client, Row, Statement};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::Shape;
 use crate::measure::Failure;
 use crate::measure::orders::{DAY, order, order_id};
 use crate::measure::place::connect;
@@ -41,24 +43,25 @@ macro_rules! statements {
 }
 
 statements!(
-    acknowledge_order,
+    acknowledge_orders,
     intend_payment,
     capture_payment,
     book_stock,
     intend_delivery,
     confirm_delivery,
-    complete_order
+    complete_orders
 );
 
-/// Takes so many orders through, one at a time on each connection.
-pub(crate) async fn work(url: &str, orders: usize, connections: usize) -> Result<(), Failure> {
+/// Takes so many orders through, a batch at a time on each connection.
+pub(crate) async fn work(url: &str, orders: usize, shape: Shape) -> Result<(), Failure> {
+    let Shape { connections, batch } = shape;
     let mut at_work = JoinSet::new();
     for number in 0..connections {
         let mut shop = Shop::open(url, i64::try_from(number + 1)?).await?;
         let own: Vec<usize> = (number..orders).step_by(connections).collect();
         at_work.spawn(async move {
-            for n in own {
-                shop.fulfil(n).await?;
+            for batch in own.chunks(batch) {
+                shop.fulfil(batch).await?;
             }
             Ok::<(), Failure>(())
         });
@@ -75,15 +78,55 @@ struct Shop {
     holder: i64,
 }
 
-/// A step that ends, and what follows.
-#[derive(Clone, Copy)]
-struct Ending<'a> {
-    token: i64,
-    input: &'a Value,
+/// Orders that go through together.
+struct Batch {
+    ids: Vec<String>,
+    runs: Vec<Uuid>,
+    orders: Vec<Value>,
+    /// The open token of each.
+    tokens: Vec<i64>,
+}
+
+/// Steps that end, and what follows.
+struct Ending {
+    inputs: Vec<Value>,
+    outputs: Vec<Value>,
     next: Option<&'static str>,
 }
 
 type Params<'a> = [&'a (dyn ToSql + Sync)];
+
+impl Batch {
+    fn of(numbers: &[usize]) -> Self {
+        Self {
+            ids: numbers.iter().map(|n| order_id(*n)).collect(),
+            runs: numbers.iter().map(|_| WorkflowId::new().as_uuid()).collect(),
+            orders: numbers.iter().map(|n| order(*n)).collect(),
+            tokens: Vec::new(),
+        }
+    }
+
+    fn texts(&self, path: &str) -> Vec<&str> {
+        let text = |order| Value::pointer(order, path).and_then(Value::as_str).unwrap_or_default();
+        self.orders.iter().map(text).collect()
+    }
+
+    fn bodies(&self, body: impl Fn(&str) -> String) -> Vec<String> {
+        self.ids.iter().map(|id| body(id)).collect()
+    }
+
+    fn each(&self, value: impl Fn(&str, &Value) -> Value) -> Vec<Value> {
+        self.ids.iter().zip(&self.orders).map(|(id, order)| value(id, order)).collect()
+    }
+
+    /// Takes the tokens of what follows.
+    fn opened(&mut self, rows: &[Row]) -> Result<(), Failure> {
+        let tokens: HashMap<Uuid, i64> = rows.iter().map(|row| (row.get(1), row.get(0))).collect();
+        let of = |run| tokens.get(run).copied().ok_or("a run without a token");
+        self.tokens = self.runs.iter().map(of).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+}
 
 impl Shop {
     async fn open(url: &str, holder: i64) -> Result<Self, Failure> {
@@ -93,90 +136,164 @@ impl Shop {
         Ok(Self { client, statements, holder })
     }
 
-    async fn fulfil(&mut self, n: usize) -> Result<(), Failure> {
-        let sql = self.statements.clone();
-        let (order, id, run) = (order(n), order_id(n), WorkflowId::new().as_uuid());
-        let [acknowledgement, payment, booking, delivery, notification] = TASKS;
-        let mut token = self.start(run, &order, acknowledgement).await?;
+    async fn fulfil(&mut self, numbers: &[usize]) -> Result<(), Failure> {
+        let mut batch = Batch::of(numbers);
+        let [acknowledgement, ..] = TASKS;
+        self.start(&mut batch, acknowledgement).await?;
+        self.acknowledge(&mut batch).await?;
+        self.pay(&mut batch).await?;
+        self.book(&mut batch).await?;
+        self.deliver(&mut batch).await?;
+        self.complete(&mut batch).await
+    }
 
-        let text = |path: &str| order.pointer(path).and_then(Value::as_str).unwrap_or_default();
-        let (name, email) = (text("/customer/name"), text("/customer/email"));
-        let (sku, ship_to) = (text("/lines/0/sku"), order.get("ship_to"));
-        let (skus, pieces) = (vec![sku], vec![2_i32]);
-        let body = format!("We have received your order {id}.");
+    async fn start(&self, batch: &mut Batch, first: &str) -> Result<(), Failure> {
+        let holder = Some(self.holder);
         let params: &Params<'_> =
-            &[&id, &run, &name, &email, &ship_to, &"EUR", &skus, &pieces, &body];
-        let (whole, short) = (json!({"order": order}), json!({"order_id": id}));
-        let output = |row: &Row| {
+            &[&batch.runs, &batch.orders, &"order_fulfilment", &first, &holder];
+        let rows = self.client.query(&self.statements.start, params).await?;
+        batch.opened(&rows)
+    }
+
+    async fn acknowledge(&mut self, batch: &mut Batch) -> Result<(), Failure> {
+        let [_, payment, ..] = TASKS;
+        let n = batch.ids.len();
+        let numbers: Vec<i32> = (1..).take(n).collect();
+        let (lines, pieces, currencies) = (vec![1_i32; n], vec![2_i32; n], vec!["EUR"; n]);
+        let ship_to: Vec<_> = batch.orders.iter().map(|order| order.get("ship_to")).collect();
+        let (names, emails) = (batch.texts("/customer/name"), batch.texts("/customer/email"));
+        let skus = batch.texts("/lines/0/sku");
+        let bodies = batch.bodies(|id| format!("We have received your order {id}."));
+        let params: &Params<'_> = &[
+            &batch.ids,
+            &batch.runs,
+            &names,
+            &emails,
+            &ship_to,
+            &currencies,
+            &bodies,
+            &numbers,
+            &lines,
+            &skus,
+            &pieces,
+        ];
+        let output = |id: &str, row: &Row| {
             let total: Option<i64> = row.get("total_minor");
             json!({"order_id": id, "total_minor": total, "currency": "EUR"})
         };
-        let ending = Ending { token, input: &whole, next: Some(payment) };
-        token = self.both((&sql.acknowledge_order, params), ending, output).await?;
+        let inputs = batch.each(|_, order| json!({"order": order}));
+        let sql = self.statements.clone();
+        let rows = self.both((&sql.acknowledge_orders, params), batch, |rows| Ending {
+            inputs,
+            outputs: batch.ids.iter().zip(rows).map(|(id, row)| output(id, row)).collect(),
+            next: Some(payment),
+        });
+        let rows = rows.await?;
+        batch.opened(&rows)
+    }
 
-        let key = format!("{run}.{payment}");
-        self.client.query_one(&sql.intend_payment, &[&id, &key, &"card"]).await?;
-        let (charge, body) =
-            (format!("ch_{id}"), format!("Your payment for order {id} has arrived."));
-        self.client.query_one(&sql.capture_payment, &[&id, &charge, &body]).await?;
-        let input = json!({"order_id": id, "payment": order.get("payment")});
-        let output = json!({"charge_id": charge, "amount_minor": 4_998, "currency": "EUR"});
-        let ending = Ending { token, input: &input, next: Some(booking) };
-        token = step(&self.client, &sql.step, (ending, &output, self.holder)).await?;
+    /// The gateway is asked for each: two statements of one order's.
+    async fn pay(&self, batch: &mut Batch) -> Result<(), Failure> {
+        let [_, payment, booking, ..] = TASKS;
+        for (id, run) in batch.ids.iter().zip(&batch.runs) {
+            let key = format!("{run}.{payment}");
+            self.client.query_one(&self.statements.intend_payment, &[id, &key, &"card"]).await?;
+            let charge = format!("ch_{id}");
+            let body = format!("Your payment for order {id} has arrived.");
+            self.client.query_one(&self.statements.capture_payment, &[id, &charge, &body]).await?;
+        }
+        let ending = Ending {
+            inputs: batch.each(|id, order| json!({"order_id": id, "payment": order["payment"]})),
+            outputs: batch.each(|id, _| {
+                json!({"charge_id": format!("ch_{id}"), "amount_minor": 4_998, "currency": "EUR"})
+            }),
+            next: Some(booking),
+        };
+        let rows = self.step(&self.client, batch, &ending).await?;
+        batch.opened(&rows)
+    }
 
-        let body = format!("All articles of your order {id} are set aside.");
-        let output = |row: &Row| json!({"pieces": row.get::<_, i64>("pieces")});
-        let ending = Ending { token, input: &short, next: Some(delivery) };
-        token = self.both((&sql.book_stock, &[&id, &body]), ending, output).await?;
+    async fn book(&mut self, batch: &mut Batch) -> Result<(), Failure> {
+        let [_, _, _, delivery, _] = TASKS;
+        let bodies = batch.bodies(|id| format!("All articles of your order {id} are set aside."));
+        let sql = self.statements.clone();
+        let params: &Params<'_> = &[&batch.ids, &bodies];
+        let inputs = batch.each(|id, _| json!({"order_id": id}));
+        let rows = self.both((&sql.book_stock, params), batch, |rows| {
+            let pieces: HashMap<&str, i64> =
+                rows.iter().map(|row| (row.get("order_id"), row.get("pieces"))).collect();
+            let outputs = batch.each(|id, _| json!({"pieces": pieces.get(id)}));
+            Ending { inputs, outputs, next: Some(delivery) }
+        });
+        let rows = rows.await?;
+        batch.opened(&rows)
+    }
 
-        let key = format!("{run}.{delivery}");
-        self.client.query_one(&sql.intend_delivery, &[&id, &key]).await?;
-        let (tracking, body) =
-            (format!("tr_{id}"), format!("The delivery of your order {id} is scheduled."));
-        self.client.query_one(&sql.confirm_delivery, &[&id, &tracking, &DAY, &body]).await?;
-        let output = json!({"tracking_number": tracking, "delivery_date": DAY});
-        let ending = Ending { token, input: &short, next: Some(notification) };
-        token = step(&self.client, &sql.step, (ending, &output, self.holder)).await?;
+    async fn deliver(&self, batch: &mut Batch) -> Result<(), Failure> {
+        let [_, _, _, delivery, notification] = TASKS;
+        for (id, run) in batch.ids.iter().zip(&batch.runs) {
+            let key = format!("{run}.{delivery}");
+            self.client.query_one(&self.statements.intend_delivery, &[id, &key]).await?;
+            let tracking = format!("tr_{id}");
+            let body = format!("The delivery of your order {id} is scheduled.");
+            let params: &Params<'_> = &[id, &tracking, &DAY, &body];
+            self.client.query_one(&self.statements.confirm_delivery, params).await?;
+        }
+        let ending = Ending {
+            inputs: batch.each(|id, _| json!({"order_id": id})),
+            outputs: batch
+                .each(|id, _| json!({"tracking_number": format!("tr_{id}"), "delivery_date": DAY})),
+            next: Some(notification),
+        };
+        let rows = self.step(&self.client, batch, &ending).await?;
+        batch.opened(&rows)
+    }
 
-        let body = format!("Your order {id} is complete and on its way.");
-        let output = |_: &Row| json!({"status": "COMPLETED"});
-        let ending = Ending { token, input: &short, next: None };
-        self.both((&sql.complete_order, &[&id, &body]), ending, output).await?;
+    async fn complete(&mut self, batch: &mut Batch) -> Result<(), Failure> {
+        let bodies = batch.bodies(|id| format!("Your order {id} is complete and on its way."));
+        let sql = self.statements.clone();
+        let params: &Params<'_> = &[&batch.ids, &bodies];
+        let inputs = batch.each(|id, _| json!({"order_id": id}));
+        let outputs = batch.each(|_, _| json!({"status": "COMPLETED"}));
+        let ending = |_: &[Row]| Ending { inputs, outputs, next: None };
+        self.both((&sql.complete_orders, params), batch, ending).await?;
         Ok(())
     }
 
-    async fn start(&self, run: Uuid, order: &Value, first: &str) -> Result<i64, Failure> {
-        let (ids, inputs, holder) = (vec![run], vec![order], Some(self.holder));
-        let params: &Params<'_> = &[&ids, &inputs, &"order_fulfilment", &first, &holder];
-        Ok(self.client.query_one(&self.statements.start, params).await?.get(0))
-    }
-
-    /// A task's statement and the end of its step, in one transaction.
+    /// A task's statement and the ends of its steps, in one transaction.
     async fn both(
         &mut self,
         (statement, params): (&Statement, &Params<'_>),
-        ending: Ending<'_>,
-        output: impl Fn(&Row) -> Value,
-    ) -> Result<i64, Failure> {
+        batch: &Batch,
+        ending: impl FnOnce(&[Row]) -> Ending,
+    ) -> Result<Vec<Row>, Failure> {
+        let step = self.statements.step.clone();
+        let holder = self.holder;
         let tx = self.client.transaction().await?;
-        let row = tx.query_one(statement, params).await?;
-        let output = output(&row);
-        let end = (ending, &output, self.holder);
-        let next = step(tx.client(), &self.statements.step, end).await?;
+        let rows = tx.query(statement, params).await?;
+        let opened = end_steps(tx.client(), &step, (batch, &ending(&rows), holder)).await?;
         tx.commit().await?;
-        Ok(next)
+        Ok(opened)
+    }
+
+    async fn step(
+        &self,
+        client: &Client,
+        batch: &Batch,
+        ending: &Ending,
+    ) -> Result<Vec<Row>, Failure> {
+        end_steps(client, &self.statements.step, (batch, ending, self.holder)).await
     }
 }
 
-/// Ends a step; gives the token of the next, 0 where there is none.
-async fn step(
+/// Ends steps; gives the tokens of the next ones.
+async fn end_steps(
     client: &Client,
     statement: &Statement,
-    (ending, output, holder): (Ending<'_>, &Value, i64),
-) -> Result<i64, Failure> {
-    let (tokens, inputs) = (vec![ending.token], vec![Json(ending.input)]);
-    let (outputs, nexts) = (vec![Json(output)], vec![ending.next]);
-    let params: &Params<'_> = &[&tokens, &inputs, &outputs, &nexts, &holder, &"", &0_i64];
-    let rows = client.query(statement, params).await?;
-    Ok(rows.first().map_or(0, |row| row.get(0)))
+    (batch, ending, holder): (&Batch, &Ending, i64),
+) -> Result<Vec<Row>, Failure> {
+    let nexts = vec![ending.next; batch.ids.len()];
+    let params: &Params<'_> =
+        &[&batch.tokens, &ending.inputs, &ending.outputs, &nexts, &holder, &"", &0_i64];
+    Ok(client.query(statement, params).await?)
 }

@@ -208,6 +208,14 @@ impl Error {
     }
 }
 
+/// What a task that does many at once answers to each of them.
+pub(crate) fn answers<T>(
+    done: Result<Vec<Result<T, Error>>, Error>,
+) -> Result<Vec<Result<T, TaskError>>, TaskError> {
+    let answers = done.map_err(Error::into_task_error)?;
+    Ok(answers.into_iter().map(|answer| answer.map_err(Error::into_task_error)).collect())
+}
+
 /// What the server said; the error itself says "db error".
 fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {

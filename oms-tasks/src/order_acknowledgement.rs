@@ -1,17 +1,18 @@
 //! `order_acknowledgement`: checks the order, prices it from the inventory and writes it.
 //!
-//! Transactional: order, lines, first notification and the step's end commit together.
+//! Transactional, for many orders at once: order, lines, first notification and the step's end commit
+//! together.
 
-use oms_engine::{TaskContext, TaskError, TransactionalTask};
+use oms_engine::{TaskContext, TaskError, TransactionalBatchTask};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
-use crate::error::Error;
+use crate::error::{Error, answers};
 use crate::order::Order;
-use crate::sql::{ACKNOWLEDGE_ORDER, FIND_ORDER, get};
+use crate::sql::{ACKNOWLEDGE_ORDERS, FIND_ORDERS, Param, by_order, get};
 use crate::stage::{Stage, refuse_closed};
 
 /// The first of the five tasks.
@@ -37,70 +38,138 @@ pub struct Output {
     pub currency: String,
 }
 
-impl TransactionalTask for OrderAcknowledgement {
+impl TransactionalBatchTask for OrderAcknowledgement {
     const NAME: &'static str = "order_acknowledgement";
     type Input = Input;
     type Output = Output;
 
     async fn run(
         &self,
-        cx: &TaskContext,
         tx: &Transaction<'_>,
-        input: Input,
-    ) -> Result<Output, TaskError> {
-        acknowledge(cx.workflow_id().as_uuid(), tx, input.order)
-            .await
-            .map_err(Error::into_task_error)
+        tasks: Vec<(TaskContext, Input)>,
+    ) -> Result<Vec<Result<Output, TaskError>>, TaskError> {
+        let (mut sound, mut checked) = (Vec::new(), Vec::new());
+        for (cx, Input { order }) in tasks {
+            let fault = order.check().err();
+            if fault.is_none() {
+                sound.push((cx.workflow_id().as_uuid(), order));
+            }
+            checked.push(fault);
+        }
+        let acknowledged = acknowledge(tx, sound).await.map(|acknowledged| {
+            let mut acknowledged = acknowledged.into_iter();
+            let each = checked.into_iter();
+            each.filter_map(|fault| fault.map_or_else(|| acknowledged.next(), |f| Some(Err(f))))
+                .collect()
+        });
+        answers(acknowledged)
     }
 }
 
 async fn acknowledge(
-    workflow_id: Uuid,
     tx: &Transaction<'_>,
-    order: Order,
-) -> Result<Output, Error> {
-    order.check()?;
-    let priced = write(workflow_id, tx, &order).await?;
-    let Order { order_id, currency, .. } = order;
-    if get(&priced, "written")? {
-        let total_minor = total(&priced, &order_id)?;
-        return Ok(Output { order_id, total_minor, currency });
+    orders: Vec<(Uuid, Order)>,
+) -> Result<Vec<Result<Output, Error>>, Error> {
+    if orders.is_empty() {
+        return Ok(Vec::new());
     }
-    // Not written. An order that is there says more than what is wrong with its lines today.
-    if let Some(found) = FIND_ORDER.run_in(tx, &[(&order_id, Type::TEXT)]).await?.first() {
-        let owner: Uuid = get(found, "workflow_id")?;
-        if owner != workflow_id {
-            return Err(Error::OrderTaken { order_id, workflow_id: owner });
+    let priced = ACKNOWLEDGE_ORDERS.run_in(tx, &Given::of(&orders).params()).await?;
+    if priced.len() != orders.len() {
+        let what = "the priced lines gave another number of rows";
+        return Err(Error::invariant(&orders.first().map_or("", |(_, o)| &o.order_id), what));
+    }
+    let mut left = Vec::new();
+    for ((_, order), row) in orders.iter().zip(&priced) {
+        if !get::<bool>(row, "written")? {
+            left.push(order.order_id.as_str());
         }
-        refuse_closed(&order_id, get(found, "status")?)?;
-        let total_minor = total(found, &order_id)?;
-        return Ok(Output { order_id, total_minor, currency: get(found, "currency")? });
     }
-    Err(why_unpriced(order_id, currency, &priced)?)
+    // An order that is there says more than what is wrong with its lines today.
+    let found = match left.as_slice() {
+        [] => Vec::new(),
+        left => FIND_ORDERS.run_in(tx, &[(&left, Type::TEXT_ARRAY)]).await?,
+    };
+    let found = by_order(&found)?;
+    let answer = |((workflow_id, order), priced): ((Uuid, Order), &Row)| {
+        answer(workflow_id, found.get(&*order.order_id).copied(), order, priced)
+    };
+    Ok(orders.into_iter().zip(&priced).map(answer).collect())
 }
 
-async fn write(workflow_id: Uuid, tx: &Transaction<'_>, order: &Order) -> Result<Row, Error> {
-    let ship_to = serde_json::to_value(&order.ship_to).unwrap_or(Value::Null);
-    let skus: Vec<&str> = order.lines.iter().map(|line| line.sku.as_str()).collect();
-    let quantities: Vec<i32> = order.lines.iter().map(|line| line.quantity).collect();
-    let rows = ACKNOWLEDGE_ORDER
-        .run_in(
-            tx,
-            &[
-                (&order.order_id, Type::TEXT),
-                (&workflow_id, Type::UUID),
-                (&order.customer.name, Type::TEXT),
-                (&order.customer.email, Type::TEXT),
-                (&ship_to, Type::JSONB),
-                (&order.currency, Type::BPCHAR),
-                (&skus, Type::TEXT_ARRAY),
-                (&quantities, Type::INT4_ARRAY),
-                (&Stage::Acknowledged.body(&order.order_id), Type::TEXT),
-            ],
-        )
-        .await?;
-    let gone = || Error::invariant(&order.order_id, "the priced lines gave no row");
-    rows.into_iter().next().ok_or_else(gone)
+fn answer(
+    workflow_id: Uuid,
+    found: Option<&Row>,
+    order: Order,
+    priced: &Row,
+) -> Result<Output, Error> {
+    let Order { order_id, currency, .. } = order;
+    if get(priced, "written")? {
+        let total_minor = total(priced, &order_id)?;
+        return Ok(Output { order_id, total_minor, currency });
+    }
+    let Some(found) = found else { return Err(why_unpriced(order_id, currency, priced)?) };
+    let owner: Uuid = get(found, "workflow_id")?;
+    if owner != workflow_id {
+        return Err(Error::OrderTaken { order_id, workflow_id: owner });
+    }
+    refuse_closed(&order_id, get(found, "status")?)?;
+    let total_minor = total(found, &order_id)?;
+    Ok(Output { order_id, total_minor, currency: get(found, "currency")? })
+}
+
+/// What the statement is given, as lists side by side.
+#[derive(Default)]
+struct Given<'a> {
+    order_ids: Vec<&'a str>,
+    workflow_ids: Vec<Uuid>,
+    names: Vec<&'a str>,
+    emails: Vec<&'a str>,
+    ship_to: Vec<Value>,
+    currencies: Vec<&'a str>,
+    bodies: Vec<String>,
+    /// Of the lines.
+    numbers: Vec<i32>,
+    line_numbers: Vec<i32>,
+    skus: Vec<&'a str>,
+    quantities: Vec<i32>,
+}
+
+impl<'a> Given<'a> {
+    fn of(orders: &'a [(Uuid, Order)]) -> Self {
+        let mut given = Self::default();
+        for (number, (workflow_id, order)) in (1..).zip(orders) {
+            given.order_ids.push(&order.order_id);
+            given.workflow_ids.push(*workflow_id);
+            given.names.push(&order.customer.name);
+            given.emails.push(&order.customer.email);
+            given.ship_to.push(serde_json::to_value(&order.ship_to).unwrap_or(Value::Null));
+            given.currencies.push(&order.currency);
+            given.bodies.push(Stage::Acknowledged.body(&order.order_id));
+            for (line_no, line) in (1..).zip(&order.lines) {
+                given.numbers.push(number);
+                given.line_numbers.push(line_no);
+                given.skus.push(&line.sku);
+                given.quantities.push(line.quantity);
+            }
+        }
+        given
+    }
+
+    fn params(&self) -> [Param<'_>; 11] {
+        [
+            (&self.order_ids, Type::TEXT_ARRAY),
+            (&self.workflow_ids, Type::UUID_ARRAY),
+            (&self.names, Type::TEXT_ARRAY),
+            (&self.emails, Type::TEXT_ARRAY),
+            (&self.ship_to, Type::JSONB_ARRAY),
+            (&self.currencies, Type::BPCHAR_ARRAY),
+            (&self.bodies, Type::TEXT_ARRAY),
+            (&self.numbers, Type::INT4_ARRAY),
+            (&self.line_numbers, Type::INT4_ARRAY),
+            (&self.skus, Type::TEXT_ARRAY),
+            (&self.quantities, Type::INT4_ARRAY),
+        ]
+    }
 }
 
 fn total(row: &Row, order_id: &str) -> Result<i64, Error> {

@@ -96,11 +96,11 @@ impl OrderTasks {
     /// Runs all of them in the engine that is being built.
     pub fn register(&self, engine: EngineBuilder) -> EngineBuilder {
         engine
-            .transactional_task(self.order_acknowledgement())
+            .transactional_batch_task(self.order_acknowledgement())
             .task(self.payment_processing())
-            .transactional_task(self.stock_booking())
+            .transactional_batch_task(self.stock_booking())
             .task(self.delivery_scheduling())
-            .transactional_task(self.notification())
+            .transactional_batch_task(self.notification())
             .transactional_task(self.order_closure())
             .task(self.delivery_cancellation())
             .transactional_task(self.stock_release())

@@ -52,6 +52,7 @@ scenarios! {
     "enqueue to start" = start::enqueue,
     "peers" = peers::drain,
     "orders" = orders::single,
+    "orders, batch" = orders::batch,
     "history" = history::full,
     "history sizes" = history::sizes,
     "concurrency" = linear::concurrency,

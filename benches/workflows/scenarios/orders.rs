@@ -16,15 +16,21 @@ use oms_tasks::{OrderTasks, definitions};
 use super::linear::{RATE, beside, until_empty};
 use super::{GRACE, Measured};
 use crate::bench::Bench;
-use crate::limit;
+use crate::limit::{self, Shape};
 use crate::measure::figures::figure;
 use crate::measure::linear::Line;
 use crate::measure::orders::{DAY, check, open_shop, order};
 use crate::measure::place::{Begun, Database, connect};
 use crate::measure::{check as checks, float};
 
-/// Connections of bare SQL, and of the engine's transactional tasks.
+/// Connections of bare SQL, of the engine's transactional tasks, and of those who call a port.
 const CONNECTIONS: usize = 16;
+/// The orders of a batch.
+const BATCH: Shape = Shape { connections: CONNECTIONS, batch: 100 };
+/// Tasks of the engine at once.
+const AT_ONCE: usize = 1_000;
+/// The tasks that do many at once.
+const TOGETHER: [&str; 3] = ["order_acknowledgement", "stock_booking", "notification"];
 const ORDERS: Line = Line {
     name: "order_fulfilment",
     steps: &[
@@ -36,18 +42,27 @@ const ORDERS: Line = Line {
     ],
 };
 
-/// Each task in a transaction of its own, against the same statements without an engine.
+/// Each transactional task in a transaction of its own, against the same statements without an engine.
 pub(super) async fn single(bench: &Bench, turn: usize) -> Measured {
-    let orders = bench.size(200, 3_000);
+    let shape = Shape { connections: CONNECTIONS, batch: 1 };
+    taken(bench, turn, bench.size(200, 3_000), shape).await
+}
+
+/// Many in one transaction; what has to ask a gateway or a carrier, one by one.
+pub(super) async fn batch(bench: &Bench, turn: usize) -> Measured {
+    taken(bench, turn, bench.size(1_000, 10_000), BATCH).await
+}
+
+async fn taken(bench: &Bench, turn: usize, orders: usize, shape: Shape) -> Measured {
     let (ours, theirs) = bench
         .in_turn(
             turn,
-            async |database| engine(database, orders).await,
+            async |database| engine(database, orders, shape.batch).await,
             async |database| {
                 limit::migrate(database.client()).await?;
                 open_shop(&mut connect(database.url()).await?, orders).await?;
                 let begun = database.begin().await?;
-                limit::orders::work(database.url(), orders, CONNECTIONS).await?;
+                limit::orders::work(database.url(), orders, shape).await?;
                 finish(database, &begun, orders).await
             },
         )
@@ -55,13 +70,17 @@ pub(super) async fn single(bench: &Bench, turn: usize) -> Measured {
     Ok(beside(ours, theirs))
 }
 
-async fn engine(database: &Database<'_>, orders: usize) -> Measured {
+async fn engine(database: &Database<'_>, orders: usize, batch: usize) -> Measured {
     open_shop(&mut connect(database.url()).await?, orders).await?;
     let manager = Manager::new(database.url().parse()?, NoTls);
     let pool = Pool::builder(manager).max_size(CONNECTIONS).build()?;
     let tasks = OrderTasks { pool, gateway: Arc::new(AtOnce), carrier: Arc::new(AtOnce) };
     let builder = Engine::builder(database.url()).migrate().transactional_pool_size(CONNECTIONS);
-    let engine = tasks.register(builder).build().await?;
+    let mut builder = tasks.register(builder).concurrency(AT_ONCE);
+    for name in TOGETHER {
+        builder = builder.task_batch_size(name, batch);
+    }
+    let engine = builder.build().await?;
     engine
         .register(&definitions::task_definitions()?, &definitions::workflow_definitions()?)
         .await?;

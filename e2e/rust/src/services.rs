@@ -91,20 +91,24 @@ impl Services {
         let (name, email) = (text(&order["customer"], "name")?, text(&order["customer"], "email")?);
         let body = format!("We have received your order {id}.");
         let currency = text(order, "currency")?;
-        let params: [&(dyn ToSql + Sync); 9] = [
-            &id,
-            &workflow,
-            &name,
-            &email,
-            &order["ship_to"],
-            &currency,
+        let (numbers, places): (Vec<i32>, Vec<i32>) = (1..).take(skus.len()).map(|n| (1, n)).unzip();
+        // The statements are for many orders.
+        let params: [&(dyn ToSql + Sync); 11] = [
+            &[id],
+            &[workflow],
+            &[name],
+            &[email],
+            &[&order["ship_to"]],
+            &[currency],
+            &[body],
+            &numbers,
+            &places,
             &skus,
             &quantities,
-            &body,
         ];
-        let row = self.one(sql!("acknowledge_order"), &params).await?;
+        let row = self.one(sql!("acknowledge_orders"), &params).await?;
         let row =
-            if row.get("written") { row } else { self.one(sql!("find_order"), &[&id]).await? };
+            if row.get("written") { row } else { self.one(sql!("find_orders"), &[&[id]]).await? };
         if let Ok(owner) = row.try_get::<_, Uuid>("workflow_id")
             && owner != workflow
         {
@@ -147,7 +151,7 @@ impl Services {
     async fn book(&self, task: &Task) -> Result<Value, Refused> {
         let id = input(task, "order_id")?;
         let body = format!("All articles of your order {id} are set aside.");
-        let row = self.one(sql!("book_stock"), &[&id, &body]).await?;
+        let row = self.one(sql!("book_stock"), &[&[id], &[body]]).await?;
         let short: Vec<String> = row.get("short");
         if !short.is_empty() {
             return Err(for_good(format!("out of stock: {}", short.join(", "))));
@@ -179,7 +183,7 @@ impl Services {
     async fn complete(&self, task: &Task) -> Result<Value, Refused> {
         let id = input(task, "order_id")?;
         let body = format!("Your order {id} is complete and on its way.");
-        self.one(sql!("complete_order"), &[&id, &body]).await?;
+        self.one(sql!("complete_orders"), &[&[id], &[body]]).await?;
         Ok(json!({"status": "COMPLETED"}))
     }
 

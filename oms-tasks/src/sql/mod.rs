@@ -3,6 +3,7 @@
 //! Parameters carry their types, so that a statement runs in one trip on a transaction, which
 //! has no cache of prepared ones; on the pool's connections they are prepared once.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
@@ -35,8 +36,8 @@ macro_rules! statements {
 }
 
 statements! {
-    ACKNOWLEDGE_ORDER = "acknowledge_order";
-    FIND_ORDER = "find_order";
+    ACKNOWLEDGE_ORDERS = "acknowledge_orders";
+    FIND_ORDERS = "find_orders";
     INTEND_PAYMENT = "intend_payment";
     CAPTURE_PAYMENT = "capture_payment";
     DECLINE_PAYMENT = "decline_payment";
@@ -44,7 +45,7 @@ statements! {
     INTEND_DELIVERY = "intend_delivery";
     CONFIRM_DELIVERY = "confirm_delivery";
     REFUSE_DELIVERY = "refuse_delivery";
-    COMPLETE_ORDER = "complete_order";
+    COMPLETE_ORDERS = "complete_orders";
     CLOSE_ORDER = "close_order";
     FIND_DELIVERY_TO_CANCEL = "find_delivery_to_cancel";
     CANCEL_DELIVERY = "cancel_delivery";
@@ -102,6 +103,11 @@ where
     T: tokio_postgres::types::FromSql<'a>,
 {
     row.try_get(column).doing(column)
+}
+
+/// Rows by the order that each tells of.
+pub(crate) fn by_order(rows: &[Row]) -> Result<HashMap<&str, &Row>, Error> {
+    rows.iter().map(|row| Ok((get(row, "order_id")?, row))).collect()
 }
 
 #[cfg(test)]

@@ -72,6 +72,15 @@ pub(crate) async fn stock(client: &Client) {
     }
 }
 
+/// Some orders went together through a step that does many at once.
+pub(crate) async fn batches(client: &Client) {
+    let sql = "SELECT count(*), count(DISTINCT xmin::text) FROM order_items";
+    let row = client.query_one(sql, &[]).await.unwrap();
+    let (orders, transactions): (i64, i64) = (row.get(0), row.get(1));
+    println!("{orders} orders acknowledged in {transactions} transactions");
+    assert!(transactions < orders, "each went alone");
+}
+
 /// The tables say of each order what the gateway and the carrier say; nobody was charged twice.
 pub(crate) async fn money_and_deliveries(client: &Client, ledger: &Ledger) {
     let sql = "SELECT o.order_id, o.status, coalesce(o.total_minor, 0), coalesce(p.status, ''),

@@ -66,6 +66,7 @@ async fn no_order_is_lost_or_doubled_when_workers_and_the_server_are_killed() {
     check::engine(&client).await;
     check::orders(&client, &placed).await;
     check::stock(&client).await;
+    check::batches(&client).await;
     check::money_and_deliveries(&client, &sandbox.ledger()).await;
     check::notifications(&client, &messages.0).await;
     println!("all in {:.1?}", begun.elapsed());

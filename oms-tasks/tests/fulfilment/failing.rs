@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use oms_engine::{
-    Execution, RetryOptions, StartRequest, TaskContext, TaskError, TransactionalTask,
+    Execution, RetryOptions, StartRequest, TaskContext, TaskError, TransactionalBatchTask,
     WorkflowStatus,
 };
 use oms_tasks::notification::{self, Notification};
@@ -118,20 +118,19 @@ async fn a_carrier_that_refuses_has_the_booking_released_and_the_payment_refunde
 #[derive(Default)]
 struct FailsFirst(AtomicBool);
 
-impl TransactionalTask for FailsFirst {
+impl TransactionalBatchTask for FailsFirst {
     const NAME: &'static str = Notification::NAME;
     type Input = notification::Input;
     type Output = notification::Output;
 
     async fn run(
         &self,
-        cx: &TaskContext,
         tx: &Transaction<'_>,
-        input: Self::Input,
-    ) -> Result<Self::Output, TaskError> {
-        let output = Notification::default().run(cx, tx, input).await?;
+        tasks: Vec<(TaskContext, Self::Input)>,
+    ) -> Result<Vec<Result<Self::Output, TaskError>>, TaskError> {
+        let outputs = Notification::default().run(tx, tasks).await?;
         if self.0.swap(true, Ordering::Relaxed) {
-            return Ok(output);
+            return Ok(outputs);
         }
         Err(TaskError::terminal("nobody can be told"))
     }
@@ -140,7 +139,7 @@ impl TransactionalTask for FailsFirst {
 #[tokio::test]
 async fn a_notification_that_fails_has_everything_undone() {
     let shop = Shop::open_with(|_, tasks, builder| {
-        tasks.register(builder).transactional_task(FailsFirst::default())
+        tasks.register(builder).transactional_batch_task(FailsFirst::default())
     })
     .await;
     let input = order("o", "tea", 2);

@@ -1,6 +1,6 @@
 //! `stock_booking`.
 
-use oms_engine::TransactionalTask as _;
+use oms_engine::TransactionalBatchTask as _;
 use serde_json::json;
 use tokio_postgres::Client;
 
@@ -37,7 +37,7 @@ async fn two_orders_race_for_the_last_piece_and_one_gets_it() {
     let tx = Client::transaction(&mut session).await.unwrap();
     let input = serde_json::from_value(first.input("stock_booking")).unwrap();
     let cx = first.context("stock_booking");
-    world.tasks.stock_booking().run(&cx, &tx, input).await.unwrap();
+    world.tasks.stock_booking().run(&tx, vec![(cx, input)]).await.unwrap();
     let watcher = world.client().await;
     let (refused, ()) = tokio::join!(world.refused(&second, "stock_booking"), async {
         until_blocked(&watcher).await;
@@ -62,7 +62,7 @@ async fn the_loser_gets_the_piece_when_the_winner_rolls_back() {
     let tx = Client::transaction(&mut session).await.unwrap();
     let input = serde_json::from_value(first.input("stock_booking")).unwrap();
     let cx = first.context("stock_booking");
-    world.tasks.stock_booking().run(&cx, &tx, input).await.unwrap();
+    world.tasks.stock_booking().run(&tx, vec![(cx, input)]).await.unwrap();
     let watcher = world.client().await;
     let (booked, ()) = tokio::join!(world.step(&second, "stock_booking"), async {
         until_blocked(&watcher).await;
@@ -82,7 +82,7 @@ async fn an_order_that_waits_for_a_shelf_sees_what_came_before_it() {
     let tx = Client::transaction(&mut session).await.unwrap();
     let input = serde_json::from_value(first.input("stock_booking")).unwrap();
     let cx = first.context("stock_booking");
-    world.tasks.stock_booking().run(&cx, &tx, input).await.unwrap();
+    world.tasks.stock_booking().run(&tx, vec![(cx, input)]).await.unwrap();
     let watcher = world.client().await;
     let (booked, ()) = tokio::join!(world.step(&second, "stock_booking"), async {
         until_blocked(&watcher).await;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test helpers")]
 
 mod acknowledgement;
+mod batches;
 mod booking;
 mod conservation;
 mod documentation;

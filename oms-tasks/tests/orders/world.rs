@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, Object, Pool};
 use oms_engine::testkit::TestDatabase;
-use oms_engine::{Task, TaskContext, TaskError, TaskId, TransactionalTask, WorkflowId};
+use oms_engine::{
+    Task, TaskContext, TaskError, TaskId, TransactionalBatchTask, TransactionalTask, WorkflowId,
+};
 use oms_tasks::ports::{Carrier, PaymentGateway};
 use oms_tasks::sandbox::{Ledger, OrderTotals, Sandbox, SandboxClient, serve};
 use oms_tasks::{OrderSummary, OrderTasks, Restock, Shelf, order_summary, restock};
@@ -167,6 +169,44 @@ impl World {
         Ok(serde_json::to_value(output).unwrap())
     }
 
+    /// As [`transact`](Self::transact), alone in its batch.
+    async fn transact_batch<T: TransactionalBatchTask>(
+        &self,
+        task: T,
+        cx: &TaskContext,
+        input: Value,
+    ) -> Result<Value, TaskError> {
+        self.transact_all(task, vec![(cx.clone(), input)]).await.pop().unwrap()
+    }
+
+    /// A batch: its writes commit when all succeed.
+    pub(crate) async fn transact_all<T: TransactionalBatchTask>(
+        &self,
+        task: T,
+        tasks: Vec<(TaskContext, Value)>,
+    ) -> Vec<Result<Value, TaskError>> {
+        let n = tasks.len();
+        let read = |(cx, input)| Ok((cx, serde_json::from_value(input)?));
+        let read: Result<Vec<_>, serde_json::Error> = tasks.into_iter().map(read).collect();
+        let read = match read {
+            Ok(read) => read,
+            Err(error) => return vec![Err(TaskError::terminal(error))],
+        };
+        let mut client = self.client().await;
+        let tx = Client::transaction(&mut client).await.unwrap();
+        let answers = task.run(&tx, read).await;
+        let answers = match answers {
+            Ok(answers) => answers,
+            Err(error) => return vec![Err(error)],
+        };
+        assert_eq!(answers.len(), n);
+        if answers.iter().all(Result::is_ok) {
+            tx.commit().await.unwrap();
+        }
+        let value = |output| serde_json::to_value(output).unwrap();
+        answers.into_iter().map(|answer| answer.map(value)).collect()
+    }
+
     pub(crate) async fn call<T: Task>(
         &self,
         task: T,
@@ -184,12 +224,12 @@ impl World {
         let input = order.input(name);
         match name {
             "order_acknowledgement" => {
-                self.transact(tasks.order_acknowledgement(), cx, input).await
+                self.transact_batch(tasks.order_acknowledgement(), cx, input).await
             }
             "payment_processing" => self.call(tasks.payment_processing(), cx, input).await,
-            "stock_booking" => self.transact(tasks.stock_booking(), cx, input).await,
+            "stock_booking" => self.transact_batch(tasks.stock_booking(), cx, input).await,
             "delivery_scheduling" => self.call(tasks.delivery_scheduling(), cx, input).await,
-            "notification" => self.transact(tasks.notification(), cx, input).await,
+            "notification" => self.transact_batch(tasks.notification(), cx, input).await,
             "order_closure" => self.transact(tasks.order_closure(), cx, input).await,
             "delivery_cancellation" => self.call(tasks.delivery_cancellation(), cx, input).await,
             "stock_release" => self.transact(tasks.stock_release(), cx, input).await,
