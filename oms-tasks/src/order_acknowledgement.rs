@@ -76,7 +76,7 @@ async fn acknowledge(
     let priced = ACKNOWLEDGE_ORDERS.run_in(tx, &Given::of(&orders).params()).await?;
     if priced.len() != orders.len() {
         let what = "the priced lines gave another number of rows";
-        return Err(Error::invariant(&orders.first().map_or("", |(_, o)| &o.order_id), what));
+        return Err(Error::invariant(orders.first().map_or("", |(_, o)| &o.order_id), what));
     }
     let mut left = Vec::new();
     for ((_, order), row) in orders.iter().zip(&priced) {
