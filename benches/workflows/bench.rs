@@ -15,6 +15,7 @@ pub(crate) struct Bench {
     pub(crate) quick: bool,
     pub(crate) bar: ProgressBar,
     shape: OnceCell<Shape>,
+    shape_of_orders: OnceCell<Shape>,
     plots: Mutex<BTreeMap<Series, Vec<(f64, f64)>>>,
 }
 
@@ -27,7 +28,8 @@ pub(crate) enum Series {
 
 impl Bench {
     pub(crate) fn new(place: Place, quick: bool, bar: ProgressBar) -> Self {
-        Self { place, quick, bar, shape: OnceCell::new(), plots: Mutex::default() }
+        let (shape, shape_of_orders) = (OnceCell::new(), OnceCell::new());
+        Self { place, quick, bar, shape, shape_of_orders, plots: Mutex::default() }
     }
 
     /// Says what goes on: at the bar, or by lines where nobody sees a bar.
@@ -69,6 +71,30 @@ impl Bench {
             best.ok_or_else(|| Failure::from("no shape"))
         });
         Ok(*shape.await?)
+    }
+
+    /// How bare SQL takes orders fastest here, of these shapes; each is tried out once, and gives its
+    /// rate.
+    pub(crate) async fn shape_of_orders(
+        &self,
+        shapes: &[Shape],
+        rate: impl AsyncFn(Shape) -> Result<f64, Failure>,
+    ) -> Result<Shape, Failure> {
+        let best = self.shape_of_orders.get_or_try_init(async || {
+            let said = self.bar.message();
+            let mut best = None;
+            for shape in shapes {
+                let rate = rate(*shape).await?;
+                let Shape { connections, batch } = shape;
+                self.say(&format!("{said}: bare SQL, {connections} x {batch}: {rate:.0} orders/s"));
+                if best.is_none_or(|(_, most)| rate > most) {
+                    best = Some((*shape, rate));
+                }
+            }
+            self.bar.set_message(said);
+            best.map(|(shape, _)| shape).ok_or_else(|| Failure::from("no shape"))
+        });
+        Ok(*best.await?)
     }
 
     /// Does two pieces of work one after the other, each on a database of its own; in every other

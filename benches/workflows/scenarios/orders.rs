@@ -17,7 +17,7 @@ use super::linear::{RATE, beside, until_empty};
 use super::{GRACE, Measured};
 use crate::bench::Bench;
 use crate::limit::{self, Shape};
-use crate::measure::figures::figure;
+use crate::measure::figures::{figure, value};
 use crate::measure::linear::Line;
 use crate::measure::orders::{DAY, check, open_shop, order};
 use crate::measure::place::{Begun, Database, connect};
@@ -25,8 +25,17 @@ use crate::measure::{check as checks, float};
 
 /// Connections of bare SQL, of the engine's transactional tasks, and of those who call a port.
 const CONNECTIONS: usize = 16;
-/// The orders of a batch.
-const BATCH: Shape = Shape { connections: CONNECTIONS, batch: 100 };
+/// The orders of a batch of the engine.
+const BATCH: usize = 100;
+/// How bare SQL may take orders that go together.
+const SHAPES: [Shape; 6] = [
+    Shape { connections: 4, batch: 100 },
+    Shape { connections: 4, batch: 300 },
+    Shape { connections: 8, batch: 100 },
+    Shape { connections: 8, batch: 300 },
+    Shape { connections: CONNECTIONS, batch: 30 },
+    Shape { connections: CONNECTIONS, batch: 100 },
+];
 /// Tasks of the engine at once.
 const AT_ONCE: usize = 1_000;
 /// The tasks that do many at once.
@@ -45,29 +54,42 @@ const ORDERS: Line = Line {
 /// Each transactional task in a transaction of its own, against the same statements without an engine.
 pub(super) async fn single(bench: &Bench, turn: usize) -> Measured {
     let shape = Shape { connections: CONNECTIONS, batch: 1 };
-    taken(bench, turn, bench.size(200, 3_000), shape).await
+    beside_bare(bench, turn, (bench.size(200, 3_000), 1), shape).await
 }
 
 /// Many in one transaction; what has to ask a gateway or a carrier, one by one.
 pub(super) async fn batch(bench: &Bench, turn: usize) -> Measured {
-    taken(bench, turn, bench.size(1_000, 10_000), BATCH).await
+    let tried = bench.size(500, 3_000);
+    let rate = async |shape| {
+        let figures = bench.alone(async |database| bare(database, tried, shape).await).await?;
+        Ok(value(&figures, RATE))
+    };
+    let shape = bench.shape_of_orders(&SHAPES, rate).await?;
+    beside_bare(bench, turn, (bench.size(1_000, 10_000), BATCH), shape).await
 }
 
-async fn taken(bench: &Bench, turn: usize, orders: usize, shape: Shape) -> Measured {
+async fn beside_bare(
+    bench: &Bench,
+    turn: usize,
+    (orders, batch): (usize, usize),
+    shape: Shape,
+) -> Measured {
     let (ours, theirs) = bench
         .in_turn(
             turn,
-            async |database| engine(database, orders, shape.batch).await,
-            async |database| {
-                limit::migrate(database.client()).await?;
-                open_shop(&mut connect(database.url()).await?, orders).await?;
-                let begun = database.begin().await?;
-                limit::orders::work(database.url(), orders, shape).await?;
-                finish(database, &begun, orders).await
-            },
+            async |database| engine(database, orders, batch).await,
+            async |database| bare(database, orders, shape).await,
         )
         .await?;
     Ok(beside(ours, theirs))
+}
+
+async fn bare(database: &Database<'_>, orders: usize, shape: Shape) -> Measured {
+    limit::migrate(database.client()).await?;
+    open_shop(&mut connect(database.url()).await?, orders).await?;
+    let begun = database.begin().await?;
+    limit::orders::work(database.url(), orders, shape).await?;
+    finish(database, &begun, orders).await
 }
 
 async fn engine(database: &Database<'_>, orders: usize, batch: usize) -> Measured {

@@ -94,13 +94,13 @@ impl Services {
         let (numbers, places): (Vec<i32>, Vec<i32>) = (1..).take(skus.len()).map(|n| (1, n)).unzip();
         // The statements are for many orders.
         let params: [&(dyn ToSql + Sync); 11] = [
-            &[id],
-            &[workflow],
-            &[name],
-            &[email],
-            &[&order["ship_to"]],
-            &[currency],
-            &[body],
+            &vec![id],
+            &vec![workflow],
+            &vec![name],
+            &vec![email],
+            &vec![&order["ship_to"]],
+            &vec![currency],
+            &vec![body],
             &numbers,
             &places,
             &skus,
@@ -108,7 +108,7 @@ impl Services {
         ];
         let row = self.one(sql!("acknowledge_orders"), &params).await?;
         let row =
-            if row.get("written") { row } else { self.one(sql!("find_orders"), &[&[id]]).await? };
+            if row.get("written") { row } else { self.one(sql!("find_orders"), &[&vec![id]]).await? };
         if let Ok(owner) = row.try_get::<_, Uuid>("workflow_id")
             && owner != workflow
         {
@@ -151,7 +151,7 @@ impl Services {
     async fn book(&self, task: &Task) -> Result<Value, Refused> {
         let id = input(task, "order_id")?;
         let body = format!("All articles of your order {id} are set aside.");
-        let row = self.one(sql!("book_stock"), &[&[id], &[body]]).await?;
+        let row = self.one(sql!("book_stock"), &[&vec![id], &vec![body]]).await?;
         let short: Vec<String> = row.get("short");
         if !short.is_empty() {
             return Err(for_good(format!("out of stock: {}", short.join(", "))));
@@ -183,7 +183,7 @@ impl Services {
     async fn complete(&self, task: &Task) -> Result<Value, Refused> {
         let id = input(task, "order_id")?;
         let body = format!("Your order {id} is complete and on its way.");
-        self.one(sql!("complete_orders"), &[&[id], &[body]]).await?;
+        self.one(sql!("complete_orders"), &[&vec![id], &vec![body]]).await?;
         Ok(json!({"status": "COMPLETED"}))
     }
 
