@@ -153,9 +153,12 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
 /// Looks for work that no wake-up told of.
 async fn slow_poll(shared: Shared) {
     loop {
+        // Who is alone writes all the tasks that there are.
+        let alone = *shared.others.borrow() != Others::Matter;
+        let interval = shared.config.poll_interval * if alone { 2 } else { 1 };
         tokio::select! {
             () = shared.stop.cancelled() => return,
-            () = tokio::time::sleep(shared.config.poll_interval) => {
+            () = tokio::time::sleep(interval) => {
                 let mut queues = shared.slots.queues();
                 queues.push(crate::queue::SYSTEM_QUEUE.to_owned());
                 shared.wakes.wake_all(queues);

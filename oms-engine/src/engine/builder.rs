@@ -201,7 +201,8 @@ impl EngineBuilder {
         self
     }
 
-    /// How often it is looked in the queues for tasks that no wake-up told of (default 5 s).
+    /// How often it is looked in the queues for tasks that no wake-up told of (default 5 s;
+    /// half as often when it is alone).
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.config.poll_interval = interval;
         self
