@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# Measures `oms server` beside a real Conductor 3.32 on the same machine and PostgreSQL, each with the same five
-# workers of the official SDK for Python (throughput.py). Not one of the tests: it downloads 460 MB once.
+# Measures `oms server` beside a real Conductor 3.32 on the same machine and PostgreSQL, each with the same fast
+# worker (`oms bench`), and with the same five workers of the official SDK for Python (throughput.py). Prints all
+# figures, the ratios last. Not one of the tests: it downloads 460 MB once.
 #
 # Usage: e2e/conductor_beside.sh [RUNS]     needs what e2e/run.sh needs, mvn, and Java 21 (or pip, which has one)
+# RUNS is how many each gets of the Python workers (1,000), Conductor of the fast one half of it, oms ten times it.
+# WORKERS=32 tries the fast worker with another number of threads.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
 runs=${1:-1000}
+workers=${WORKERS:-16}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$top/target}
 home=$CARGO_TARGET_DIR/e2e
 version=3.32.3
@@ -92,10 +96,21 @@ measure() {
     tail -n 20 "$scratch/$name.err" >&2
     fail "$name"
   }
+  printf '%s' "$figures" >"$scratch/$name.python"
   server=$(($(cpu_of "$process") - server))
   database=$(($(cpu_of "$(head -n 1 "$scratch/data/postmaster.pid")") - database))
   awk -v name="$name" -v figures="$figures" -v runs=$((runs + $4 + alone)) -v server="$server" -v database="$database" \
     'BEGIN {printf "%s %s CPU a run: server %.1f ms, PostgreSQL %.1f ms\n", name, figures, server / runs, database / runs}'
+}
+
+# The fast worker: steady throughput, and one run at a time. Both after a warm-up. $1 name, $2 url, $3 runs,
+# $4 runs to warm up with
+drive() {
+  local bench=("$CARGO_TARGET_DIR/release/oms" --json bench --server "$2" --steps 5 --workers "$workers")
+  "${bench[@]}" --workflows "$4" >/dev/null || fail "$1 with oms bench"
+  "${bench[@]}" --workflows "$3" --in-flight 200 >"$scratch/$1.steady" || fail "$1 with oms bench"
+  "${bench[@]}" --workflows 100 --in-flight 1 --starters 1 >"$scratch/$1.idle" || fail "$1 with oms bench"
+  printf '%s, the fast worker: %s one at a time: %s\n' "$1" "$(cat "$scratch/$1.steady")" "$(cat "$scratch/$1.idle")"
 }
 
 port=$(free_port)
@@ -104,6 +119,7 @@ sql 'CREATE DATABASE oms'
   --database-url "postgresql://bench@127.0.0.1:$database_port/oms" >"$scratch/oms.log" 2>&1 &
 programs+=($!)
 until_it_does 30 grep -q 'listens on' "$scratch/oms.log"
+drive oms "http://127.0.0.1:$port" $((runs * 10)) "$runs"
 measure oms "${programs[-1]}" "http://127.0.0.1:$port" 100
 kill -TERM "${programs[-1]}" && wait "${programs[-1]}" || :
 
@@ -118,4 +134,24 @@ sql 'CREATE DATABASE conductor'
   --spring.datasource.hikari.maximum-pool-size=20 >"$scratch/conductor.log" 2>&1 &
 programs+=($!)
 until_it_does 240 sh -c "curl -sf http://127.0.0.1:$port/health | grep -q '\"healthy\":true'"
+drive conductor "http://127.0.0.1:$port" $((runs / 2)) "$runs"
 measure conductor "${programs[-1]}" "http://127.0.0.1:$port" "$runs"
+
+"$home/venv/bin/python" - "$scratch" <<'RATIOS'
+import json
+import sys
+from pathlib import Path
+
+of = lambda name, what: json.loads((Path(sys.argv[1]) / f"{name}.{what}").read_text())
+steady = [of(name, "steady")["workflowsPerSecond"] for name in ("oms", "conductor")]
+idle = [of(name, "idle")["latencyMs"]["p50"] for name in ("oms", "conductor")]
+python = [of(name, "python") for name in ("oms", "conductor")]
+each, alone = ([figures[key] for figures in python] for key in ("runs_per_second", "alone_ms_median"))
+for what, (ours, theirs) in {
+    "fast worker, workflows a second": steady,
+    "fast worker, one at a time, median ms": idle,
+    "Python workers, workflows a second": each,
+    "Python workers, one at a time, median ms": alone,
+}.items():
+    print(f"{what}: oms {ours:g}, Conductor {theirs:g}, ratio {ours / theirs:.3g} (1 to {theirs / ours:.3g})")
+RATIOS

@@ -145,22 +145,43 @@ fn plain_name(name: &str) -> (&str, u32) {
     (plain, iteration)
 }
 
-/// A task on its way to a worker, as Conductor's `Task`.
-pub(crate) fn polled_json(task: &PolledTask) -> Value {
-    let mut shown = object(task);
-    let start = task.start_time.map_or(0, |time| time.timestamp_millis());
-    let more = json!({
-        "startTime": start,
-        "updateTime": start,
-        "outputData": {},
-        "callbackAfterSeconds": 0,
-        "callbackFromWorker": true,
-        "loopOverTask": task.iteration > 0,
-        "retried": false,
-        "executed": false,
-    });
-    shown.extend(object(&more));
-    Value::Object(shown)
+/// A task on its way to a worker, as Conductor's `Task`. It is written as it stands, without a copy.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "Conductor's fields")]
+pub(crate) struct ShownPolled<'a> {
+    #[serde(flatten)]
+    task: &'a PolledTask,
+    /// The task has its own where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_time: Option<i64>,
+    update_time: i64,
+    output_data: Nothing,
+    callback_after_seconds: i64,
+    callback_from_worker: bool,
+    loop_over_task: bool,
+    retried: bool,
+    executed: bool,
+}
+
+/// An object without fields.
+#[derive(Serialize)]
+struct Nothing {}
+
+impl<'a> ShownPolled<'a> {
+    pub(crate) fn of(task: &'a PolledTask) -> Self {
+        Self {
+            task,
+            start_time: task.start_time.is_none().then_some(0),
+            update_time: millis(task.start_time),
+            output_data: Nothing {},
+            callback_after_seconds: 0,
+            callback_from_worker: true,
+            loop_over_task: task.iteration > 0,
+            retried: false,
+            executed: false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use super::failure::{Exit, Failure};
 /// One answer may take so long: a poll's wait, and what a server takes for a large run.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Connections that wait for their next request: one for each thread of a bench.
+const KEPT_MAX: usize = 2_000;
 /// A server's list of all definitions may be long.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
 
@@ -112,6 +114,8 @@ impl Client {
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_MAX))
             .timeout_global(Some(ANSWER_MAX))
+            .max_idle_connections(KEPT_MAX)
+            .max_idle_connections_per_host(KEPT_MAX)
             .user_agent(concat!("oms/", env!("CARGO_PKG_VERSION")));
         if base.starts_with("https://") {
             let roots = RootCerts::new_with_certs(&trusted(ca_cert)?);

@@ -199,13 +199,17 @@ fn text(text: impl Into<String>) -> Response {
     ([(axum::http::header::CONTENT_TYPE, "text/plain;charset=UTF-8")], text.into()).into_response()
 }
 
-/// 200 with JSON.
-fn json(value: &impl serde::Serialize) -> Answer {
-    let bytes = serde_json::to_vec(value);
-    let bytes = bytes.map_err(|error| {
+/// JSON.
+fn bytes(value: &impl serde::Serialize) -> Result<Vec<u8>, Refusal> {
+    serde_json::to_vec(value).map_err(|error| {
         let text = format!("the answer cannot be written: {error}");
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)
-    })?;
+    })
+}
+
+/// 200 with JSON.
+fn json(value: &impl serde::Serialize) -> Answer {
+    let bytes = bytes(value)?;
     let headers = [(axum::http::header::CONTENT_TYPE, "application/json")];
     Ok((headers, bytes).into_response())
 }

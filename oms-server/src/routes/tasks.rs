@@ -12,12 +12,12 @@ use futures_util::stream;
 use oms_engine::{Error, Execution, PollRequest, Polled, TaskStatus};
 use serde_json::{Value, json};
 
-use super::{Answer, Route, done, json as answer, nothing, route};
+use super::{Answer, Route, bytes, done, json as answer, nothing, route};
 use crate::app::App;
 use crate::polled::PolledQueues;
 use crate::refusal::Refusal;
 use crate::request::{Asked, Given};
-use crate::shown::{polled_json, task_json};
+use crate::shown::{ShownPolled, task_json};
 
 /// Conductor's bound of a poll's wait.
 const WAIT_MAX_MS: u64 = 5_000;
@@ -62,20 +62,22 @@ async fn poll(State(app): State<App>, asked: Asked) -> Answer {
 async fn poll_batch(State(app): State<App>, asked: Asked) -> Answer {
     let count = asked.number("count")?.unwrap_or(1);
     let polled = app.engine.poll(&request(&app.polls, &asked)?.count(count)).await?;
-    let tasks: Vec<Value> = polled.tasks().iter().map(polled_json).collect();
-    delivering(polled, &json!(tasks))
+    let tasks: Vec<ShownPolled<'_>> = polled.tasks().iter().map(ShownPolled::of).collect();
+    let bytes = bytes(&tasks)?;
+    Ok(delivering(polled, bytes))
 }
 
 /// The one task, or 204.
 pub(super) fn first(polled: Polled) -> Answer {
-    let Some(task) = polled.tasks().first().map(polled_json) else { return Ok(nothing()) };
-    delivering(polled, &task)
+    let Some(task) = polled.tasks().first() else { return Ok(nothing()) };
+    let bytes = bytes(&ShownPolled::of(task))?;
+    Ok(delivering(polled, bytes))
 }
 
 /// The tasks are their worker's when the answer is on its way; if the worker has gone before, they
 /// go back.
-fn delivering(polled: Polled, shown: &Value) -> Answer {
-    let bytes = Bytes::from(shown.to_string());
+fn delivering(polled: Polled, bytes: Vec<u8>) -> Response {
+    let bytes = Bytes::from(bytes);
     let length = bytes.len();
     let sent = stream::once(async move {
         polled.delivered();
@@ -85,7 +87,7 @@ fn delivering(polled: Polled, shown: &Value) -> Answer {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, axum::http::HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_LENGTH, axum::http::HeaderValue::from(length));
-    Ok(response)
+    response
 }
 
 async fn get(State(app): State<App>, asked: Asked) -> Answer {
