@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::context::Own;
-use super::gather::{Gatherer, Gatherers};
+use super::gather::{Gatherer, Gatherers, Leader};
 use super::given::{Given, Sources};
 use super::lease::Lease;
 use super::registry::{AnyTask, ErasedTask, ErasedTransactionalTask, Registry};
@@ -67,8 +67,8 @@ impl Workers for LocalWorkers {
                 let gatherer = self.gatherers.of(&task.token.queue, task.pump.number(), largest);
                 self.runtime.spawn(async move {
                     let Some((cx, input, task)) = give(&sources, lease, task).await else { return };
-                    if gatherer.join(Member { cx, input, task }) {
-                        Box::pin(lead(&transactions, &body, &gatherer)).await;
+                    if let Some(leader) = gatherer.join(Member { cx, input, task }) {
+                        Box::pin(lead(&transactions, &body, &gatherer, leader)).await;
                     }
                 });
             }
@@ -85,8 +85,9 @@ async fn lead(
     transactions: &Arc<Transactions>,
     body: &Arc<dyn ErasedTransactionalTask>,
     gatherer: &Gatherer<Member>,
+    mut leader: Leader<'_, Member>,
 ) {
-    while let Some(batch) = gatherer.take() {
+    while let Some(batch) = leader.take() {
         transactions.run(body, batch, Some(gatherer)).await;
     }
 }

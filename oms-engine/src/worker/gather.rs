@@ -28,22 +28,12 @@ impl<T> Gatherer<T> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a task. True: nobody leads; the caller does, until [`take`](Self::take) gives none.
-    pub(super) fn join(&self, task: T) -> bool {
+    /// Adds a task. Some: nobody leads, and the caller does.
+    pub(super) fn join(&self, task: T) -> Option<Leader<'_, T>> {
         let mut waiting = self.lock();
         waiting.tasks.push_back(task);
-        !std::mem::replace(&mut waiting.led, true)
-    }
-
-    /// A batch, those first who came first. None: nobody waits, and the next who comes leads.
-    pub(super) fn take(&self) -> Option<Vec<T>> {
-        let mut waiting = self.lock();
-        let n = waiting.tasks.len().min(self.largest);
-        if n == 0 {
-            waiting.led = false;
-            return None;
-        }
-        Some(waiting.tasks.drain(..n).collect())
+        let led = std::mem::replace(&mut waiting.led, true);
+        (!led).then(|| Leader { gatherer: self, over: false })
     }
 
     /// Those who have come since, as far as a batch has room for them.
@@ -51,6 +41,35 @@ impl<T> Gatherer<T> {
         let mut waiting = self.lock();
         let n = waiting.tasks.len().min(self.largest.saturating_sub(batch.len()));
         batch.extend(waiting.tasks.drain(..n));
+    }
+}
+
+/// Whoever takes the batches. Dropped before none is left, the next who comes leads.
+#[derive(Debug)]
+pub(super) struct Leader<'a, T> {
+    gatherer: &'a Gatherer<T>,
+    over: bool,
+}
+
+impl<T> Leader<'_, T> {
+    /// A batch, those first who came first. None: nobody waits, and the next who comes leads.
+    pub(super) fn take(&mut self) -> Option<Vec<T>> {
+        let mut waiting = self.gatherer.lock();
+        let n = waiting.tasks.len().min(self.gatherer.largest);
+        if n == 0 {
+            self.over = true;
+            waiting.led = false;
+            return None;
+        }
+        Some(waiting.tasks.drain(..n).collect())
+    }
+}
+
+impl<T> Drop for Leader<'_, T> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.gatherer.lock().led = false;
+        }
     }
 }
 
@@ -82,27 +101,40 @@ mod tests {
     #[test]
     fn the_first_leads_and_takes_those_who_come_meanwhile_until_nobody_waits() {
         let gatherer = Gatherer::new(10);
-        assert!(gatherer.join(1));
-        assert_eq!(gatherer.take(), Some(vec![1]));
-        assert!(!gatherer.join(2) && !gatherer.join(3));
-        assert_eq!(gatherer.take(), Some(vec![2, 3]));
-        assert_eq!(gatherer.take(), None);
-        assert!(gatherer.join(4), "nobody led");
+        let mut leader = gatherer.join(1).unwrap();
+        assert_eq!(leader.take(), Some(vec![1]));
+        assert!(gatherer.join(2).is_none() && gatherer.join(3).is_none());
+        assert_eq!(leader.take(), Some(vec![2, 3]));
+        assert_eq!(leader.take(), None);
+        let next = gatherer.join(4);
+        assert!(next.is_some(), "nobody led");
+        drop(leader);
+        assert!(gatherer.join(5).is_none(), "he leads still");
+    }
+
+    #[test]
+    fn where_a_leader_is_lost_the_next_who_comes_leads_all_who_wait() {
+        let gatherer = Gatherer::new(10);
+        let leader = gatherer.join(1);
+        assert!(gatherer.join(2).is_none());
+        drop(leader);
+        assert_eq!(gatherer.join(3).unwrap().take(), Some(vec![1, 2, 3]));
     }
 
     #[test]
     fn a_batch_is_never_larger_than_it_may_be_and_nobody_is_passed() {
         let gatherer = Gatherer::new(3);
-        for n in 0..8 {
-            gatherer.join(n);
+        let mut leader = gatherer.join(0).unwrap();
+        for n in 1..8 {
+            assert!(gatherer.join(n).is_none());
         }
-        let mut batch = gatherer.take().unwrap();
+        let mut batch = leader.take().unwrap();
         gatherer.fill(&mut batch);
         assert_eq!(batch, [0, 1, 2]);
         batch.truncate(1);
         gatherer.fill(&mut batch);
         assert_eq!(batch, [0, 3, 4]);
-        assert_eq!(gatherer.take(), Some(vec![5, 6, 7]));
+        assert_eq!(leader.take(), Some(vec![5, 6, 7]));
     }
 
     #[test]
