@@ -109,7 +109,7 @@ drive() {
   local bench=("$CARGO_TARGET_DIR/release/oms" --json bench --server "$2" --steps 5 --workers "$workers")
   "${bench[@]}" --workflows "$4" >/dev/null || fail "$1 with oms bench"
   "${bench[@]}" --workflows "$3" --in-flight 200 >"$scratch/$1.steady" || fail "$1 with oms bench"
-  "${bench[@]}" --workflows 100 --in-flight 1 --starters 1 >"$scratch/$1.idle" || fail "$1 with oms bench"
+  "${bench[@]}" --workflows 30 --in-flight 1 --starters 1 >"$scratch/$1.idle" || fail "$1 with oms bench"
   printf '%s, the fast worker: %s one at a time: %s\n' "$1" "$(cat "$scratch/$1.steady")" "$(cat "$scratch/$1.idle")"
 }
 
