@@ -2,6 +2,7 @@
 //! once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, Pool};
@@ -36,6 +37,8 @@ const SHAPES: [Shape; 6] = [
     Shape { connections: CONNECTIONS, batch: 30 },
     Shape { connections: CONNECTIONS, batch: 100 },
 ];
+/// How long the engine's orders wait for a full batch: those who call a port come back one by one.
+const WAIT: Duration = Duration::from_millis(25);
 /// Tasks of the engine at once.
 const AT_ONCE: usize = 1_000;
 /// The tasks that do many at once.
@@ -98,9 +101,11 @@ async fn engine(database: &Database<'_>, orders: usize, batch: usize) -> Measure
     let pool = Pool::builder(manager).max_size(CONNECTIONS).build()?;
     let tasks = OrderTasks { pool, gateway: Arc::new(AtOnce), carrier: Arc::new(AtOnce) };
     let builder = Engine::builder(database.url()).migrate().transactional_pool_size(CONNECTIONS);
-    let mut builder = tasks.register(builder).concurrency(AT_ONCE);
+    // One pump makes the largest batches.
+    let mut builder = tasks.register(builder).concurrency(AT_ONCE).pumps(1);
     for name in TOGETHER {
-        builder = builder.task_batch_size(name, batch);
+        let wait = if batch == 1 { Duration::ZERO } else { WAIT };
+        builder = builder.task_batch_size(name, batch).task_batch_wait(name, wait);
     }
     let engine = builder.build().await?;
     engine

@@ -22,6 +22,8 @@ use crate::worker::{
 
 /// Searches at once.
 const SEARCHES_MAX: usize = 2;
+/// A task is not to wait longer than others take.
+const BATCH_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Makes an [`Engine`]. See [`Engine::builder`].
 #[must_use]
@@ -31,6 +33,7 @@ pub struct EngineBuilder {
     registry: Registry,
     limits: BTreeMap<String, usize>,
     batch_sizes: BTreeMap<String, usize>,
+    batch_waits: BTreeMap<String, Duration>,
     env: Map<String, Value>,
     provider: Option<Arc<dyn ErasedProvider>>,
     #[cfg(feature = "http")]
@@ -45,6 +48,7 @@ impl EngineBuilder {
             registry: Registry::default(),
             limits: BTreeMap::new(),
             batch_sizes: BTreeMap::new(),
+            batch_waits: BTreeMap::new(),
             env: Map::new(),
             provider: None,
             #[cfg(feature = "http")]
@@ -116,6 +120,13 @@ impl EngineBuilder {
     /// 100). How many run at once bounds it too: see [`concurrency`](Self::concurrency).
     pub fn task_batch_size(mut self, name: &str, largest: usize) -> Self {
         self.batch_sizes.insert(name.to_owned(), largest);
+        self
+    }
+
+    /// How long tasks of this name wait until a batch of them is full (default: not at all). Each is up to
+    /// so much later, and all together cost less where they come one by one.
+    pub fn task_batch_wait(mut self, name: &str, wait: Duration) -> Self {
+        self.batch_waits.insert(name.to_owned(), wait);
         self
     }
 
@@ -241,7 +252,8 @@ impl EngineBuilder {
             self.registry.add(task, serving);
         }
         self.registry.check()?;
-        set_sizes(&mut self.registry, &self.limits, &self.batch_sizes)?;
+        set_limits(&mut self.registry, &self.limits)?;
+        set_batches(&mut self.registry, &self.batch_sizes, &self.batch_waits)?;
         let user = Handle::try_current().map_err(|_| {
             Error::Config("build() must be called within a tokio runtime".to_owned())
         })?;
@@ -292,11 +304,7 @@ impl EngineBuilder {
     }
 }
 
-fn set_sizes(
-    registry: &mut Registry,
-    limits: &BTreeMap<String, usize>,
-    batch_sizes: &BTreeMap<String, usize>,
-) -> Result<(), Error> {
+fn set_limits(registry: &mut Registry, limits: &BTreeMap<String, usize>) -> Result<(), Error> {
     for (name, limit) in limits {
         if *limit == 0 || !registry.limit(name, *limit) {
             return Err(Error::Config(format!(
@@ -304,10 +312,28 @@ fn set_sizes(
             )));
         }
     }
-    for (name, largest) in batch_sizes {
-        if !(1..=BATCH_MAX).contains(largest) || !registry.batch_size(name, *largest) {
+    Ok(())
+}
+
+fn set_batches(
+    registry: &mut Registry,
+    sizes: &BTreeMap<String, usize>,
+    waits: &BTreeMap<String, Duration>,
+) -> Result<(), Error> {
+    for (name, largest) in sizes {
+        let set = registry.batch_size(name, |size| size.largest = *largest);
+        if !(1..=BATCH_MAX).contains(largest) || !set {
             return Err(Error::Config(format!(
                 "task_batch_size({name:?}, {largest}): use 1 to {BATCH_MAX}, and the name of a \
+                 transactional_batch_task"
+            )));
+        }
+    }
+    for (name, wait) in waits {
+        let set = registry.batch_size(name, |size| size.wait = *wait);
+        if *wait > BATCH_WAIT_MAX || !set {
+            return Err(Error::Config(format!(
+                "task_batch_wait({name:?}, {wait:?}): use at most {BATCH_WAIT_MAX:?}, and the name of a \
                  transactional_batch_task"
             )));
         }

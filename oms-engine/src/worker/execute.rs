@@ -61,10 +61,10 @@ impl Workers for LocalWorkers {
                     }
                 });
             }
-            Some(AnyTask::Batch(body, largest)) => {
+            Some(AnyTask::Batch(body, size)) => {
                 let (sources, lease) = (self.sources.clone(), lease());
                 let transactions = self.transactions.clone();
-                let gatherer = self.gatherers.of(&task.token.queue, task.pump.number(), largest);
+                let gatherer = self.gatherers.of(&task.token.queue, task.pump.number(), size);
                 self.runtime.spawn(async move {
                     let Some((cx, input, task)) = give(&sources, lease, task).await else { return };
                     if let Some(leader) = gatherer.join(Member { cx, input, task }) {
@@ -87,7 +87,9 @@ async fn lead(
     gatherer: &Gatherer<Member>,
     mut leader: Leader<'_, Member>,
 ) {
-    while let Some(batch) = leader.take() {
+    loop {
+        leader.fuller().await;
+        let Some(batch) = leader.take() else { return };
         transactions.run(body, batch, Some(gatherer)).await;
     }
 }

@@ -1,16 +1,28 @@
 //! Tasks of one type that come while others of it are under way, and go on together.
 //!
-//! Nobody waits for a batch to fill: whoever comes first leads, takes those who are there when the
-//! transaction begins, and after that those who have come meanwhile.
+//! Whoever comes first leads, takes those who are there when the transaction begins, and after that
+//! those who have come meanwhile. It waits for more only where it is told to.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
 
 /// Those of one queue that one pump has handed out, and that no batch has taken yet.
 #[derive(Debug)]
 pub(crate) struct Gatherer<T> {
     waiting: Mutex<Waiting<T>>,
-    largest: usize,
+    size: BatchSize,
+    full: Notify,
+}
+
+/// How many go together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchSize {
+    pub(crate) largest: usize,
+    /// How long to wait for a full batch.
+    pub(crate) wait: Duration,
 }
 
 #[derive(Debug)]
@@ -20,8 +32,9 @@ struct Waiting<T> {
 }
 
 impl<T> Gatherer<T> {
-    pub(super) fn new(largest: usize) -> Self {
-        Self { waiting: Mutex::new(Waiting { tasks: VecDeque::new(), led: false }), largest }
+    pub(super) fn new(size: BatchSize) -> Self {
+        let waiting = Mutex::new(Waiting { tasks: VecDeque::new(), led: false });
+        Self { waiting, size, full: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
@@ -32,6 +45,9 @@ impl<T> Gatherer<T> {
     pub(super) fn join(&self, task: T) -> Option<Leader<'_, T>> {
         let mut waiting = self.lock();
         waiting.tasks.push_back(task);
+        if waiting.tasks.len() >= self.size.largest {
+            self.full.notify_one();
+        }
         let led = std::mem::replace(&mut waiting.led, true);
         (!led).then(|| Leader { gatherer: self, over: false })
     }
@@ -39,7 +55,7 @@ impl<T> Gatherer<T> {
     /// Those who have come since, as far as a batch has room for them.
     pub(super) fn fill(&self, batch: &mut Vec<T>) {
         let mut waiting = self.lock();
-        let n = waiting.tasks.len().min(self.largest.saturating_sub(batch.len()));
+        let n = waiting.tasks.len().min(self.size.largest.saturating_sub(batch.len()));
         batch.extend(waiting.tasks.drain(..n));
     }
 }
@@ -52,10 +68,25 @@ pub(super) struct Leader<'a, T> {
 }
 
 impl<T> Leader<'_, T> {
+    /// Gives those who wait time to become a full batch.
+    pub(super) async fn fuller(&self) {
+        let Gatherer { size, full, .. } = self.gatherer;
+        let waits = || (1..size.largest).contains(&self.gatherer.lock().tasks.len());
+        let over = tokio::time::sleep(size.wait);
+        tokio::pin!(over);
+        // A notice may be of a batch that has gone since.
+        while !size.wait.is_zero() && waits() {
+            tokio::select! {
+                () = full.notified() => {}
+                () = &mut over => return,
+            }
+        }
+    }
+
     /// A batch, those first who came first. None: nobody waits, and the next who comes leads.
     pub(super) fn take(&mut self) -> Option<Vec<T>> {
         let mut waiting = self.gatherer.lock();
-        let n = waiting.tasks.len().min(self.gatherer.largest);
+        let n = waiting.tasks.len().min(self.gatherer.size.largest);
         if n == 0 {
             self.over = true;
             waiting.led = false;
@@ -87,9 +118,9 @@ impl<T> Default for Gatherers<T> {
 }
 
 impl<T> Gatherers<T> {
-    pub(super) fn of(&self, queue: &str, pump: usize, largest: usize) -> Arc<Gatherer<T>> {
+    pub(super) fn of(&self, queue: &str, pump: usize, size: BatchSize) -> Arc<Gatherer<T>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Gatherer::new(largest));
+        let new = || Arc::new(Gatherer::new(size));
         all.entry((queue.to_owned(), pump)).or_insert_with(new).clone()
     }
 }
@@ -98,9 +129,13 @@ impl<T> Gatherers<T> {
 mod tests {
     use super::*;
 
+    const fn at_once(largest: usize) -> BatchSize {
+        BatchSize { largest, wait: Duration::ZERO }
+    }
+
     #[test]
     fn the_first_leads_and_takes_those_who_come_meanwhile_until_nobody_waits() {
-        let gatherer = Gatherer::new(10);
+        let gatherer = Gatherer::new(at_once(10));
         let mut leader = gatherer.join(1).unwrap();
         assert_eq!(leader.take(), Some(vec![1]));
         assert!(gatherer.join(2).is_none() && gatherer.join(3).is_none());
@@ -114,7 +149,7 @@ mod tests {
 
     #[test]
     fn where_a_leader_is_lost_the_next_who_comes_leads_all_who_wait() {
-        let gatherer = Gatherer::new(10);
+        let gatherer = Gatherer::new(at_once(10));
         let leader = gatherer.join(1);
         assert!(gatherer.join(2).is_none());
         drop(leader);
@@ -123,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_never_larger_than_it_may_be_and_nobody_is_passed() {
-        let gatherer = Gatherer::new(3);
+        let gatherer = Gatherer::new(at_once(3));
         let mut leader = gatherer.join(0).unwrap();
         for n in 1..8 {
             assert!(gatherer.join(n).is_none());
@@ -140,7 +175,7 @@ mod tests {
     #[test]
     fn each_queue_of_each_pump_has_its_own() {
         let gatherers = Gatherers::<u8>::default();
-        let of = |queue, pump| gatherers.of(queue, pump, 5);
+        let of = |queue, pump| gatherers.of(queue, pump, at_once(5));
         assert!(Arc::ptr_eq(&of("a", 1), &of("a", 1)));
         assert!(!Arc::ptr_eq(&of("a", 1), &of("a", 2)));
         assert!(!Arc::ptr_eq(&of("a", 1), &of("b", 1)));

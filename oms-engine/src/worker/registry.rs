@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
@@ -12,6 +13,7 @@ use crate::definition::{KEY_MAX_BYTES, TaskSchemas};
 use crate::error::Error;
 use crate::queue::OfQueue;
 
+use super::gather::BatchSize;
 use super::{Serving, Task, TaskContext, TaskError, TransactionalBatchTask, TransactionalTask};
 
 #[async_trait]
@@ -31,7 +33,7 @@ pub(crate) type Handed = (TaskContext, Arc<Value>);
 pub(crate) type Answers = Result<Vec<Result<Value, TaskError>>, TaskError>;
 
 /// Tasks in one transaction, unless the user says otherwise.
-const BATCH_DEFAULT: usize = 100;
+const BATCH_DEFAULT: BatchSize = BatchSize { largest: 100, wait: Duration::ZERO };
 /// Tasks in one transaction at most.
 pub(crate) const BATCH_MAX: usize = 500;
 
@@ -40,8 +42,8 @@ pub(crate) const BATCH_MAX: usize = 500;
 pub(crate) enum AnyTask {
     Plain(Arc<dyn ErasedTask>),
     Transactional(Arc<dyn ErasedTransactionalTask>),
-    /// With how many of it go in one transaction at most.
-    Batch(Arc<dyn ErasedTransactionalTask>, usize),
+    /// With how many of it go in one transaction.
+    Batch(Arc<dyn ErasedTransactionalTask>, BatchSize),
 }
 
 impl std::fmt::Debug for AnyTask {
@@ -208,11 +210,11 @@ impl Registry {
     }
 
     /// False: there is no such task that does many at once.
-    pub(crate) fn batch_size(&mut self, name: &str, size: usize) -> bool {
+    pub(crate) fn batch_size(&mut self, name: &str, set: impl Fn(&mut BatchSize)) -> bool {
         let mut found = false;
         for registered in self.tasks.values_mut().filter(|registered| registered.name == name) {
-            if let AnyTask::Batch(_, largest) = &mut registered.task {
-                *largest = size;
+            if let AnyTask::Batch(_, size) = &mut registered.task {
+                set(size);
                 found = true;
             }
         }

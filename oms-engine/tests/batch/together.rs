@@ -1,14 +1,15 @@
 //! Tasks that come while a batch is under way.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use oms_engine::definition::WorkflowTask;
-use oms_engine::{Error, WorkflowDef, WorkflowStatus};
-use serde_json::json;
+use oms_engine::{EngineBuilder, Error, WorkflowDef, WorkflowId, WorkflowStatus};
+use serde_json::{Value, json};
 
 use crate::common::script::{Gate, Notes, told};
 use crate::common::{database, until, wait};
-use crate::{Book, fine, step, world, world_with};
+use crate::{Book, World, fine, step, world, world_with};
 
 #[tokio::test]
 async fn tasks_that_wait_for_a_batch_are_the_next_and_end_in_one_transaction() {
@@ -76,6 +77,31 @@ async fn three_hundred_runs_of_three_steps_write_each_row_once_in_batches_of_the
     }
     assert!(*sizes.last().unwrap() <= 16 && sizes.len() > 1, "{sizes:?}");
     world.check(900).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_may_wait_goes_when_it_is_full_or_its_time_is_up() {
+    let second = Duration::from_secs(1);
+    let wait =
+        |builder: EngineBuilder| builder.task_batch_size("book", 5).task_batch_wait("book", second);
+    let world = world_with(wait).await;
+    let begun = Instant::now();
+    let ids = world.start("order", &fine(5)).await;
+    for id in ids {
+        assert_eq!(wait_for(&world, id).await, json!({"of": 5}));
+    }
+    assert!(begun.elapsed() < second, "a full batch waited");
+    let begun = Instant::now();
+    let ids = [world.start("order", &fine(1)).await[0], world.start("order", &fine(1)).await[0]];
+    for id in ids {
+        assert_eq!(wait_for(&world, id).await, json!({"of": 2}));
+    }
+    assert!(begun.elapsed() >= second, "nobody waited");
+    world.check(7).await;
+}
+
+async fn wait_for(world: &World, id: WorkflowId) -> Value {
+    wait(&world.engine, id).await.tasks[0].output_data.clone()
 }
 
 #[tokio::test]

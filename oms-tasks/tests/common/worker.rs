@@ -21,8 +21,8 @@ const SANDBOX: &str = "OMS_TEST_WORKER_SANDBOX";
 const MESSAGES: &str = "OMS_TEST_WORKER_MESSAGES";
 const LIMIT_MS: &str = "OMS_TEST_WORKER_LIMIT_MS";
 
-/// Tasks of a worker at once: so few that they take their time.
-const CONCURRENCY: usize = 8;
+/// Tasks of a worker at once: so many that some go together, so few that they take their time.
+const CONCURRENCY: usize = 24;
 
 /// How a worker is started.
 pub(crate) struct Launch {
