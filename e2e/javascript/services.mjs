@@ -43,12 +43,14 @@ const key = (task) => `${task.workflowInstanceId}:${task.referenceTaskName}`;
 async function acknowledge(task) {
   const { order } = task.inputData;
   const { order_id: id, customer, lines, ship_to: shipTo, currency } = order;
+  // The statements are for many orders.
   let row = await one(
-    "acknowledge_order", id, task.workflowInstanceId, customer.name, customer.email, shipTo, currency,
+    "acknowledge_orders", [id], [task.workflowInstanceId], [customer.name], [customer.email],
+    [JSON.stringify(shipTo)], [currency], [`We have received your order ${id}.`],
+    lines.map(() => 1), lines.map((_, index) => index + 1),
     lines.map((line) => line.sku), lines.map((line) => line.quantity),
-    `We have received your order ${id}.`,
   );
-  if (!row.written) row = await one("find_order", id);
+  if (!row.written) row = await one("find_orders", [id]);
   if ((row.workflow_id ?? task.workflowInstanceId) !== task.workflowInstanceId) {
     throw new NonRetryableException(`order ${id} belongs to workflow ${row.workflow_id}`);
   }
@@ -72,7 +74,7 @@ async function pay(task) {
 
 async function book(task) {
   const { order_id: id } = task.inputData;
-  const row = await one("book_stock", id, `All articles of your order ${id} are set aside.`);
+  const row = await one("book_stock", [id], [`All articles of your order ${id} are set aside.`]);
   if (row.short.length > 0) throw new NonRetryableException(`out of stock: ${row.short}`);
   return { pieces: row.pieces };
 }
@@ -98,7 +100,7 @@ async function schedule(task) {
 
 async function complete(task) {
   const { order_id: id } = task.inputData;
-  await one("complete_order", id, `Your order ${id} is complete and on its way.`);
+  await one("complete_orders", [id], [`Your order ${id} is complete and on its way.`]);
   return { status: "COMPLETED" };
 }
 
