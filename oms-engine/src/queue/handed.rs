@@ -142,7 +142,6 @@ pub(crate) struct Committed {
 #[derive(Debug)]
 pub(crate) enum StartReply {
     Started,
-    /// A run has the id or the key already.
     /// Another run has the id or the key.
     Found(FoundRow),
     /// The definition is current no longer: look it up again.

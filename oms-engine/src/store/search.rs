@@ -172,10 +172,9 @@ impl Store {
     ) -> Result<Hits<FoundRun>, Error> {
         let statuses: Option<Vec<i16>> =
             filter.statuses.as_ref().map(|all| all.iter().map(|s| s.code()).collect());
-        let completed = |all: &Vec<_>| all.contains(&WorkflowStatus::Completed);
-        let none_completed = filter.statuses.as_ref().is_some_and(|all| !completed(all));
-        let running = |all: &Vec<_>| all.contains(&WorkflowStatus::Running);
-        let some_running = filter.statuses.as_ref().is_some_and(running);
+        let asked = filter.statuses.as_deref();
+        let none_completed = asked.is_some_and(|all| !all.contains(&WorkflowStatus::Completed));
+        let some_running = asked.is_some_and(|all| all.contains(&WorkflowStatus::Running));
         let params: [&(dyn ToSql + Sync); 22] = [
             &filter.ids,
             &filter.names,

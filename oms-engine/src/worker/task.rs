@@ -93,8 +93,8 @@ pub trait TransactionalTask: Send + Sync + 'static {
 /// As [`TransactionalTask`], for many tasks of one type in one transaction: with statements over sets,
 /// a batch costs little more than a task.
 ///
-/// Nobody waits for a batch to fill, unless `EngineBuilder::task_batch_wait` says so. A task that finds none of its type under way begins at once, alone;
-/// those that come meanwhile are the next batch.
+/// Nobody waits for a batch to fill, unless `EngineBuilder::task_batch_wait` says so. A task that finds
+/// none of its type under way begins at once, alone; those that come meanwhile are the next batch.
 ///
 /// A batch commits in full or not at all, and a task fails only alone. Where `run` answers a task with
 /// an error, or a task's lease was lost meanwhile, all is rolled back: that task is run again by

@@ -8,8 +8,7 @@
 -- $19 whether sub-workflows are left out, $20 whether none of the statuses is that of a completed
 -- run, $21 whether one is that of a running one: these have an open task, $22 what words are not
 -- looked for in of an input or output, but for its first group (null = none). Out: how many fit
--- (counted up to $15), and the runs; one
--- row of nulls without any.
+-- (counted up to $15), and the runs; one row of nulls without any.
 WITH found AS MATERIALIZED (
     SELECT ARRAY(
         SELECT w.id
