@@ -1,11 +1,12 @@
 //! Commands that go to a server: one that speaks Conductor's REST API.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use ureq::http::{Method, Request, Response};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
@@ -15,8 +16,6 @@ use super::failure::{Exit, Failure};
 /// One answer may take so long: a poll's wait, and what a server takes for a large run.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Connections that wait for their next request: one for each thread of a bench.
-const KEPT_MAX: usize = 2_000;
 /// A server's list of all definitions may be long.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
 
@@ -73,6 +72,8 @@ pub(super) struct Client {
     base: String,
     key: Option<(String, String)>,
     token: Mutex<Option<String>>,
+    /// Whom a server's certificate may lead to; none without TLS.
+    trusted: Option<Vec<Certificate<'static>>>,
 }
 
 /// An answer that is no refusal.
@@ -114,17 +115,31 @@ impl Client {
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_MAX))
             .timeout_global(Some(ANSWER_MAX))
-            .max_idle_connections(KEPT_MAX)
-            .max_idle_connections_per_host(KEPT_MAX)
             .user_agent(concat!("oms/", env!("CARGO_PKG_VERSION")));
+        let mut roots = None;
         if base.starts_with("https://") {
-            let roots = RootCerts::new_with_certs(&trusted(ca_cert)?);
+            let trusted = roots.insert(trusted(ca_cert)?);
+            let roots = RootCerts::new_with_certs(trusted);
             config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
         } else if let Some(file) = ca_cert {
             let text = format!("{}: certificates are of no use for {base}", file.display());
             return Err(Failure::usage(text));
         }
-        Ok(Self { agent: config.build().into(), base, key, token: Mutex::default() })
+        let agent = config.build().into();
+        Ok(Self { agent, base, key, token: Mutex::default(), trusted: roots })
+    }
+
+    /// The same for connections that are not made here; none without TLS.
+    pub(super) fn tls(&self) -> Result<Option<Arc<ClientConfig>>, Failure> {
+        let Some(trusted) = &self.trusted else { return Ok(None) };
+        let mut roots = RootCertStore::empty();
+        // Those of the system may hold some that this cannot read.
+        roots.add_parsable_certificates(trusted.iter().map(|root| root.der().to_vec().into()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Failure::failed("TLS", error))?;
+        Ok(Some(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
     }
 
     pub(super) fn base(&self) -> &str {
@@ -162,7 +177,7 @@ impl Client {
         if (200..300).contains(&answered.status) {
             return Ok(answered);
         }
-        Err(self.refusal(method, path, &answered))
+        Err(self.refusal(method.as_str(), path, &answered))
     }
 
     fn ask(
@@ -193,13 +208,13 @@ impl Client {
         Ok(Answered { status: response.status().as_u16(), text })
     }
 
-    fn unreachable(&self, error: &ureq::Error) -> Failure {
+    pub(super) fn unreachable(&self, error: &impl std::fmt::Display) -> Failure {
         let text = format!("cannot reach the server at {}: {error}", self.base);
         Failure::new(Exit::Unreachable, text)
             .hint("start one with `oms server`, or name another one with --server or OMS_SERVER")
     }
 
-    fn refusal(&self, method: &Method, path: &str, answered: &Answered) -> Failure {
+    pub(super) fn refusal(&self, method: &str, path: &str, answered: &Answered) -> Failure {
         let path = path.split('?').next().unwrap_or(path);
         let body: Value = serde_json::from_str(&answered.text).unwrap_or_default();
         let mut message = match body.get("message").and_then(Value::as_str) {
@@ -226,14 +241,14 @@ impl Client {
     }
 
     /// The token for the key; without a key none.
-    fn token(&self, anew: bool) -> Result<Option<String>, Failure> {
+    pub(super) fn token(&self, anew: bool) -> Result<Option<String>, Failure> {
         let Some((id, secret)) = &self.key else { return Ok(None) };
         let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         if token.is_none() || anew {
             let body = json!({ "keyId": id, "keySecret": secret }).to_string();
             let answered = self.ask(&Method::POST, "/api/token", Some(&body), None)?;
             if answered.status != 200 {
-                return Err(self.refusal(&Method::POST, "/api/token", &answered));
+                return Err(self.refusal("POST", "/api/token", &answered));
             }
             *token = answered.json()?.get("token").and_then(Value::as_str).map(str::to_owned);
         }
