@@ -211,7 +211,8 @@ impl Shared {
                 let (shared, kept) = (self.clone(), kept.clone());
                 tokio::spawn(async move {
                     let taken = kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                    let connection = taken.unwrap_or_else(|| Connection::new(shared.target.clone()));
+                    let connection =
+                        taken.unwrap_or_else(|| Connection::new(shared.target.clone()));
                     let done = shared.follow(task, connection).await;
                     let done = done.map(|connection| {
                         kept.lock().unwrap_or_else(PoisonError::into_inner).push(connection);

@@ -33,7 +33,8 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn new(client: Client) -> Result<Self, Failure> {
         let base = client.base();
-        let wrong = |why: &str| Failure::usage(format!("{base:?} is no address of a server: {why}"));
+        let wrong =
+            |why: &str| Failure::usage(format!("{base:?} is no address of a server: {why}"));
         let uri: Uri = base.parse().map_err(|_| wrong("it cannot be read"))?;
         let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
         let host = authority.host().trim_matches(['[', ']']).to_owned();
