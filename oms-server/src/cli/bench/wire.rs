@@ -46,7 +46,8 @@ impl Target {
             }
             None => None,
         };
-        let port = authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
+        let usual = if tls.is_some() { 443 } else { 80 };
+        let port = authority.port_u16().unwrap_or(usual);
         let said = HeaderValue::from_str(authority.as_str()).map_err(|_| wrong("its host"))?;
         let prefix = uri.path().trim_end_matches('/').to_owned();
         let target =
