@@ -6,6 +6,7 @@ use oms_engine::TaskError;
 use oms_engine::definition::Faults;
 use uuid::Uuid;
 
+use crate::money::MoneyError;
 use crate::ports::PortError;
 
 /// Every error of this crate.
@@ -89,6 +90,48 @@ pub enum Error {
         order_id: String,
         /// The gateway's code.
         code: String,
+    },
+    /// The payment was voided or given back; nothing is authorised, captured or given back for it
+    /// any more.
+    #[error("order {order_id}: its payment was reversed")]
+    PaymentReversed {
+        /// The order.
+        order_id: String,
+    },
+    /// The gateway does not take what it had authorised.
+    #[error("order {order_id}: capture refused: {code}")]
+    CaptureRefused {
+        /// The order.
+        order_id: String,
+        /// The gateway's code.
+        code: String,
+    },
+    /// The gateway does not give the money back.
+    #[error("order {order_id}: refund refused: {code}")]
+    RefundRefused {
+        /// The order.
+        order_id: String,
+        /// The gateway's code.
+        code: String,
+    },
+    /// Less was captured, or is left of it, than is to be given back.
+    #[error("order {order_id}: {left_minor} minor units can be given back, not {asked_minor}")]
+    RefundExceeds {
+        /// The order.
+        order_id: String,
+        /// What was asked for.
+        asked_minor: i64,
+        /// What is left of the captured amount.
+        left_minor: i64,
+    },
+    /// Amounts cannot be reckoned with.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+    /// Another call gives the payment back at this moment.
+    #[error("order {order_id}: another refund of it is under way")]
+    RefundUnderWay {
+        /// The order.
+        order_id: String,
     },
     /// The carrier does not deliver this order.
     #[error("order {order_id}: delivery refused: {code}")]
@@ -191,7 +234,10 @@ impl Error {
         match self {
             Self::Port { source, .. } => source.is_retryable(),
             Self::Database { source, .. } => retryable(source),
-            Self::Connection { .. } | Self::Deadline { .. } | Self::Io { .. } => true,
+            Self::Connection { .. }
+            | Self::Deadline { .. }
+            | Self::Io { .. }
+            | Self::RefundUnderWay { .. } => true,
             _ => false,
         }
     }

@@ -5,11 +5,13 @@ use tokio_postgres::Client;
 use crate::error::{Doing as _, Error};
 
 /// Forward only: a migration that landed is never edited.
-const MIGRATIONS: &[(i32, &str, &str)] =
-    &[(1, "orders", include_str!("../migrations/oms/0001_orders.sql"))];
+const MIGRATIONS: &[(i32, &str, &str)] = &[
+    (1, "orders", include_str!("../migrations/oms/0001_orders.sql")),
+    (2, "payment_intents", include_str!("../migrations/oms/0002_payment_intents.sql")),
+];
 
 /// The version of the tables that this library works on.
-const KNOWN: i32 = 1;
+const KNOWN: i32 = 2;
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS oms_tasks_migrations (
     version int PRIMARY KEY,

@@ -12,6 +12,8 @@ use crate::order::is_order_id;
 pub(crate) enum Stage {
     Acknowledged,
     Paid,
+    Authorised,
+    Declined,
     Booked,
     Scheduled,
     Completed,
@@ -24,6 +26,8 @@ impl Stage {
         match self {
             Self::Acknowledged => format!("We have received your order {order_id}."),
             Self::Paid => format!("Your payment for order {order_id} has arrived."),
+            Self::Authorised => format!("Your payment for order {order_id} is accepted."),
+            Self::Declined => format!("Your payment for order {order_id} was declined."),
             Self::Booked => format!("All articles of your order {order_id} are set aside."),
             Self::Scheduled => format!("The delivery of your order {order_id} is scheduled."),
             Self::Completed => format!("Your order {order_id} is complete and on its way."),

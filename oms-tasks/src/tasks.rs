@@ -1,4 +1,4 @@
-//! All ten tasks, with what they need.
+//! All tasks, with what they need.
 
 use std::sync::Arc;
 
@@ -8,6 +8,9 @@ use oms_engine::EngineBuilder;
 use crate::delivery_scheduling::DeliveryScheduling;
 use crate::notification::Notification;
 use crate::order_acknowledgement::OrderAcknowledgement;
+use crate::payment::{
+    CaptureAt, PartRefund, PaymentAuthorisation, PaymentCapture, PaymentReversal, Till,
+};
 use crate::payment_processing::PaymentProcessing;
 use crate::ports::{Carrier, PaymentGateway};
 use crate::stock_booking::StockBooking;
@@ -93,7 +96,35 @@ impl OrderTasks {
         OrderFailure
     }
 
-    /// Runs all of them in the engine that is being built.
+    /// Sets the order's total aside; `capture_at` says whether it is taken too.
+    #[must_use]
+    pub fn payment_authorisation(&self, capture_at: CaptureAt) -> PaymentAuthorisation {
+        PaymentAuthorisation { till: self.till(), capture_at }
+    }
+
+    /// Takes what was authorised.
+    #[must_use]
+    pub fn payment_capture(&self) -> PaymentCapture {
+        PaymentCapture { till: self.till() }
+    }
+
+    /// Voids what was authorised, or gives it back.
+    #[must_use]
+    pub fn payment_reversal(&self) -> PaymentReversal {
+        PaymentReversal { till: self.till() }
+    }
+
+    /// Gives back some of what was captured.
+    #[must_use]
+    pub fn part_refund(&self) -> PartRefund {
+        PartRefund { till: self.till() }
+    }
+
+    fn till(&self) -> Till {
+        Till { pool: self.pool.clone(), gateway: Arc::clone(&self.gateway) }
+    }
+
+    /// Runs the ten tasks of `order_fulfilment` and `order_unwinding` in the engine that is being built.
     pub fn register(&self, engine: EngineBuilder) -> EngineBuilder {
         engine
             .transactional_batch_task(self.order_acknowledgement())

@@ -12,8 +12,10 @@ use tokio::net::TcpStream;
 use super::ledger::Request;
 use super::rules::Reply;
 use crate::ports::{
-    BookingAnswer, BookingRequest, CancelAnswer, CancelRequest, Carrier, ChargeAnswer,
-    ChargeRequest, PaymentGateway, PortError, RefundAnswer, RefundRequest,
+    AuthoriseAnswer, BookingAnswer, BookingRequest, CancelAnswer, CancelRequest, CaptureAnswer,
+    CaptureRequest, Carrier, ChargeAnswer, ChargeRequest, FindRequest, GatewayPayment,
+    PartRefundAnswer, PartRefundRequest, PaymentGateway, PortError, RefundAnswer, RefundRequest,
+    VoidAnswer, VoidRequest,
 };
 
 /// How long a call may take unless said otherwise.
@@ -96,6 +98,29 @@ impl PaymentGateway for SandboxClient {
 
     async fn refund(&self, request: &RefundRequest) -> Result<RefundAnswer, PortError> {
         self.ask(Request::Refund(request.clone())).await
+    }
+
+    async fn authorise(&self, request: &ChargeRequest) -> Result<AuthoriseAnswer, PortError> {
+        self.ask(Request::Authorise(request.clone())).await
+    }
+
+    async fn capture(&self, request: &CaptureRequest) -> Result<CaptureAnswer, PortError> {
+        self.ask(Request::Capture(request.clone())).await
+    }
+
+    async fn void(&self, request: &VoidRequest) -> Result<VoidAnswer, PortError> {
+        self.ask(Request::Void(request.clone())).await
+    }
+
+    async fn refund_part(
+        &self,
+        request: &PartRefundRequest,
+    ) -> Result<PartRefundAnswer, PortError> {
+        self.ask(Request::RefundPart(request.clone())).await
+    }
+
+    async fn find(&self, request: &FindRequest) -> Result<Option<GatewayPayment>, PortError> {
+        self.ask(Request::Find(request.clone())).await
     }
 }
 

@@ -9,7 +9,10 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::ports::{BookingRequest, CancelRequest, ChargeRequest, RefundRequest};
+use crate::ports::{
+    BookingRequest, CancelRequest, CaptureRequest, ChargeRequest, FindRequest, PartRefundRequest,
+    RefundRequest, VoidRequest,
+};
 
 /// A request to the sandbox, as it stands on a line of the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +22,16 @@ pub enum Request {
     Charge(ChargeRequest),
     /// To the gateway.
     Refund(RefundRequest),
+    /// To the gateway.
+    Authorise(ChargeRequest),
+    /// To the gateway.
+    Capture(CaptureRequest),
+    /// To the gateway.
+    Void(VoidRequest),
+    /// To the gateway.
+    RefundPart(PartRefundRequest),
+    /// To the gateway.
+    Find(FindRequest),
     /// To the carrier.
     Book(BookingRequest),
     /// To the carrier.
@@ -52,6 +65,26 @@ pub enum Entry {
         refund_id: String,
         charge_id: String,
     },
+    /// Money was set aside.
+    Authorised {
+        key: String,
+        order_id: String,
+        amount_minor: i64,
+        currency: String,
+        payment_id: String,
+    },
+    /// What was set aside was taken.
+    Captured { key: String, payment_key: String, order_id: String, amount_minor: i64 },
+    /// What was set aside was given up.
+    Voided { key: String, payment_key: String, order_id: String },
+    /// Some of what was captured was given back.
+    PartRefunded {
+        key: String,
+        payment_key: String,
+        order_id: String,
+        amount_minor: i64,
+        refund_id: String,
+    },
     /// The key of a charge or a booking that had not come was closed.
     KeyClosed { key: String, order_id: String },
     /// A delivery was booked.
@@ -75,6 +108,26 @@ pub struct OrderTotals {
     pub refunds: u32,
     /// Minor units given back.
     pub refunded_minor: i64,
+    /// Requests to authorise, answered or not.
+    pub authorise_calls: u32,
+    /// Times that money was set aside.
+    pub authorisations: u32,
+    /// Minor units set aside.
+    pub authorised_minor: i64,
+    /// Times that what was set aside was given up.
+    pub voids: u32,
+    /// Requests to capture, answered or not.
+    pub capture_calls: u32,
+    /// Times that what was set aside was taken.
+    pub captures: u32,
+    /// Minor units taken of what was set aside.
+    pub captured_minor: i64,
+    /// Times that some of it was given back.
+    pub part_refunds: u32,
+    /// Minor units given back of it.
+    pub part_refunded_minor: i64,
+    /// Questions what became of a payment.
+    pub finds: u32,
     /// Requests to book a delivery, answered or not.
     pub booking_calls: u32,
     /// Deliveries booked.
@@ -130,6 +183,9 @@ impl OrderTotals {
     fn add(&mut self, entry: &Entry) {
         match entry {
             Entry::Call { request: Request::Charge(_) } => self.charge_calls += 1,
+            Entry::Call { request: Request::Authorise(_) } => self.authorise_calls += 1,
+            Entry::Call { request: Request::Capture(_) } => self.capture_calls += 1,
+            Entry::Call { request: Request::Find(_) } => self.finds += 1,
             Entry::Call { request: Request::Book(_) } => self.booking_calls += 1,
             Entry::Call { .. } | Entry::Declined { .. } | Entry::Refused { .. } => {}
             Entry::Charged { amount_minor, .. } => {
@@ -140,6 +196,19 @@ impl OrderTotals {
                 self.refunds += 1;
                 self.refunded_minor += amount_minor;
             }
+            Entry::Authorised { amount_minor, .. } => {
+                self.authorisations += 1;
+                self.authorised_minor += amount_minor;
+            }
+            Entry::Captured { amount_minor, .. } => {
+                self.captures += 1;
+                self.captured_minor += amount_minor;
+            }
+            Entry::Voided { .. } => self.voids += 1,
+            Entry::PartRefunded { amount_minor, .. } => {
+                self.part_refunds += 1;
+                self.part_refunded_minor += amount_minor;
+            }
             Entry::KeyClosed { .. } => self.closed_keys += 1,
             Entry::Booked { .. } => self.bookings += 1,
             Entry::Cancelled { .. } => self.cancellations += 1,
@@ -148,10 +217,16 @@ impl OrderTotals {
 }
 
 impl Request {
+    /// The key that it comes under; a question has none, and gives that of what it asks about.
     pub(super) fn key(&self) -> &str {
         match self {
             Self::Charge(ChargeRequest { key, .. })
+            | Self::Authorise(ChargeRequest { key, .. })
             | Self::Refund(RefundRequest { key, .. })
+            | Self::Capture(CaptureRequest { key, .. })
+            | Self::Void(VoidRequest { key, .. })
+            | Self::RefundPart(PartRefundRequest { key, .. })
+            | Self::Find(FindRequest { payment_key: key, .. })
             | Self::Book(BookingRequest { key, .. })
             | Self::Cancel(CancelRequest { key, .. }) => key,
         }
@@ -160,7 +235,12 @@ impl Request {
     fn order_id(&self) -> &str {
         match self {
             Self::Charge(ChargeRequest { order_id, .. })
+            | Self::Authorise(ChargeRequest { order_id, .. })
             | Self::Refund(RefundRequest { order_id, .. })
+            | Self::Capture(CaptureRequest { order_id, .. })
+            | Self::Void(VoidRequest { order_id, .. })
+            | Self::RefundPart(PartRefundRequest { order_id, .. })
+            | Self::Find(FindRequest { order_id, .. })
             | Self::Book(BookingRequest { order_id, .. })
             | Self::Cancel(CancelRequest { order_id, .. }) => order_id,
         }
@@ -174,6 +254,10 @@ impl Entry {
             Self::Charged { order_id, .. }
             | Self::Declined { order_id, .. }
             | Self::Refunded { order_id, .. }
+            | Self::Authorised { order_id, .. }
+            | Self::Captured { order_id, .. }
+            | Self::Voided { order_id, .. }
+            | Self::PartRefunded { order_id, .. }
             | Self::KeyClosed { order_id, .. }
             | Self::Booked { order_id, .. }
             | Self::Refused { order_id, .. }

@@ -9,21 +9,35 @@ use chrono::{Days, NaiveDate};
 use serde_json::Value;
 
 use super::ledger::{Entry, LedgerFile, Request};
+use super::payments::authorise;
 use crate::error::Error;
 use crate::ports::{
     BookingAnswer, BookingRequest, CancelAnswer, CancelRequest, ChargeAnswer, ChargeRequest,
-    PortError, RefundAnswer, RefundRequest,
+    GatewayRefund, PortError, RefundAnswer, RefundRequest,
 };
 
 /// From the booking to the delivery.
 const DELIVERY_TIME: Days = Days::new(2);
+
+/// Tokens of cards that are good, and whose later calls go wrong.
+const LATER: [&str; 9] = [
+    "tok_capture_refused",
+    "tok_capture_timeout",
+    "tok_capture_timeout_after",
+    "tok_capture_fail_once",
+    "tok_void_timeout_after",
+    "tok_void_fail_once",
+    "tok_refund_refused",
+    "tok_refund_timeout_after",
+    "tok_refund_fail_once",
+];
 
 /// What goes back on the line.
 pub(super) type Reply = Result<Value, PortError>;
 
 /// What the test tokens and postal codes ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Behaviour {
+pub(super) enum Behaviour {
     Do,
     Decline(&'static str),
     SilentBefore,
@@ -33,19 +47,23 @@ enum Behaviour {
 
 /// What became of a key.
 #[derive(Debug, Default)]
-struct Known {
-    first: Option<Request>,
+pub(super) struct Known {
+    pub(super) first: Option<Request>,
     calls: u32,
-    closed: bool,
-    done: Option<Entry>,
-    /// The refund or cancellation of a charge or booking.
-    undone: Option<Entry>,
+    pub(super) closed: bool,
+    pub(super) done: Option<Entry>,
+    /// The refund, void or cancellation of a charge, authorisation or booking.
+    pub(super) undone: Option<Entry>,
+    /// Minor units taken of an authorisation.
+    pub(super) captured: Option<i64>,
+    /// What was given back of them.
+    pub(super) refunds: Vec<GatewayRefund>,
 }
 
 #[derive(Debug)]
 pub(super) struct Rules {
     ledger: LedgerFile,
-    keys: HashMap<String, Known>,
+    pub(super) keys: HashMap<String, Known>,
 }
 
 impl Rules {
@@ -61,13 +79,17 @@ impl Rules {
     /// Handles a request; none is the silence that some tokens ask for. The ledger has all of it
     /// when this returns.
     pub(super) fn handle(&mut self, request: &Request) -> Option<Reply> {
+        if let Request::Find(ask) = request {
+            let written = self.write(vec![Entry::Call { request: request.clone() }]);
+            return Some(written.and_then(|()| self.found(ask)));
+        }
         let first_call = self.keys.get(request.key()).is_none_or(|known| known.calls == 0);
         let reused = self
             .keys
             .get(request.key())
             .is_some_and(|known| known.first.as_ref().is_some_and(|first| first != request));
         let key = request.key().to_owned();
-        let behaviour = behaviour(request);
+        let behaviour = self.behaviour(request);
         let mut entries = vec![Entry::Call { request: request.clone() }];
         if reused {
             return Some(self.write(entries).and(Err(PortError::KeyReused(key))));
@@ -100,6 +122,11 @@ impl Rules {
     fn effect(&self, request: &Request, behaviour: Behaviour) -> Option<Entry> {
         match request {
             Request::Charge(ask) => Some(self.charge(ask, behaviour)),
+            Request::Authorise(ask) => Some(authorise(ask, behaviour)),
+            Request::Capture(ask) => self.capture(ask, behaviour),
+            Request::Void(ask) => self.void(ask),
+            Request::RefundPart(ask) => self.refund_part(ask, behaviour),
+            Request::Find(_) => None,
             Request::Refund(ask) => self.refund(ask),
             Request::Book(ask) => Some(self.book(ask, behaviour)),
             Request::Cancel(ask) => self.cancel(ask),
@@ -168,7 +195,7 @@ impl Rules {
         }
     }
 
-    fn close(&self, key: &str, order_id: String) -> Option<Entry> {
+    pub(super) fn close(&self, key: &str, order_id: String) -> Option<Entry> {
         let closed = self.keys.get(key).is_some_and(|known| known.closed);
         (!closed).then(|| Entry::KeyClosed { key: key.to_owned(), order_id })
     }
@@ -177,6 +204,11 @@ impl Rules {
         let done = |key: &str| self.keys.get(key).and_then(|known| known.done.clone());
         let undone = |key: &str| self.keys.get(key).and_then(|known| known.undone.clone());
         let answer = match request {
+            Request::Authorise(ask) => return self.authorised(&ask.key),
+            Request::Capture(ask) => return self.captured(ask),
+            Request::Void(ask) => return self.voided(ask),
+            Request::RefundPart(ask) => return self.part_refunded(ask),
+            Request::Find(ask) => return self.found(ask),
             Request::Charge(ask) => match done(&ask.key) {
                 Some(Entry::Charged { charge_id, .. }) => {
                     serde_json::to_value(ChargeAnswer::Charged { charge_id })
@@ -222,6 +254,8 @@ impl Rules {
 
     fn apply(&mut self, entry: &Entry) {
         match entry {
+            // A question is nothing that is done under a key.
+            Entry::Call { request: Request::Find(_) } => {}
             Entry::Call { request } => {
                 let known = self.keys.entry(request.key().to_owned()).or_default();
                 known.calls += 1;
@@ -230,11 +264,26 @@ impl Rules {
             Entry::KeyClosed { key, .. } => {
                 self.keys.entry(key.clone()).or_default().closed = true;
             }
+            Entry::Captured { key, payment_key, amount_minor, .. } => {
+                self.keys.entry(payment_key.clone()).or_default().captured = Some(*amount_minor);
+                self.keys.entry(key.clone()).or_default().done = Some(entry.clone());
+            }
+            Entry::PartRefunded { key, payment_key, amount_minor, refund_id, .. } => {
+                let made = GatewayRefund {
+                    key: key.clone(),
+                    refund_id: refund_id.clone(),
+                    amount_minor: *amount_minor,
+                };
+                self.keys.entry(payment_key.clone()).or_default().refunds.push(made);
+                self.keys.entry(key.clone()).or_default().done = Some(entry.clone());
+            }
             Entry::Refunded { charge_key: undone, .. }
+            | Entry::Voided { payment_key: undone, .. }
             | Entry::Cancelled { booking_key: undone, .. } => {
                 self.keys.entry(undone.clone()).or_default().undone = Some(entry.clone());
             }
             Entry::Charged { key, .. }
+            | Entry::Authorised { key, .. }
             | Entry::Declined { key, .. }
             | Entry::Booked { key, .. }
             | Entry::Refused { key, .. } => {
@@ -246,7 +295,7 @@ impl Rules {
 
 /// A name for what was done under a key, the same whichever sandbox does it (FNV-1a): a new ledger
 /// gives no name again that an older one gave to another key.
-fn name_of(prefix: &str, key: &str) -> String {
+pub(super) fn name_of(prefix: &str, key: &str) -> String {
     let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
@@ -258,37 +307,62 @@ fn today() -> NaiveDate {
     chrono::Utc::now().date_naive()
 }
 
-fn lost(key: &str) -> PortError {
+pub(super) fn lost(key: &str) -> PortError {
     PortError::Unavailable(format!("the sandbox lost what became of {key}"))
 }
 
-fn behaviour(request: &Request) -> Behaviour {
-    match request {
-        Request::Charge(ask) if ask.method != "card" => Behaviour::Decline("unsupported_method"),
-        Request::Charge(ask) => match ask.token.as_str() {
-            "tok_visa" | "tok_slow" => Behaviour::Do,
-            "tok_declined" => Behaviour::Decline("card_declined"),
-            "tok_timeout" => Behaviour::SilentBefore,
-            "tok_timeout_after_charge" => Behaviour::SilentAfter,
-            "tok_fail_once" => Behaviour::FailOnce,
-            _ => Behaviour::Decline("unknown_token"),
-        },
-        Request::Book(ask) => match ask.ship_to.postal_code.as_str() {
-            "test_refused" => Behaviour::Decline("address_not_served"),
-            "test_timeout" => Behaviour::SilentBefore,
-            "test_timeout_after_booking" => Behaviour::SilentAfter,
-            "test_fail_once" => Behaviour::FailOnce,
+impl Rules {
+    fn behaviour(&self, request: &Request) -> Behaviour {
+        match request {
+            Request::Charge(ask) | Request::Authorise(ask) if ask.method != "card" => {
+                Behaviour::Decline("unsupported_method")
+            }
+            Request::Charge(ask) | Request::Authorise(ask) => of_token(ask.token.as_str()),
+            Request::Capture(ask) => self.later("tok_capture_", &ask.payment_key),
+            Request::Void(ask) => self.later("tok_void_", &ask.payment_key),
+            Request::RefundPart(ask) => self.later("tok_refund_", &ask.payment_key),
+            Request::Book(ask) => match ask.ship_to.postal_code.as_str() {
+                "test_refused" => Behaviour::Decline("address_not_served"),
+                "test_timeout" => Behaviour::SilentBefore,
+                "test_timeout_after_booking" => Behaviour::SilentAfter,
+                "test_fail_once" => Behaviour::FailOnce,
+                _ => Behaviour::Do,
+            },
+            Request::Refund(_) | Request::Find(_) | Request::Cancel(_) => Behaviour::Do,
+        }
+    }
+
+    /// What the token of an authorisation asks for at a later call.
+    fn later(&self, prefix: &str, payment_key: &str) -> Behaviour {
+        let first = self.keys.get(payment_key).and_then(|known| known.first.as_ref());
+        let Some(Request::Authorise(ask)) = first else { return Behaviour::Do };
+        match ask.token.as_str().strip_prefix(prefix) {
+            Some("refused") => Behaviour::Decline("not_now_or_ever"),
+            Some("timeout") => Behaviour::SilentBefore,
+            Some("timeout_after") => Behaviour::SilentAfter,
+            Some("fail_once") => Behaviour::FailOnce,
             _ => Behaviour::Do,
-        },
-        Request::Refund(_) | Request::Cancel(_) => Behaviour::Do,
+        }
+    }
+}
+
+fn of_token(token: &str) -> Behaviour {
+    match token {
+        "tok_visa" | "tok_slow" => Behaviour::Do,
+        "tok_declined" => Behaviour::Decline("card_declined"),
+        "tok_timeout" => Behaviour::SilentBefore,
+        "tok_timeout_after_charge" => Behaviour::SilentAfter,
+        "tok_fail_once" => Behaviour::FailOnce,
+        later if LATER.contains(&later) => Behaviour::Do,
+        _ => Behaviour::Decline("unknown_token"),
     }
 }
 
 /// Whether a request is looked at only some time after it came.
 pub(super) fn is_slow(request: &Request) -> bool {
     match request {
-        Request::Charge(ask) => ask.token.as_str() == "tok_slow",
+        Request::Charge(ask) | Request::Authorise(ask) => ask.token.as_str() == "tok_slow",
         Request::Book(ask) => ask.ship_to.postal_code == "test_slow",
-        Request::Refund(_) | Request::Cancel(_) => false,
+        _ => false,
     }
 }

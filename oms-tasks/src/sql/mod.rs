@@ -41,6 +41,17 @@ statements! {
     INTEND_PAYMENT = "intend_payment";
     CAPTURE_PAYMENT = "capture_payment";
     DECLINE_PAYMENT = "decline_payment";
+    INTEND_AUTHORISATION = "intend_authorisation";
+    RECORD_AUTHORISATION = "record_authorisation";
+    DECLINE_AUTHORISATION = "decline_authorisation";
+    INTEND_CAPTURE = "intend_capture";
+    RECORD_CAPTURE = "record_capture";
+    INTEND_REVERSAL = "intend_reversal";
+    INTEND_REST_REFUND = "intend_rest_refund";
+    RECORD_REVERSAL = "record_reversal";
+    INTEND_PART_REFUND = "intend_part_refund";
+    RECORD_PART_REFUND = "record_part_refund";
+    REFUSE_PART_REFUND = "refuse_part_refund";
     BOOK_STOCK = "book_stock";
     INTEND_DELIVERY = "intend_delivery";
     CONFIRM_DELIVERY = "confirm_delivery";

@@ -8,6 +8,7 @@ mod booking;
 mod conservation;
 mod documentation;
 mod migration;
+mod payments;
 mod ports;
 mod sandbox;
 mod sender;

@@ -5,6 +5,9 @@ use oms_tasks::{Error, migrate};
 
 use crate::world::database;
 
+/// Files in `migrations/oms`.
+const MIGRATIONS: i64 = 2;
+
 #[tokio::test]
 async fn two_programs_at_once_migrate_once() {
     let database = TestDatabase::empty().await.unwrap();
@@ -14,7 +17,7 @@ async fn two_programs_at_once_migrate_once() {
     second.unwrap();
     migrate(&mut one).await.unwrap();
     let sql = "SELECT count(*) FROM oms_tasks_migrations";
-    assert_eq!(one.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 1);
+    assert_eq!(one.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), MIGRATIONS);
 }
 
 #[tokio::test]
@@ -43,7 +46,7 @@ async fn the_tables_go_where_the_search_path_leads() {
     let sql = "SELECT count(*) FROM pg_tables WHERE schemaname = $1";
     for schema in ["shop_a", "shop_b"] {
         let tables: i64 = client.query_one(sql, &[&schema]).await.unwrap().get(0);
-        assert_eq!(tables, 8, "{schema}");
+        assert_eq!(tables, 10, "{schema}");
     }
 }
 

@@ -141,6 +141,8 @@ impl World {
             "orders",
             "order_items",
             "payments",
+            "payment_intents",
+            "payment_refunds",
             "stock_bookings",
             "delivery_schedule",
             "notifications",

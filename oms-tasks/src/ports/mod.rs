@@ -14,7 +14,15 @@ use async_trait::async_trait;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use crate::order::{Address, CardToken};
+use crate::order::Address;
+
+mod gateway;
+
+pub use gateway::{
+    AuthoriseAnswer, CaptureAnswer, CaptureRequest, ChargeAnswer, ChargeRequest, FindRequest,
+    GatewayPayment, GatewayRefund, PartRefundAnswer, PartRefundRequest, PaymentGateway,
+    PaymentState, RefundAnswer, RefundRequest, VoidAnswer, VoidRequest,
+};
 
 /// Why a port did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -42,78 +50,6 @@ impl PortError {
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
-}
-
-/// Takes money once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChargeRequest {
-    /// Idempotency key of the charge.
-    pub key: String,
-    /// The order.
-    pub order_id: String,
-    /// Minor units of the currency.
-    pub amount_minor: i64,
-    /// ISO 4217.
-    pub currency: String,
-    /// Such as `card`.
-    pub method: String,
-    /// What the gateway knows the means of payment by.
-    pub token: CardToken,
-}
-
-/// What came of a charge.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "snake_case")]
-pub enum ChargeAnswer {
-    /// The money was taken.
-    Charged {
-        /// The gateway's id.
-        charge_id: String,
-    },
-    /// The money was not and will not be taken under this key.
-    Declined {
-        /// The gateway's code.
-        code: String,
-    },
-}
-
-/// Gives back all that was taken under a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefundRequest {
-    /// Idempotency key of the refund.
-    pub key: String,
-    /// Idempotency key of the charge.
-    pub charge_key: String,
-    /// The order.
-    pub order_id: String,
-    /// Minor units of the currency: what the charge was to be.
-    pub amount_minor: i64,
-    /// ISO 4217.
-    pub currency: String,
-}
-
-/// What came of a refund.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "snake_case")]
-pub enum RefundAnswer {
-    /// The charge was given back in full, now or before.
-    Refunded {
-        /// The gateway's id of the refund.
-        refund_id: String,
-        /// The gateway's id of the charge.
-        charge_id: String,
-    },
-    /// Nothing had been charged under the key, and nothing will be.
-    NothingCharged,
-}
-
-/// Where money comes from.
-#[async_trait]
-pub trait PaymentGateway: fmt::Debug + Send + Sync + 'static {
-    /// Takes the amount, once per key.
-    async fn charge(&self, request: &ChargeRequest) -> Result<ChargeAnswer, PortError>;
-    /// Gives back what was charged under the charge's key, once per charge, or closes that key.
-    async fn refund(&self, request: &RefundRequest) -> Result<RefundAnswer, PortError>;
 }
 
 /// Has an order fetched and delivered.
