@@ -158,6 +158,14 @@ pub enum Error {
         #[source]
         source: PortError,
     },
+    /// An adapter cannot be made from what it was given.
+    #[error("{what}: {reason}")]
+    Config {
+        /// Which adapter.
+        what: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
     /// The tables are newer than this library.
     #[error("order tables have version {found}, this library knows {known}: upgrade the program")]
     SchemaVersion {

@@ -23,6 +23,8 @@ pub mod sender;
 mod sql;
 mod stage;
 pub mod stock_booking;
+#[cfg(feature = "stripe")]
+pub mod stripe;
 mod summary;
 mod tasks;
 pub mod unwinding;

@@ -12,6 +12,7 @@ mod payments;
 mod ports;
 mod sandbox;
 mod sender;
+mod stripe;
 mod unwinding;
 mod world;
 mod zombies;
