@@ -83,6 +83,12 @@ pub enum Error {
         /// The articles that are short.
         skus: Vec<String>,
     },
+    /// The order's pieces were given back, or its reservation ran out; it gets none any more.
+    #[error("order {order_id}: its reservation has ended")]
+    ReservationEnded {
+        /// The order.
+        order_id: String,
+    },
     /// The payment gateway declined the charge.
     #[error("order {order_id}: payment declined: {code}")]
     Declined {

@@ -22,6 +22,7 @@ pub mod sandbox;
 pub mod sender;
 mod sql;
 mod stage;
+pub mod stock;
 pub mod stock_booking;
 #[cfg(feature = "stripe")]
 pub mod stripe;

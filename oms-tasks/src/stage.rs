@@ -15,6 +15,7 @@ pub(crate) enum Stage {
     Authorised,
     Declined,
     Booked,
+    BackOrdered,
     Scheduled,
     Completed,
     Failed,
@@ -29,6 +30,10 @@ impl Stage {
             Self::Authorised => format!("Your payment for order {order_id} is accepted."),
             Self::Declined => format!("Your payment for order {order_id} was declined."),
             Self::Booked => format!("All articles of your order {order_id} are set aside."),
+            Self::BackOrdered => format!(
+                "Not all articles of your order {order_id} are there. We set them aside as soon as they \
+                 come."
+            ),
             Self::Scheduled => format!("The delivery of your order {order_id} is scheduled."),
             Self::Completed => format!("Your order {order_id} is complete and on its way."),
             Self::Failed => format!(

@@ -1,6 +1,7 @@
 //! All tasks, with what they need.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use oms_engine::EngineBuilder;
@@ -13,6 +14,10 @@ use crate::payment::{
 };
 use crate::payment_processing::PaymentProcessing;
 use crate::ports::{Carrier, PaymentGateway};
+use crate::stock::{
+    BackOrder, ReservationConfirmation, ReservationExpiry, ReservationRelease, StockDispatch,
+    StockReservation,
+};
 use crate::stock_booking::StockBooking;
 use crate::unwinding::delivery_cancellation::DeliveryCancellation;
 use crate::unwinding::order_closure::OrderClosure;
@@ -118,6 +123,42 @@ impl OrderTasks {
     #[must_use]
     pub fn part_refund(&self) -> PartRefund {
         PartRefund { till: self.till() }
+    }
+
+    /// Sets all pieces of an order aside.
+    #[must_use]
+    pub fn stock_reservation(&self) -> StockReservation {
+        StockReservation::default()
+    }
+
+    /// Waits for them; it looks by itself so often.
+    #[must_use]
+    pub fn back_order(&self, poll: Duration) -> BackOrder {
+        BackOrder::every(poll)
+    }
+
+    /// Keeps them for good.
+    #[must_use]
+    pub fn reservation_confirmation(&self) -> ReservationConfirmation {
+        ReservationConfirmation::default()
+    }
+
+    /// Puts them back when their time is over.
+    #[must_use]
+    pub fn reservation_expiry(&self) -> ReservationExpiry {
+        ReservationExpiry::default()
+    }
+
+    /// Puts them back.
+    #[must_use]
+    pub fn reservation_release(&self) -> ReservationRelease {
+        ReservationRelease::default()
+    }
+
+    /// Has them leave the house.
+    #[must_use]
+    pub fn stock_dispatch(&self) -> StockDispatch {
+        StockDispatch::default()
     }
 
     fn till(&self) -> Till {

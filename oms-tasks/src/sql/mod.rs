@@ -52,6 +52,11 @@ statements! {
     INTEND_PART_REFUND = "intend_part_refund";
     RECORD_PART_REFUND = "record_part_refund";
     REFUSE_PART_REFUND = "refuse_part_refund";
+    RESERVE_STOCK = "reserve_stock";
+    MOVE_RESERVATIONS = "move_reservations";
+    FIND_WAITING = "find_waiting";
+    FIND_SKUS = "find_skus";
+    LOCK_SHELVES = "lock_shelves";
     BOOK_STOCK = "book_stock";
     INTEND_DELIVERY = "intend_delivery";
     CONFIRM_DELIVERY = "confirm_delivery";

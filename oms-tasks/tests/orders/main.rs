@@ -10,6 +10,7 @@ mod documentation;
 mod migration;
 mod payments;
 mod ports;
+mod reservations;
 mod sandbox;
 mod sender;
 mod stripe;

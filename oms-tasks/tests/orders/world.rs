@@ -144,6 +144,8 @@ impl World {
             "payment_intents",
             "payment_refunds",
             "stock_bookings",
+            "stock_reservations",
+            "reservation_lines",
             "delivery_schedule",
             "notifications",
         ] {
@@ -157,7 +159,7 @@ impl World {
     }
 
     /// Runs a transactional task as the engine does: its writes commit when it succeeds.
-    async fn transact<T: TransactionalTask>(
+    pub(crate) async fn transact<T: TransactionalTask>(
         &self,
         task: T,
         cx: &TaskContext,

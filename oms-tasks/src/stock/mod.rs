@@ -1,0 +1,189 @@
+//! Stock for orders of several lines: set aside for a time, waited for, put back and shipped.
+//!
+//! Orders are locked first, in the order of their ids, then shelves in that of their skus. A shelf's
+//! constraint (booked <= on hand) holds whatever happens here. Who frees pieces serves those who wait
+//! for them in the same transaction, first come first served; orders that somebody else has in hand at
+//! that moment are passed by, and look for themselves at their next turn.
+
+mod back_order;
+mod ending;
+mod reservation;
+mod restocking;
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Row, Transaction};
+use uuid::Uuid;
+
+pub use back_order::BackOrder;
+pub use ending::{
+    ExpiryOutput, ReleaseOutput, ReservationConfirmation, ReservationExpiry, ReservationRelease,
+    StockDispatch,
+};
+pub use reservation::{Input as ReservationInput, Output as ReservationOutput, StockReservation};
+pub use restocking::{Restocked, Woken, restock_and_serve};
+
+use crate::error::Error;
+use crate::sql::{
+    FIND_ORDERS, FIND_SKUS, FIND_WAITING, LOCK_SHELVES, MOVE_RESERVATIONS, RESERVE_STOCK, by_order,
+    get,
+};
+use crate::stage::Stage;
+
+/// Orders that are served at once when pieces come.
+const SERVED_MAX: i64 = 200;
+
+/// What becomes of an order for which there are not enough pieces of each of its articles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenShort {
+    /// It waits, with none of its pieces set aside, until there is enough for all of its lines.
+    #[default]
+    BackOrder,
+    /// It is refused.
+    Refuse,
+}
+
+/// The order of a reservation, as most of the tasks are given it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReservedOrder {
+    /// The order.
+    pub order_id: String,
+}
+
+/// What is asked for an order.
+#[derive(Debug)]
+struct Asked {
+    order_id: String,
+    when_short: WhenShort,
+    hold_seconds: Option<i32>,
+}
+
+/// What an order has.
+#[derive(Debug)]
+struct Held {
+    order_status: String,
+    /// The reservation's status; none for none.
+    status: Option<String>,
+    pieces: i64,
+    short: Vec<String>,
+}
+
+/// What a reservation has come to.
+#[derive(Debug)]
+struct Moved {
+    before: Option<String>,
+    after: Option<String>,
+    /// Seconds until it may expire.
+    due_in: Option<f64>,
+    pieces: i64,
+}
+
+/// Locks orders, then the shelves of their articles, until the transaction ends. Statements after it
+/// see what others wrote for them.
+async fn lock(tx: &Transaction<'_>, ids: &[String]) -> Result<(), Error> {
+    FIND_ORDERS.run_in(tx, &[(&ids, Type::TEXT_ARRAY)]).await?;
+    let none: [&str; 0] = [];
+    let params = [(&none.as_slice() as _, Type::TEXT_ARRAY), (&ids as _, Type::TEXT_ARRAY)];
+    LOCK_SHELVES.run_in(tx, &params).await?;
+    Ok(())
+}
+
+/// Reserves for orders that are locked; what each has then, by its id.
+async fn reserve(tx: &Transaction<'_>, asked: &[Asked]) -> Result<HashMap<String, Held>, Error> {
+    let ids: Vec<&str> = asked.iter().map(|one| &*one.order_id).collect();
+    let waits: Vec<bool> = asked.iter().map(|one| one.when_short == WhenShort::BackOrder).collect();
+    let seconds: Vec<Option<i32>> = asked.iter().map(|one| one.hold_seconds).collect();
+    let bodies = |stage: Stage| -> Vec<String> { ids.iter().map(|id| stage.body(id)).collect() };
+    let params = [
+        (&ids as _, Type::TEXT_ARRAY),
+        (&waits as _, Type::BOOL_ARRAY),
+        (&seconds as _, Type::INT4_ARRAY),
+        (&bodies(Stage::Booked) as _, Type::TEXT_ARRAY),
+        (&bodies(Stage::BackOrdered) as _, Type::TEXT_ARRAY),
+    ];
+    let rows = RESERVE_STOCK.run_in(tx, &params).await?;
+    let held = |row: &Row| {
+        Ok::<_, Error>(Held {
+            order_status: get(row, "order_status")?,
+            status: get(row, "after")?,
+            pieces: get(row, "pieces")?,
+            short: get(row, "short")?,
+        })
+    };
+    let rows = by_order(&rows)?;
+    rows.into_iter().map(|(id, row)| Ok((id.to_owned(), held(row)?))).collect()
+}
+
+/// Brings reservations of orders that are locked to a status; those that may not stay what they are.
+async fn bring_to(
+    tx: &Transaction<'_>,
+    ids: &[String],
+    status: &str,
+) -> Result<HashMap<String, Moved>, Error> {
+    let params = [(&ids as _, Type::TEXT_ARRAY), (&status as _, Type::TEXT)];
+    let rows = MOVE_RESERVATIONS.run_in(tx, &params).await?;
+    let moved = |row: &Row| {
+        Ok::<_, Error>(Moved {
+            before: get(row, "before")?,
+            after: get(row, "after")?,
+            due_in: get(row, "due_in")?,
+            pieces: get(row, "pieces")?,
+        })
+    };
+    let rows = by_order(&rows)?;
+    rows.into_iter().map(|(id, row)| Ok((id.to_owned(), moved(row)?))).collect()
+}
+
+/// Orders that wait for articles, in hand until the transaction ends.
+#[derive(Debug)]
+struct Waiting(Vec<(String, Uuid)>);
+
+impl Waiting {
+    /// Locks those who wait for these articles, and all shelves that they or the caller will touch, in
+    /// one order. Then the caller frees pieces.
+    async fn find(tx: &Transaction<'_>, skus: &[String]) -> Result<Self, Error> {
+        let params = [(&skus as _, Type::TEXT_ARRAY), (&SERVED_MAX as _, Type::INT8)];
+        let rows = FIND_WAITING.run_in(tx, &params).await?;
+        let mut waiting: Vec<(String, Uuid)> = Vec::with_capacity(rows.len());
+        for row in &rows {
+            waiting.push((get(row, "order_id")?, get(row, "workflow_id")?));
+        }
+        let ids: Vec<&str> = waiting.iter().map(|(id, _)| &**id).collect();
+        let params = [(&skus as _, Type::TEXT_ARRAY), (&ids as _, Type::TEXT_ARRAY)];
+        LOCK_SHELVES.run_in(tx, &params).await?;
+        Ok(Self(waiting))
+    }
+
+    /// Sets pieces aside for each for whom there are enough now.
+    async fn serve(self, tx: &Transaction<'_>) -> Result<Vec<Woken>, Error> {
+        let mut woken = Vec::new();
+        for (order_id, workflow_id) in self.0 {
+            let asked = Asked { order_id, when_short: WhenShort::BackOrder, hold_seconds: None };
+            let held = reserve(tx, std::slice::from_ref(&asked)).await?;
+            let order_id = asked.order_id;
+            if held.get(&order_id).is_some_and(|held| held.status.as_deref() == Some("RESERVED")) {
+                woken.push(Woken { order_id, workflow_id });
+            }
+        }
+        Ok(woken)
+    }
+}
+
+/// Ends the reservation of an order in a way that may free its pieces.
+async fn end(
+    tx: &Transaction<'_>,
+    order_id: &str,
+    status: &str,
+) -> Result<Option<(Moved, Vec<Woken>)>, Error> {
+    let ids = [order_id.to_owned()];
+    FIND_ORDERS.run_in(tx, &[(&ids.as_slice(), Type::TEXT_ARRAY)]).await?;
+    let rows = FIND_SKUS.run_in(tx, &[(&ids.as_slice(), Type::TEXT_ARRAY)]).await?;
+    let skus = rows.iter().map(|row| get(row, "sku")).collect::<Result<Vec<String>, _>>()?;
+    let waiting = Waiting::find(tx, &skus).await?;
+    let mut moved = bring_to(tx, &ids, status).await?;
+    let woken = waiting.serve(tx).await?;
+    Ok(moved.remove(order_id).map(|moved| (moved, woken)))
+}
