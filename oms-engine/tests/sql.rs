@@ -47,6 +47,11 @@ const PLANS: &[Expected] = &[
         &["open_tasks_pkey", "open_tasks_claim", "workflows_pkey"],
         &["open_tasks_holder", "open_tasks_workflow", "open_tasks_due"],
     ),
+    (
+        "advance_steps",
+        &["open_tasks_pkey", "workflows_pkey"],
+        &["open_tasks_holder", "open_tasks_workflow", "open_tasks_due"],
+    ),
     ("start_workflows", &[], &[]),
     ("return_tasks", &["open_tasks_pkey"], &["open_tasks_holder"]),
     ("release_tasks", &["open_tasks_pkey"], &["open_tasks_holder"]),

@@ -344,8 +344,8 @@ fn state_of(
         retried_at: row.last_retried_at,
         ..RunState::new(
             row.id,
-            Arc::new(row.input.clone()),
-            Arc::new(row.variables.clone()),
+            row.input.clone(),
+            row.variables.clone(),
             row.correlation_id.as_deref().map(Arc::from),
         )
     }

@@ -72,6 +72,7 @@ pub(crate) fn plan_step(
         worker,
         reason: end.reason.clone(),
         run_end: end_of_run.map(run_end),
+        has_parent: run.state.parent_id.is_some(),
         arrives: false,
         note: None,
         variables: None,

@@ -343,6 +343,7 @@ pub(super) fn ended_row(
         worker: worker.or_else(|| locked.worker.as_deref().map(Arc::from)),
         reason: None,
         run_end: None,
+        has_parent: run.state.parent_id.is_some(),
         arrives: false,
         note: None,
         variables: None,

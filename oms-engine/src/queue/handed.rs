@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -199,7 +200,15 @@ impl PumpHandle {
 
     /// Tells the pump something; a pump that is gone needs to hear nothing.
     pub(crate) async fn tell(&self, message: PumpMessage) {
-        if self.messages.send(message).await.is_err() {
+        let gone = match self.messages.try_send(message) {
+            Ok(()) => false,
+            // Boxed: most messages find room, and every task has room for this future.
+            Err(TrySendError::Full(message)) => {
+                Box::pin(self.messages.send(message)).await.is_err()
+            }
+            Err(TrySendError::Closed(_)) => true,
+        };
+        if gone {
             tracing::debug!("a message came after its pump had ended");
         }
     }

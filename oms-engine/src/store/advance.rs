@@ -1,5 +1,6 @@
 //! The hot statement: ends attempts, opens what follows, ends runs, claims, in one round trip.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -27,6 +28,8 @@ pub(crate) struct EndedRow {
     pub(crate) reason: Option<String>,
     /// The end of the run, where this was its last open task.
     pub(crate) run_end: Option<RunEnd>,
+    /// Whether a task of another run may wait for the end of this one.
+    pub(crate) has_parent: bool,
     /// Whether its container has one less to wait for, and what it tells that.
     pub(crate) arrives: bool,
     pub(crate) note: Option<Value>,
@@ -74,7 +77,42 @@ pub(crate) struct OpenedRow {
     pub(crate) container: Option<i64>,
 }
 
+impl EndedRow {
+    fn is_ordinary(&self) -> bool {
+        self.status == TaskStatus::Completed
+            && self.reason.is_none()
+            && self.run_end.as_ref().is_none_or(|end| end.is_ordinary() && !self.has_parent)
+            && !self.arrives
+            && self.note.is_none()
+            && self.variables.is_none()
+    }
+}
+
+impl RunEnd {
+    fn is_ordinary(&self) -> bool {
+        self.status == WorkflowStatus::Completed
+            && self.reason.is_none()
+            && self.failed_task.is_none()
+    }
+}
+
 impl OpenedRow {
+    fn is_ordinary(&self) -> bool {
+        matches!(self.state, TokenState::Ready | TokenState::Leased)
+            && self.attempt == 0
+            && self.set_aside == 0
+            && self.status.is_none()
+            && self.task_type.is_none()
+            && self.delay_ms.is_none()
+            && self.due.is_none()
+            && self.reason.is_none()
+            && self.input.is_none()
+            && self.output.is_none()
+            && self.detail.is_none()
+            && self.remaining.is_none()
+            && self.container.is_none()
+    }
+
     /// Whether the timer must hear of it. One that is leased tells of its time when it begins.
     pub(crate) const fn is_timed(&self) -> bool {
         self.status.is_none()
@@ -99,6 +137,23 @@ impl<'a> AdvanceBatch<'a> {
     /// Of one step.
     pub(crate) fn of(ended: &'a EndedRow, opened: &'a [OpenedRow]) -> Self {
         Self { ended: vec![ended], opened: opened.iter().collect(), claims: Vec::new() }
+    }
+
+    /// What follows each end, by its number, where all steps are ordinary; none where one is not.
+    fn ordinary(&self) -> Option<Vec<Option<usize>>> {
+        if !self.claims.is_empty()
+            || !self.ended.iter().all(|row| row.is_ordinary())
+            || !self.opened.iter().all(|row| row.is_ordinary())
+        {
+            return None;
+        }
+        let mut opened = self.opened.iter().enumerate().peekable();
+        let of_each = |ended: &&EndedRow| {
+            opened.next_if(|(_, row)| row.source == ended.token_id).map(|(number, _)| number)
+        };
+        let follows: Vec<_> = self.ended.iter().map(of_each).collect();
+        // What is left follows an end that has another, or stands in another order.
+        opened.next().is_none().then_some(follows)
     }
 }
 
@@ -160,6 +215,9 @@ impl Store {
         batch: &AdvanceBatch<'_>,
         holder: i64,
     ) -> Result<Advanced, Error> {
+        if let Some(follows) = batch.ordinary() {
+            return self.advance_steps(db, batch, &follows, holder).await;
+        }
         let e = &batch.ended;
         let o = &batch.opened;
         let containers = numbered(o);
@@ -218,6 +276,60 @@ impl Store {
             }
         }
         Ok(done)
+    }
+
+    /// The hot statement where all steps are ordinary: each with what follows it.
+    async fn advance_steps(
+        &self,
+        db: &impl Executor,
+        batch: &AdvanceBatch<'_>,
+        follows: &[Option<usize>],
+        holder: i64,
+    ) -> Result<Advanced, Error> {
+        let e = &batch.ended;
+        let next = |number: &Option<usize>| number.and_then(|n| batch.opened.get(n));
+        let row = self
+            .one(
+                db,
+                &self.sql.advance_steps,
+                &[
+                    &column(e, |r| r.token_id),
+                    &column(e, |r| r.rev),
+                    &column(e, |r| r.holder),
+                    &column(e, |r| r.input.as_deref().map(Json)),
+                    &column(e, |r| r.output.as_deref().map(Json)),
+                    &column(e, |r| r.worker.as_deref()),
+                    &column(e, |r| r.run_end.as_ref().map(|end| Json(&*end.output))),
+                    &column(follows, |n| next(n).map(|r| r.reference_name.as_str())),
+                    &column(follows, |n| next(n).map(|r| r.queue.as_str())),
+                    &column(follows, |n| next(n).map(|r| r.state.code())),
+                    &column(follows, |n| next(n).and_then(|r| r.timeout_ms)),
+                    &column(follows, |n| next(n).and_then(|r| r.poll_timeout_ms)),
+                    &column(follows, |n| next(n).and_then(|r| r.total_ms)),
+                    &holder,
+                ],
+                "advancing workflows",
+            )
+            .await?;
+        let applied = get::<Option<Vec<i64>>>(&row, 0)?.unwrap_or_default();
+        let followed_by = get::<Option<Vec<Option<i64>>>>(&row, 1)?.unwrap_or_default();
+        let scopes = get::<Option<Vec<Option<i64>>>>(&row, 2)?.unwrap_or_default();
+        let ids = get::<Option<Vec<i64>>>(&row, 3)?.unwrap_or_default();
+        let due = get::<Option<Vec<Option<DateTime<Utc>>>>>(&row, 4)?.unwrap_or_default();
+        let at = get(&row, 5)?;
+        let due: HashMap<i64, Option<DateTime<Utc>>> = ids.into_iter().zip(due).collect();
+        let numbers: HashMap<i64, usize> =
+            e.iter().zip(follows).filter_map(|(r, n)| Some((r.token_id, (*n)?))).collect();
+        let mut opened = vec![None; batch.opened.len()];
+        for ((source, id), scope) in applied.iter().zip(followed_by).zip(scopes) {
+            if let (Some(id), Some(number)) = (id, numbers.get(source))
+                && let Some(place) = opened.get_mut(*number)
+            {
+                let due_at = due.get(&id).copied().flatten();
+                *place = Some(Opened { id, scope, at, due_at });
+            }
+        }
+        Ok(Advanced { applied, opened, ..Advanced::default() })
     }
 }
 

@@ -106,6 +106,7 @@ macro_rules! statements {
 statements!(
     adopt_tasks,
     advance,
+    advance_steps,
     append_logs,
     attach_child,
     bury_session,

@@ -36,37 +36,21 @@ pub(crate) struct LocalWorkers {
 
 impl Workers for LocalWorkers {
     fn run(&self, task: HandedOut) {
-        let lease = || Lease {
-            core: self.transactions.core.clone(),
-            pool: self.lease_pool.clone(),
-            token_id: task.token.id,
-            pump: task.pump.clone(),
-        };
         match self.registry.get(&task.token.queue).cloned() {
             Some(AnyTask::Plain(body)) => {
-                let (sources, lease) = (self.sources.clone(), lease());
-                self.runtime.spawn(async move {
-                    if let Some((cx, input, task)) = give(&sources, lease, task).await {
-                        run_plain(body, cx, &input, task).await;
-                    }
-                });
+                self.begin(task, |cx, input, task| run_plain(body, cx, input, task));
             }
             Some(AnyTask::Transactional(body)) => {
-                let (sources, lease) = (self.sources.clone(), lease());
                 let transactions = self.transactions.clone();
-                self.runtime.spawn(async move {
-                    if let Some((cx, input, task)) = give(&sources, lease, task).await {
-                        let alone = vec![Member { cx, input, task }];
-                        Box::pin(transactions.run(&body, alone, None)).await;
-                    }
+                self.begin(task, |cx, input, task| async move {
+                    let alone = vec![Member { cx, input, task }];
+                    Box::pin(transactions.run(&body, alone, None)).await;
                 });
             }
             Some(AnyTask::Batch(body, size)) => {
-                let (sources, lease) = (self.sources.clone(), lease());
                 let transactions = self.transactions.clone();
                 let gatherer = self.gatherers.of(&task.token.queue, task.pump.number(), size);
-                self.runtime.spawn(async move {
-                    let Some((cx, input, task)) = give(&sources, lease, task).await else { return };
+                self.begin(task, |cx, input, task| async move {
                     if let Some(leader) = gatherer.join(Member { cx, input, task }) {
                         Box::pin(lead(&transactions, &body, &gatherer, leader)).await;
                     }
@@ -77,6 +61,36 @@ impl Workers for LocalWorkers {
                 self.runtime.spawn(report(task, Vec::new(), Outcome::Abandoned));
             }
         }
+    }
+}
+
+impl LocalWorkers {
+    /// Lets a task's future run, once the task has all that it is handed.
+    fn begin<F>(
+        &self,
+        task: HandedOut,
+        work: impl FnOnce(TaskContext, Arc<Value>, HandedOut) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let lease = Lease {
+            core: self.transactions.core.clone(),
+            pool: self.lease_pool.clone(),
+            token_id: task.token.id,
+            pump: task.pump.clone(),
+        };
+        // A future stays as large as its largest moment: most tasks never wait for secrets.
+        if let Some(given) = Given::at_once(&task) {
+            let (cx, input) = context(given, lease, &task);
+            self.runtime.spawn(work(cx, input, task));
+            return;
+        }
+        let sources = self.sources.clone();
+        self.runtime.spawn(async move {
+            if let Some((cx, input, task)) = Box::pin(give(&sources, lease, task)).await {
+                work(cx, input, task).await;
+            }
+        });
     }
 }
 
@@ -106,16 +120,8 @@ async fn give(
     task: HandedOut,
 ) -> Option<(TaskContext, Arc<Value>, HandedOut)> {
     let outcome = match until_dropped(sources.give(&task), task.cancellation.cancelled()).await {
-        Some(Ok(Given { input, metadata, hidden })) => {
-            let own = Own {
-                set_aside: task.token.set_aside,
-                lease,
-                async_complete: asks_to_wait(&task),
-                runtime_metadata: metadata,
-                hidden,
-            };
-            let (id, due_at) = (task.task_id(), task.token.due_at);
-            let cx = TaskContext::of(id, due_at, task.cancellation.clone(), own);
+        Some(Ok(given)) => {
+            let (cx, input) = context(given, lease, &task);
             return Some((cx, input, task));
         }
         Some(Err(error)) => failed(error),
@@ -125,8 +131,21 @@ async fn give(
     None
 }
 
-async fn run_plain(body: Arc<dyn ErasedTask>, cx: TaskContext, input: &Value, task: HandedOut) {
-    let work = AssertUnwindSafe(body.run(&cx, input)).catch_unwind();
+fn context(given: Given, lease: Lease, task: &HandedOut) -> (TaskContext, Arc<Value>) {
+    let Given { input, metadata, hidden } = given;
+    let own = Own {
+        set_aside: task.token.set_aside,
+        lease,
+        async_complete: asks_to_wait(task),
+        runtime_metadata: metadata,
+        hidden,
+    };
+    let (id, due_at) = (task.task_id(), task.token.due_at);
+    (TaskContext::of(id, due_at, task.cancellation.clone(), own), input)
+}
+
+async fn run_plain(body: Arc<dyn ErasedTask>, cx: TaskContext, input: Arc<Value>, task: HandedOut) {
+    let work = AssertUnwindSafe(body.run(&cx, &input)).catch_unwind();
     let outcome = match until_dropped(work, task.cancellation.cancelled()).await {
         Some(Ok(Ok(output))) => Outcome::Completed { output },
         Some(Ok(Err(error))) => failed(error),
@@ -159,7 +178,8 @@ pub(super) async fn until_dropped<T>(
 ) -> Option<T> {
     let over = async {
         canceled.await;
-        tokio::time::sleep(CANCEL_GRACE).await;
+        // Boxed, since hardly any task comes to it and all have the room for it.
+        Box::pin(tokio::time::sleep(CANCEL_GRACE)).await;
     };
     tokio::select! {
         biased;

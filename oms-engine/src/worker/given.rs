@@ -47,17 +47,24 @@ pub(crate) struct Given {
     pub(crate) hidden: Hidden,
 }
 
+impl Given {
+    /// What a task is handed for which nothing has to be looked up; none for others.
+    pub(crate) fn at_once(task: &HandedOut) -> Option<Self> {
+        asking(task).is_none().then(|| Self::plain(task))
+    }
+
+    fn plain(task: &HandedOut) -> Self {
+        Self { input: task.input.clone(), metadata: BTreeMap::new(), hidden: Hidden::default() }
+    }
+}
+
 impl Sources {
     /// What a task is handed.
     ///
     /// # Errors
     /// The attempt's end, where a value cannot be had; it names the secret and no value.
     pub(crate) async fn give(&self, task: &HandedOut) -> Result<Given, TaskError> {
-        let node = task.run.node(&task.token.reference_name);
-        let Some(node) = node.filter(|node| needs(node)) else {
-            let (metadata, hidden) = (BTreeMap::new(), Hidden::default());
-            return Ok(Given { input: task.input.clone(), metadata, hidden });
-        };
+        let Some(node) = asking(task) else { return Ok(Given::plain(task)) };
         let looked_up = AssertUnwindSafe(self.look_up(node)).catch_unwind();
         let found = match tokio::time::timeout(self.deadline, looked_up).await {
             Ok(Ok(found)) => found?,
@@ -122,8 +129,10 @@ struct Found {
     metadata: BTreeMap<String, String>,
 }
 
-fn needs(node: &Node) -> bool {
-    !node.input.secrets().is_empty() || !node.runtime_metadata.is_empty()
+/// The step of a task for which values have to be looked up.
+fn asking(task: &HandedOut) -> Option<&Arc<Node>> {
+    let node = task.run.node(&task.token.reference_name)?;
+    (!node.input.secrets().is_empty() || !node.runtime_metadata.is_empty()).then_some(node)
 }
 
 fn text_of(value: &Value) -> String {

@@ -103,7 +103,8 @@ impl World {
                 self.alive(workflow_id)?;
                 self.forget(workflow_id);
                 let row = &mut self.tables.runs.get_mut(&workflow_id).unwrap().row;
-                row.variables = Value::Object(with_variables(&row.variables, &variables, append));
+                row.variables =
+                    Value::Object(with_variables(&row.variables, &variables, append)).into();
                 Ok(())
             }
         }

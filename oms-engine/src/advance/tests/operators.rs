@@ -1,6 +1,7 @@
 //! Operators, and what parents and children are told of each other.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -215,7 +216,7 @@ impl World {
     pub(super) fn restart(&mut self, id: WorkflowId) -> Result<(), String> {
         self.ended(id)?;
         let record = self.tables.runs.get_mut(&id).unwrap();
-        record.row.variables = Value::clone(&record.plan.variables);
+        record.row.variables = record.plan.variables.clone();
         self.cut(id, 0, DateTime::UNIX_EPOCH);
         self.tell_parent(id, None);
         self.tables.open_decide(id, json!({ "start": true }));
@@ -264,7 +265,7 @@ impl World {
     ) {
         let row = &mut self.tables.runs.get_mut(&id).unwrap().row;
         if let Some(input) = input {
-            row.input = input.clone();
+            row.input = Arc::new(input.clone());
         }
         if correlation_id.is_some() {
             row.correlation_id = correlation_id.cloned();
@@ -277,7 +278,10 @@ impl World {
         }
         self.forget(id);
         let row = &mut self.tables.runs.get_mut(&id).unwrap().row;
-        row.variables.as_object_mut().unwrap().extend(given.as_object().unwrap().clone());
+        Arc::make_mut(&mut row.variables)
+            .as_object_mut()
+            .unwrap()
+            .extend(given.as_object().unwrap().clone());
         Ok(())
     }
 

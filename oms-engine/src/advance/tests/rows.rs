@@ -119,8 +119,8 @@ impl Tables {
             status: WorkflowStatus::Running,
             priority: 0,
             epoch: 0,
-            input,
-            variables: Value::clone(&plan.variables),
+            input: Arc::new(input),
+            variables: plan.variables.clone(),
             output: None,
             reason: None,
             correlation_id,
@@ -273,7 +273,7 @@ impl Tables {
         }
         if let (Some(Value::Object(set)), Some(record)) = (ended.variables, self.runs.get_mut(&id))
         {
-            record.row.variables.as_object_mut().unwrap().extend(set);
+            Arc::make_mut(&mut record.row.variables).as_object_mut().unwrap().extend(set);
         }
         let map = self.runs[&id].row.task_to_domain.clone();
         let domains = map.map(|map| Domains { map, polls: self.polls.clone() });
