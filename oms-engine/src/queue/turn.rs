@@ -330,13 +330,6 @@ impl Pump {
             let started = store.start_workflows(client, &rows, Some(holder)).await?;
             return Ok((started, Advanced::default()));
         }
-        let tx = store.begin(client).await?;
-        // Sent one behind the other without waiting: one round trip, one commit.
-        let (started, advanced) = tokio::try_join!(
-            store.start_workflows(&tx, &rows, Some(holder)),
-            store.advance(&tx, &batch, holder)
-        )?;
-        store.commit(tx).await?;
-        Ok((started, advanced))
+        store.start_and_advance(client, &rows, &batch, holder).await
     }
 }

@@ -208,6 +208,11 @@ fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
 }
 
 impl Store {
+    /// The text of the hot statement for such a batch.
+    pub(super) fn hot_statement(&self, batch: &AdvanceBatch<'_>) -> &str {
+        if batch.ordinary().is_some() { &self.sql.advance_steps } else { &self.sql.advance }
+    }
+
     /// Runs the hot statement. `holder` is who gets what is leased by it.
     pub(crate) async fn advance(
         &self,

@@ -1,13 +1,16 @@
 //! Starts, set-based.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+use deadpool_postgres::ClientWrapper;
 use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::advance::OpenedRow;
-use super::rows::{Token, get};
+use super::advance::{AdvanceBatch, Advanced, OpenedRow};
+use super::rows::{Token, TokenState, get};
 use super::{Executor, Store};
 use crate::definition::TaskToDomain;
 use crate::error::Error;
@@ -41,6 +44,30 @@ pub(crate) struct StartRow {
     pub(crate) first: OpenedRow,
 }
 
+impl StartRow {
+    /// The token of the first task, where it is leased.
+    fn first_token(&self, id: i64, at: DateTime<Utc>, due_at: Option<DateTime<Utc>>) -> Token {
+        Token {
+            id,
+            workflow_id: self.id,
+            reference_name: self.first.reference_name.clone(),
+            epoch: 0,
+            attempt: 0,
+            queue: self.first.queue.clone(),
+            state: TokenState::Leased,
+            rev: 0,
+            priority: self.priority,
+            set_aside: 0,
+            poll_count: 1,
+            started_at: Some(at),
+            due_at,
+            input: None,
+            detail: None,
+            scope: None,
+        }
+    }
+}
+
 /// What a batch of starts did.
 #[derive(Debug, Default)]
 pub(crate) struct StartBatch {
@@ -72,8 +99,8 @@ impl Store {
         runs: &[&StartRow],
         holder: Option<i64>,
     ) -> Result<StartBatch, Error> {
-        let rows = self
-            .rows(
+        let row = self
+            .one(
                 db,
                 &self.sql.start_workflows,
                 &[
@@ -104,15 +131,45 @@ impl Store {
                 "starting workflows",
             )
             .await?;
-        let mut done = StartBatch::default();
-        for row in &rows {
-            if get::<i8>(row, 0)? == b'w'.cast_signed() {
-                let started = get::<Option<Vec<Uuid>>>(row, 19)?.unwrap_or_default();
-                done.started.extend(started.into_iter().map(WorkflowId::from_uuid));
-            } else {
-                done.leased.push(Token::read(row, 1)?);
-            }
+        let started = get::<Option<Vec<Uuid>>>(&row, 0)?.unwrap_or_default();
+        let leased = get::<Option<Vec<Uuid>>>(&row, 1)?.unwrap_or_default();
+        let tokens = get::<Option<Vec<i64>>>(&row, 2)?.unwrap_or_default();
+        let due = get::<Option<Vec<Option<DateTime<Utc>>>>>(&row, 3)?.unwrap_or_default();
+        let at: DateTime<Utc> = get(&row, 4)?;
+        let first: HashMap<Uuid, &StartRow> = runs.iter().map(|r| (r.id.as_uuid(), *r)).collect();
+        let leased = leased.iter().zip(tokens).zip(due);
+        let leased = leased.filter_map(|((run, token), due_at)| {
+            Some(first.get(run)?.first_token(token, at, due_at))
+        });
+        Ok(StartBatch {
+            started: started.into_iter().map(WorkflowId::from_uuid).collect(),
+            leased: leased.collect(),
+        })
+    }
+
+    /// Starts runs and advances others, both or neither, in one round trip.
+    pub(crate) async fn start_and_advance(
+        &self,
+        client: &ClientWrapper,
+        runs: &[&StartRow],
+        batch: &AdvanceBatch<'_>,
+        holder: i64,
+    ) -> Result<(StartBatch, Advanced), Error> {
+        // What has to be prepared first would be sent behind the commit.
+        for sql in [&self.sql.start_workflows, self.hot_statement(batch)] {
+            self.within("preparing a statement", client.prepare_cached(sql)).await?;
         }
+        // After a failed statement the server does nothing more until COMMIT, which rolls back then.
+        let (begun, started, advanced, committed) = tokio::join!(
+            biased;
+            self.within("beginning a transaction", client.batch_execute("BEGIN")),
+            self.start_workflows(client, runs, Some(holder)),
+            self.advance(client, batch, holder),
+            self.within("committing", client.batch_execute("COMMIT")),
+        );
+        begun?;
+        let done = (started?, advanced?);
+        committed?;
         Ok(done)
     }
 

@@ -8,8 +8,9 @@
 --         ms, time-out in ms, poll time-out in ms, time of all attempts in ms, input
 -- $23 holder of what is leased here
 --
--- Out: one row of kind w with the runs that are new, s = a first task that is leased. A run that is
--- missing has an id or a key that is taken, or its definition is no longer the current one.
+-- Out: the runs that are new; as lists side by side those of which the first task is leased, their
+-- tokens and due times; the time. A run that is missing has an id or a key that is taken, or its
+-- definition is no longer the current one.
 -- Lists are taken apart in the target list, where nothing is stored of each apart.
 WITH r AS MATERIALIZED (
     SELECT x.*, d.name, d.version,
@@ -69,17 +70,9 @@ s AS (
     FROM r
     JOIN w ON w.id = r.id
     ORDER BY r.ord
-    RETURNING id, workflow_id, reference_name, epoch, attempt, queue, state, rev, priority, paused,
-        set_aside, poll_count, started_at, due_at, expires_at, NULL::jsonb AS input,
-        NULL::jsonb AS detail, scope
+    RETURNING id, workflow_id, state, due_at
 )
-SELECT 'w'::"char" AS kind, NULL::bigint AS id, NULL::uuid AS workflow_id,
-    NULL::text AS reference_name, NULL::smallint AS epoch, NULL::smallint AS attempt,
-    NULL::text AS queue, NULL::smallint AS state, NULL::int AS rev, NULL::smallint AS priority,
-    NULL::bool AS paused, NULL::smallint AS set_aside, NULL::int AS poll_count,
-    NULL::timestamptz AS started_at, NULL::timestamptz AS due_at,
-    NULL::timestamptz AS expires_at, NULL::jsonb AS input, NULL::jsonb AS detail,
-    NULL::bigint AS scope, array_agg(w.id) AS started
-FROM w
-UNION ALL
-SELECT 's', s.*, NULL FROM s WHERE state = 1
+SELECT (SELECT array_agg(w.id) FROM w) AS started, array_agg(s.workflow_id) AS runs,
+    array_agg(s.id) AS tokens, array_agg(s.due_at) AS due, statement_timestamp() AS at
+FROM s
+WHERE state = 1
