@@ -5,7 +5,7 @@
 #
 # Usage: e2e/conductor_beside.sh [RUNS]     needs what e2e/run.sh needs, mvn, and Java 21 (or pip, which has one)
 # RUNS is how many each gets of the Python workers (1,000), Conductor of the fast one half of it, oms ten times it.
-# WORKERS=32 tries the fast worker with another number of workers, each of which works on up to ten tasks at once.
+# WORKERS=32 tries the fast worker with another number of workers, each of which works on up to 16 tasks at once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
@@ -103,13 +103,13 @@ measure() {
     'BEGIN {printf "%s %s CPU a run: server %.1f ms, PostgreSQL %.1f ms\n", name, figures, server / runs, database / runs}'
 }
 
-# The fast worker: steady throughput, and one run at a time. Both after a warm-up. Steady with ten tasks at once in
+# The fast worker: steady throughput, and one run at a time. Both after a warm-up. Steady with 16 tasks at once in
 # each worker and with one, and the better counts: Conductor's batch poll waits for as many tasks as it is asked for.
 # $1 name, $2 url, $3 runs, $4 runs to warm up with
 drive() {
   local bench=("$CARGO_TARGET_DIR/release/oms" --json bench --server "$2" --steps 5 --workers "$workers")
   "${bench[@]}" --workflows "$4" >/dev/null || fail "$1 with oms bench"
-  for batch in 10 1; do
+  for batch in 16 1; do
     "${bench[@]}" --workflows "$3" --batch "$batch" --in-flight 200 >"$scratch/$1.steady.$batch" ||
       fail "$1 with oms bench"
     printf '%s, the fast worker: %s\n' "$1" "$(cat "$scratch/$1.steady.$batch")"
@@ -148,7 +148,7 @@ import sys
 from pathlib import Path
 
 of = lambda name, what: json.loads((Path(sys.argv[1]) / f"{name}.{what}").read_text())
-rate = lambda name: max(of(name, f"steady.{batch}")["workflowsPerSecond"] for batch in (10, 1))
+rate = lambda name: max(of(name, f"steady.{batch}")["workflowsPerSecond"] for batch in (16, 1))
 steady = [rate(name) for name in ("oms", "conductor")]
 idle = [of(name, "idle")["latencyMs"]["p50"] for name in ("oms", "conductor")]
 python = [of(name, "python") for name in ("oms", "conductor")]

@@ -1,6 +1,7 @@
 //! What all handlers share.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use axum::http::HeaderValue;
 use oms_engine::Engine;
 
 use crate::access::Access;
-use crate::mask::Masked;
+use crate::mask::is_whole;
 use crate::polled::PolledQueues;
 use crate::tls::Tls;
 
@@ -51,31 +52,48 @@ pub struct Settings {
     pub origins: Vec<HeaderValue>,
 }
 
-/// What all handlers share.
+/// What all handlers share. Cheap to clone: every request has its own.
 #[derive(Clone, Debug)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<Shared>);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
     pub(crate) engine: Engine,
     /// What this server is called in error bodies.
-    pub(crate) instance: Arc<str>,
+    pub(crate) instance: String,
     pub(crate) limits: Limits,
     pub(crate) access: Arc<Access>,
-    pub(crate) masked: Masked,
-    pub(crate) origins: Arc<[HeaderValue]>,
+    /// Names of fields whose values are not shown.
+    pub(crate) masked: BTreeSet<String>,
+    pub(crate) origins: Vec<HeaderValue>,
     pub(crate) polls: PolledQueues,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 impl App {
     pub(crate) fn new(engine: Engine, settings: Settings) -> Self {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = if name.trim().is_empty() { "oms" } else { name.trim() };
-        Self {
+        Self(Arc::new(Shared {
             access: Arc::new(Access::new(engine.clone())),
             engine,
-            instance: Arc::from(name),
+            instance: name.to_owned(),
             limits: settings.limits,
-            masked: Arc::new(settings.masked),
-            origins: settings.origins.into(),
+            masked: settings.masked,
+            origins: settings.origins,
             polls: PolledQueues::default(),
-        }
+        }))
+    }
+
+    /// Whether fields are hidden in what an endpoint answers.
+    pub(crate) fn hides(&self, path: &str) -> bool {
+        !self.masked.is_empty() && !is_whole(path)
     }
 }

@@ -4,16 +4,12 @@
 //! answers from it. A poll or a start is done by then. So what comes from a page of another origin
 //! is refused unless that origin was named.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
-use axum::http::{HeaderName, HeaderValue, Method};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::access::{Access, HEADER};
+use crate::access::HEADER;
+use crate::app::App;
 use crate::refusal::Refusal;
 
 /// Tells pages of these origins that they may read the answers.
@@ -24,22 +20,18 @@ pub(crate) fn cors(origins: &[HeaderValue]) -> CorsLayer {
         .allow_headers([CONTENT_TYPE, HeaderName::from_static(HEADER)])
 }
 
-pub(crate) async fn keep_out(
-    State((access, origins)): State<(Arc<Access>, Arc<[HeaderValue]>)>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if is_foreign(&request, &origins) {
-        access.count_foreign();
+/// Refuses what comes from a page that may not call.
+pub(crate) fn keep_out(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
+    if is_foreign(headers, &app.origins) {
+        app.access.count_foreign();
         let text =
             "a web page of another origin may not call this server: name it with --cors-origin";
-        return Refusal::forbidden(text).into_response();
+        return Err(Refusal::forbidden(text));
     }
-    next.run(request).await
+    Ok(())
 }
 
-fn is_foreign(request: &Request, origins: &[HeaderValue]) -> bool {
-    let headers = request.headers();
+fn is_foreign(headers: &HeaderMap, origins: &[HeaderValue]) -> bool {
     if let Some(origin) = headers.get(ORIGIN) {
         if origins.contains(origin) {
             return false;

@@ -1,13 +1,10 @@
 //! Fields that are not shown.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -22,24 +19,19 @@ const MASK: &str = "***";
 const WHOLE: [&str; 5] =
     ["/api/tasks/poll/", "/api/tasks/update-v2", "/api/metadata/", "/api/event", "/api/token"];
 
-/// Names of fields whose values are not shown.
-pub(crate) type Masked = Arc<BTreeSet<String>>;
+/// Whether what an endpoint answers goes out as it is.
+pub(crate) fn is_whole(path: &str) -> bool {
+    WHOLE.iter().any(|prefix| path.starts_with(prefix))
+}
 
-/// Masks what goes out as JSON, whatever endpoint it comes from.
-pub(crate) async fn mask(
-    State(names): State<Masked>,
-    request: Request<Body>,
-    next: Next,
-) -> Response {
-    let path = request.uri().path();
-    let whole = WHOLE.iter().any(|prefix| path.starts_with(prefix));
-    let response = next.run(request).await;
+/// Masks what goes out as JSON.
+pub(crate) async fn mask(names: &BTreeSet<String>, response: Response) -> Response {
     let kind = response.headers().get(CONTENT_TYPE);
-    if whole || kind.is_none_or(|kind| !kind.as_bytes().starts_with(b"application/json")) {
+    if kind.is_none_or(|kind| !kind.as_bytes().starts_with(b"application/json")) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    match masked(body, &names).await {
+    match masked(body, names).await {
         Ok(bytes) => {
             parts.headers.remove(CONTENT_LENGTH);
             Response::from_parts(parts, Body::from(bytes))

@@ -70,7 +70,7 @@ pub struct PolledTask {
     pub idempotency_key: String,
     /// The step as the definition has it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub workflow_task: Option<WorkflowTask>,
+    pub workflow_task: Option<Arc<WorkflowTask>>,
 }
 
 impl PolledTask {
@@ -92,10 +92,7 @@ impl PolledTask {
         let (domain, shown) = domain_in(&token.queue, node.map(|node| &**node), map);
         let turns = run.plan.graph.find(&token.reference_name).map(|(_, turns)| turns);
         let iteration = turns.and_then(|turns| turns.last().copied()).unwrap_or(0);
-        let own_name = node.map(|node| &*node.reference_name);
-        let steps = run.plan.def.all_tasks();
-        let step =
-            steps.into_iter().find(|step| Some(step.task_reference_name.as_str()) == own_name);
+        let step = node.and_then(|node| run.plan.worker_steps.get(&*node.reference_name));
         let response_ms = node.and_then(|node| node.response_timeout_ms).unwrap_or(0);
         let response = Duration::from_millis(u64::try_from(response_ms).unwrap_or(0));
         Self {

@@ -10,7 +10,7 @@ use super::graph::Graph;
 use super::node::{Kind, Node};
 use super::reads::{Lifetimes, mark};
 use crate::definition::{
-    Fault, Faults, Reads, Schema, TaskDef, Template, TemplateFault, WorkflowDef,
+    Fault, Faults, Reads, Schema, TaskDef, Template, TemplateFault, WorkflowDef, WorkflowTask,
     WorkflowTimeoutPolicy, with_room_for,
 };
 
@@ -48,9 +48,20 @@ pub(crate) struct Plan {
     /// Whether something of a run may have to be undone: a step that says by what, or one that
     /// data brings.
     pub(crate) may_undo: bool,
+    /// The definition's steps that workers run, by reference name: they are handed out with them.
+    pub(crate) worker_steps: BTreeMap<Arc<str>, Arc<WorkflowTask>>,
     /// Reference names that something reads, or that the end of the run asks for.
     pub(crate) needed: BTreeSet<Arc<str>>,
     lifetimes: Lifetimes,
+}
+
+fn worker_steps(def: &WorkflowDef, graph: &Graph) -> BTreeMap<Arc<str>, Arc<WorkflowTask>> {
+    let steps = def.all_tasks().into_iter();
+    let of = |step: &WorkflowTask| {
+        let node = graph.get(graph.index_of(&step.task_reference_name)?)?;
+        node.kind.is_worker().then(|| (node.reference_name.clone(), Arc::new(step.clone())))
+    };
+    steps.filter_map(of).collect()
 }
 
 impl Plan {
@@ -110,6 +121,7 @@ impl Plan {
             forks: any(|kind| matches!(kind, Kind::Fork { .. } | Kind::DynamicFork(_))),
             may_undo: any(|kind| matches!(kind, Kind::DynamicFork(_)))
                 || graph.undoable().next().is_some(),
+            worker_steps: worker_steps(def, &graph),
             needed: lifetimes.needed(&graph),
             lifetimes,
             graph,

@@ -1,7 +1,10 @@
 //! The parts of an engine, put together.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use futures_util::future::BoxFuture;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -46,6 +49,42 @@ pub(super) async fn run_on<T: Send + 'static>(
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(Error::Shutdown),
+    }
+}
+
+/// Work that runs where it is awaited, without a change of threads, as if it were on the engine's.
+/// Where whoever awaits it stops, the rest runs there. For what holds nothing while it waits: a
+/// caller may be slow to look.
+pub(super) struct InPlace<T: Send + 'static> {
+    handle: Handle,
+    work: Option<BoxFuture<'static, T>>,
+}
+
+impl<T: Send + 'static> InPlace<T> {
+    pub(super) fn new(handle: Handle, work: BoxFuture<'static, T>) -> Self {
+        Self { handle, work: Some(work) }
+    }
+}
+
+impl<T: Send + 'static> Future for InPlace<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let this = &mut *self;
+        // Its timers are the engine's: the caller's threads may have none.
+        let _within = this.handle.enter();
+        let Some(work) = &mut this.work else { return Poll::Pending };
+        let done = std::task::ready!(work.as_mut().poll(cx));
+        this.work = None;
+        Poll::Ready(done)
+    }
+}
+
+impl<T: Send + 'static> Drop for InPlace<T> {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            self.handle.spawn(work);
+        }
     }
 }
 
@@ -164,5 +203,31 @@ async fn slow_poll(shared: Shared) {
                 shared.wakes.wake_all(queues);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn work_in_place_has_the_engines_timers_and_goes_on_there_when_its_caller_stops() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+        let (done, end) = oneshot::channel();
+        let work = async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            done.send(()).unwrap();
+        };
+        let mut work = InPlace::new(runtime.handle().clone(), Box::pin(work));
+        // On a thread without timers.
+        let looked = Pin::new(&mut work).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(looked.is_pending());
+        drop(work);
+        runtime.block_on(end).unwrap();
     }
 }

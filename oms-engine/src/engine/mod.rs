@@ -26,6 +26,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub use builder::EngineBuilder;
@@ -65,8 +66,8 @@ const TELL_MAX: Duration = Duration::from_secs(1);
 /// [`shutdown`](Self::shutdown) gives them back at once.
 ///
 /// # Cancel safety
-/// What a method has begun runs to its end on the engine's threads, also when its future is
-/// dropped; nothing is left half done.
+/// What a method has begun runs to its end, on the engine's threads when its future is dropped;
+/// nothing is left half done.
 #[derive(Clone, Debug)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -150,15 +151,40 @@ impl Engine {
         }
     }
 
-    /// Runs to the end on the engine's threads, whatever becomes of the caller.
-    async fn on_own_threads<T: Send + 'static>(
+    /// Runs to the end on the engine's threads, whatever becomes of the caller. The work is boxed
+    /// here, so that it takes no room in the callers' futures.
+    fn on_own_threads<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
+    ) -> impl Future<Output = Result<T, Error>> + Send + 'static {
+        let handle = self.running();
+        let work = Box::pin(work);
+        async move { assemble::run_on(&handle?, work).await }
+    }
+
+    /// Does what the pumps answer where it is awaited, and to the end whatever becomes of the
+    /// caller. `doing` is said where no answer comes within three deadlines.
+    fn in_place<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Error>> + Send + 'static {
+        let handle = self.running();
+        let after = self.inner.shared.config.deadline * 3;
+        let work = Box::pin(async move {
+            match tokio::time::timeout(after, work).await {
+                Ok(done) => done,
+                Err(_) => Err(Error::Deadline { doing, after }),
+            }
+        });
+        async move { assemble::InPlace::new(handle?, work).await }
+    }
+
+    fn running(&self) -> Result<Handle, Error> {
         if self.inner.shared.stop.is_cancelled() {
             return Err(Error::Shutdown);
         }
-        assemble::run_on(&self.inner.runtime.handle()?, work).await
+        self.inner.runtime.handle()
     }
 
     fn forget_resolved(&self) {

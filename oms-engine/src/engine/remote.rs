@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::start::check_key;
 use super::{Engine, PolledTask};
@@ -144,22 +144,25 @@ impl Engine {
             shared.core.plans.polls.asked(&request.task_type, domain);
         }
         let queue = request.queue();
-        let until = Instant::now() + request.wait;
+        let wait = (!request.wait.is_zero()).then_some(request.wait);
         let poll = shared.polls.wait(&queue, &request.task_type, request.count);
-        Ok(self.polled(poll, &queue, until, Arc::from(request.worker.as_str())).await)
+        Ok(self.polled(poll, &queue, wait, Arc::from(request.worker.as_str())).await)
     }
 
-    /// What a poll gets until then, or a little later where something is on its way.
+    /// What a poll gets in this time, or a little later where something is on its way.
     async fn polled(
         &self,
         mut poll: Poll,
         queue: &str,
-        until: Instant,
+        wait: Option<Duration>,
         worker: Arc<str>,
     ) -> Polled {
         let shared = &self.inner.shared;
-        let mut lent = timeout_at(until, poll.answered()).await.ok();
-        let last = until + CLAIM_MAX;
+        let mut lent = match wait {
+            Some(wait) => timeout(wait, poll.answered()).await.ok(),
+            None => poll.has_been_answered(),
+        };
+        let last = Instant::now() + CLAIM_MAX;
         while lent.is_none() && shared.slots.is_claiming(queue, &shared.wakes) {
             if Instant::now() >= last {
                 break;
@@ -174,15 +177,22 @@ impl Engine {
     /// What the tasks are handed out with. One that cannot be had ends its task's attempt.
     async fn give(&self, lent: Vec<Lent>) -> (Vec<PolledTask>, Vec<Lent>) {
         let sources = &self.inner.sources;
-        let looked_up = lent.into_iter().map(|lent| async move {
-            let given = match lent.task() {
-                Some(task) => Some(sources.give(task).await),
-                None => None,
-            };
-            (lent, given)
-        });
-        let (mut tasks, mut given_out) = (Vec::new(), Vec::new());
-        for (lent, given) in join_all(looked_up).await {
+        let at_once = |lent: &Lent| lent.task().and_then(Given::at_once).map(Ok);
+        let given: Vec<_> = if lent.iter().all(|lent| at_once(lent).is_some()) {
+            lent.into_iter().map(|lent| (at_once(&lent), lent)).collect()
+        } else {
+            let looked_up = lent.into_iter().map(|lent| async move {
+                let given = match lent.task() {
+                    Some(task) => Some(sources.give(task).await),
+                    None => None,
+                };
+                (given, lent)
+            });
+            Box::pin(join_all(looked_up)).await
+        };
+        let (mut tasks, mut given_out) =
+            (Vec::with_capacity(given.len()), Vec::with_capacity(given.len()));
+        for (given, lent) in given {
             match (lent.task(), given) {
                 (Some(task), Some(Ok(Given { input, metadata, .. }))) => {
                     tasks.push(PolledTask::of(&task.run, &task.token, input, metadata));
@@ -217,19 +227,19 @@ impl Engine {
     ) -> Result<Polled, Error> {
         check_key("worker id", Some(worker))?;
         let worker: Arc<str> = Arc::from(worker);
-        let known = self.inner.shared.polls.find(task).map(|known| known.queue);
-        let queue = match known {
-            Some(queue) => Some(queue),
+        let known = self.inner.shared.polls.find(task);
+        let queue = match &known {
+            Some(known) => Some(known.queue.clone()),
             None => self.queue_of(task).await?,
         };
         let Some(queue) = queue else {
-            self.update_task(task, update).await?;
+            self.update_known(task, update, known).await?;
             return Ok(Polled { tasks: Vec::new(), lent: Vec::new(), worker });
         };
         let name = queue.split_once(':').map_or(&*queue, |(_, name)| name);
         let poll = self.inner.shared.polls.wait(&queue, name, 1);
-        self.update_task(task, update).await?;
-        Ok(self.polled(poll, &queue, Instant::now(), worker).await)
+        self.update_known(task, update, known).await?;
+        Ok(self.polled(poll, &queue, None, worker).await)
     }
 
     /// Reports on a task by its id, also after its time is up, as long as that attempt is open. What
@@ -239,33 +249,34 @@ impl Engine {
     /// [`Error::TaskNotFound`]. After [`Error::Deadline`] the report may have come: it may be
     /// repeated.
     pub async fn update_task(&self, task: &TaskId, update: TaskUpdate) -> Result<Updated, Error> {
-        let engine = self.clone();
-        let task = task.clone();
-        let after = self.inner.shared.config.deadline * 3;
-        self.on_own_threads(async move {
-            match timeout(after, Box::pin(engine.update_now(&task, update))).await {
-                Ok(done) => done,
-                Err(_) => Err(Error::Deadline { doing: "updating a task", after }),
-            }
-        })
-        .await
+        let known = self.inner.shared.polls.find(task);
+        self.update_known(task, update, known).await
     }
 
-    async fn update_now(&self, task: &TaskId, update: TaskUpdate) -> Result<Updated, Error> {
-        let Reported { outcome, log, worker } = update.reported();
-        if let Some(outcome) = outcome
-            && let Some(known) = self.inner.shared.polls.find(task)
-        {
-            let KnownTask { token_id, pump, .. } = known;
-            let (answer, written) = oneshot::channel();
-            let report = Report { token_id, outcome, log, worker, answer: Some(answer) };
-            pump.tell(PumpMessage::Report(report)).await;
-            if written.await.is_ok() {
-                return Ok(Updated::Written);
+    async fn update_known(
+        &self,
+        task: &TaskId,
+        update: TaskUpdate,
+        known: Option<KnownTask>,
+    ) -> Result<Updated, Error> {
+        let engine = self.clone();
+        let task = task.clone();
+        let work = async move {
+            if let Some(KnownTask { token_id, pump, .. }) = known
+                && let Reported { outcome: Some(outcome), log, worker } = update.reported()
+            {
+                let (answer, written) = oneshot::channel();
+                let report = Report { token_id, outcome, log, worker, answer: Some(answer) };
+                pump.tell(PumpMessage::Report(report)).await;
+                if written.await.is_ok() {
+                    return Ok(Updated::Written);
+                }
+                // Lost, or unknown: what is so is looked up, and it is said again where it is open.
             }
-            // Lost, or unknown: what is so is looked up, and it is said again where it is open.
-        }
-        self.update_slowly(task, &update).await
+            let slowly = engine.clone();
+            engine.on_own_threads(async move { slowly.update_slowly(&task, &update).await }).await
+        };
+        self.in_place("updating a task", work).await
     }
 }
 

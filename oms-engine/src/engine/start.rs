@@ -183,14 +183,8 @@ impl Engine {
     pub async fn start(&self, request: StartRequest) -> Result<Started, Error> {
         let (name, version, new) = request.check()?;
         let engine = self.clone();
-        self.on_own_threads(async move {
-            let after = engine.inner.shared.config.deadline * 3;
-            match tokio::time::timeout(after, engine.start_now(&name, version, new)).await {
-                Ok(done) => done,
-                Err(_) => Err(Error::Deadline { doing: "starting a workflow", after }),
-            }
-        })
-        .await
+        let work = async move { engine.start_now(&name, version, new).await };
+        self.in_place("starting a workflow", work).await
     }
 
     async fn start_now(
@@ -203,7 +197,10 @@ impl Engine {
         let id = WorkflowId::new();
         new.id = Some(id);
         for _ in 0..RESOLVES_MAX {
-            let resolved = self.resolve_for(&new, name, version).await?;
+            let resolved = match self.known_for(&new, name, version) {
+                Some(known) => known,
+                None => self.resolve_elsewhere(&new, name, version).await?,
+            };
             let Begun { row, next } = resolved.begin(new.clone())?;
             let (reply, answer) = oneshot::channel();
             let item = StartRequestItem { row, next, reply };
@@ -218,7 +215,11 @@ impl Engine {
                     match met(new.idempotency_strategy, key, &found) {
                         Met::Existing => return Ok(Started { id: found.found, existed: true }),
                         Met::Refused(error) => return Err(error),
-                        Met::Release => self.release_key(found.found).await?,
+                        Met::Release => {
+                            let engine = self.clone();
+                            let release = async move { engine.release_key(found.found).await };
+                            self.on_own_threads(release).await?;
+                        }
                     }
                 }
                 StartReply::Failed(error) => return Err(error),
@@ -300,6 +301,26 @@ impl Engine {
             workflow_id: None,
             what: "a start without an answer".to_owned(),
         })
+    }
+
+    /// What a start goes by, where that is known without a look.
+    fn known_for(&self, new: &NewRun, name: &str, version: Option<i32>) -> Option<Resolved> {
+        if new.definition.is_some() {
+            return None;
+        }
+        let resolved = self.inner.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        resolved.get(&(name.to_owned(), version)).cloned()
+    }
+
+    async fn resolve_elsewhere(
+        &self,
+        new: &NewRun,
+        name: &str,
+        version: Option<i32>,
+    ) -> Result<Resolved, Error> {
+        let (engine, new, name) = (self.clone(), new.clone(), name.to_owned());
+        let work = async move { engine.resolve_for(&new, &name, version).await };
+        self.on_own_threads(work).await
     }
 
     pub(super) async fn resolved(

@@ -123,10 +123,16 @@ impl Pump {
 
     /// What was reported of a token is written.
     pub(super) fn tell_written(&mut self, token_id: i64) {
-        if let Some(answer) = self.answers.remove(&token_id)
-            && answer.send(()).is_err()
-        {
-            tracing::trace!(token_id, "nobody waits for what became of a report");
+        self.told.extend(self.answers.remove(&token_id));
+    }
+
+    /// Answers polls, and then reports: who waits for both has both when he is woken.
+    pub(super) fn answer_all(&mut self) {
+        self.settings.polls.answer();
+        for answer in self.told.drain(..) {
+            if answer.send(()).is_err() {
+                tracing::trace!("nobody waits for what became of a report");
+            }
         }
     }
 

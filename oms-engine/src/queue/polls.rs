@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::handed::{HandedOut, Outcome, PumpHandle, PumpMessage, Report};
 use super::{Slots, Wakes};
@@ -109,6 +109,15 @@ impl Poll {
     /// What came. Empty: the engine is shutting down.
     pub(crate) async fn answered(&mut self) -> Vec<Lent> {
         (&mut self.answer).await.unwrap_or_default()
+    }
+
+    /// What came, if that is so already.
+    pub(crate) fn has_been_answered(&mut self) -> Option<Vec<Lent>> {
+        match self.answer.try_recv() {
+            Ok(lent) => Some(lent),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => Some(Vec::new()),
+        }
     }
 
     /// What has come by now.

@@ -106,6 +106,8 @@ pub(crate) struct Pump {
     pub(super) lend_at: Option<Instant>,
     /// Who is to hear when what was reported of a token is written.
     pub(super) answers: HashMap<i64, Answer>,
+    /// Those of them whose report is written.
+    pub(super) told: Vec<Answer>,
     /// Outcomes and starts whose fate was unknown; they go first.
     pub(super) carried: Vec<Pending>,
     pub(super) carried_starts: Vec<StartRequestItem>,
@@ -135,6 +137,7 @@ impl Pump {
             away: Away::default(),
             lend_at: None,
             answers: HashMap::new(),
+            told: Vec::new(),
             carried: Vec::new(),
             carried_starts: Vec::new(),
             carried_steps: Vec::new(),

@@ -87,6 +87,7 @@ impl Pump {
         if !returned.is_empty() {
             self.return_tasks(&returned).await;
         }
+        self.answer_all();
         // Another pump took the flag, and looked before there was room.
         let freed: Vec<String> =
             freed.into_iter().filter(|queue| !limited.contains_key(queue)).collect();
@@ -97,7 +98,7 @@ impl Pump {
             self.go_slow(step).await;
         }
         self.lend_due().await;
-        self.settings.polls.answer();
+        self.answer_all();
         self.store_logs().await;
     }
 

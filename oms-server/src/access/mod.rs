@@ -12,10 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
 use oms_engine::{ApiKey, ApiRole, Engine};
 
 pub use refusals::Refusals;
@@ -94,7 +91,8 @@ impl Access {
             return Ok(keys);
         }
         let asked = Instant::now();
-        let keys = self.engine.api_keys().await?;
+        // Boxed: every request would have to be given the room for it.
+        let keys = Box::pin(self.engine.api_keys()).await?;
         let keys: Keys = keys.into_iter().map(|key| (key.id.clone(), key)).collect();
         let keys = Arc::new(keys);
         let seen = Some((asked, keys.clone()));
@@ -109,7 +107,7 @@ impl Access {
     }
 
     /// Lets a request pass whose token is of a key with the role, and any while there is no key.
-    async fn admit(&self, headers: &HeaderMap, needed: ApiRole) -> Result<(), Refusal> {
+    pub(crate) async fn admit(&self, headers: &HeaderMap, needed: ApiRole) -> Result<(), Refusal> {
         let keys = self.keys().await?;
         if keys.is_empty() {
             return Ok(());
@@ -155,7 +153,7 @@ impl Access {
         let known = match self.known(&hash) {
             Some(known) => known,
             None => {
-                let found = self.engine.api_token(&hash).await?;
+                let found = Box::pin(self.engine.api_token(&hash)).await?;
                 let (key_id, left) = found.ok_or_else(invalid)?;
                 let known = Known { key_id, until: Instant::now() + left };
                 self.remember(hash, known.clone());
@@ -185,17 +183,5 @@ impl Access {
             }
         }
         tokens.insert(hash, known);
-    }
-}
-
-/// Stands before an endpoint that needs a role.
-pub(crate) async fn ask(
-    State((access, role)): State<(Arc<Access>, ApiRole)>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match access.admit(request.headers(), role).await {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
     }
 }

@@ -22,20 +22,18 @@ mod updates;
 mod workflow;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{Method, StatusCode};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
 
 pub use openapi::openapi;
 
-use crate::access::{Needs, ask, needs};
+use crate::access::{Needs, needs};
 use crate::app::App;
-use crate::browser::{cors, keep_out};
-use crate::mask::mask;
-use crate::refusal::{Refusal, Refused};
+use crate::browser::cors;
+use crate::guard::Guarded;
+use crate::refusal::Refusal;
 
 /// What a handler gives.
 type Answer = Result<Response, Refusal>;
@@ -53,20 +51,21 @@ macro_rules! route {
         Route {
             method: axum::http::Method::$method,
             path: $path,
-            handler: crate::routes::on(&axum::http::Method::$method, $handler),
+            handler: crate::routes::on(&axum::http::Method::$method, $path, $handler),
             supported: true,
         }
     };
 }
 use route;
 
-/// A handler for one method.
-fn on<H, T>(method: &Method, handler: H) -> MethodRouter<App>
+/// A handler for one method, with what stands around it.
+fn on<H, T>(method: &Method, path: &str, handler: H) -> MethodRouter<App>
 where
     H: axum::handler::Handler<T, App>,
     T: 'static,
 {
     use axum::routing;
+    let handler = Guarded { handler, needs: needs(method, path) };
     match *method {
         Method::POST => routing::post(handler),
         Method::PUT => routing::put(handler),
@@ -132,27 +131,12 @@ fn table() -> Vec<Route> {
 pub(crate) fn router(app: App) -> Router {
     let mut router = Router::new();
     for route in table() {
-        let guarded = match needs(&route.method, route.path) {
-            Needs::Nothing => route.handler,
-            Needs::Role(role) => {
-                let asked = (app.access.clone(), role);
-                route.handler.route_layer(middleware::from_fn_with_state(asked, ask))
-            }
-        };
-        router = router.route(route.path, guarded);
+        router = router.route(route.path, route.handler);
     }
-    let deadline = app.limits.request;
-    let pages = (app.access.clone(), app.origins.clone());
+    let open = Needs::Nothing;
     router = router
-        .fallback(unknown)
-        .method_not_allowed_fallback(other_method)
-        .layer(middleware::from_fn(move |request, next| in_time(request, next, deadline)));
-    if !app.masked.is_empty() {
-        router = router.layer(middleware::from_fn_with_state(app.masked.clone(), mask));
-    }
-    router = router
-        .layer(middleware::from_fn_with_state(pages, keep_out))
-        .layer(middleware::from_fn_with_state(app.clone(), write_refusal));
+        .fallback(Guarded { handler: unknown, needs: open })
+        .method_not_allowed_fallback(Guarded { handler: other_method, needs: open });
     if !app.origins.is_empty() {
         router = router.layer(cors(&app.origins));
     }
@@ -167,26 +151,6 @@ async fn unknown(request: Request) -> Refusal {
 async fn other_method(request: Request) -> Refusal {
     let text = format!("{} is not allowed for {}", request.method(), request.uri().path());
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text)
-}
-
-async fn in_time(request: Request, next: Next, deadline: std::time::Duration) -> Response {
-    match tokio::time::timeout(deadline, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Refusal::busy(format!("there was no answer within {deadline:?}")).into_response(),
-    }
-}
-
-/// Writes Conductor's error body, which says who refused.
-async fn write_refusal(State(app): State<App>, request: Request<Body>, next: Next) -> Response {
-    let what = format!("{} {}", request.method(), request.uri().path());
-    let response = next.run(request).await;
-    let Some(Refused(refusal)) = response.extensions().get::<Refused>() else { return response };
-    if refusal.status.is_server_error() && refusal.status != StatusCode::NOT_IMPLEMENTED {
-        tracing::warn!(status = %refusal.status, reason = refusal.message, "refused: {what}");
-    } else {
-        tracing::debug!(status = %refusal.status, reason = refusal.message, "refused: {what}");
-    }
-    refusal.body(&app.instance)
 }
 
 /// 200 without a body.

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use oms_engine::{Error, Execution, PollRequest, Polled, TaskStatus};
 use serde_json::{Value, json};
 
@@ -74,20 +76,40 @@ pub(super) fn first(polled: Polled) -> Answer {
     Ok(delivering(polled, bytes))
 }
 
+fn delivering(polled: Polled, bytes: Vec<u8>) -> Response {
+    let body = Delivering(Some((polled, Bytes::from(bytes))));
+    let mut response = Response::new(Body::new(body));
+    let json = axum::http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
 /// The tasks are their worker's when the answer is on its way; if the worker has gone before, they
 /// go back.
-fn delivering(polled: Polled, bytes: Vec<u8>) -> Response {
-    let bytes = Bytes::from(bytes);
-    let length = bytes.len();
-    let sent = stream::once(async move {
-        polled.delivered();
-        Ok::<_, Infallible>(bytes)
-    });
-    let mut response: Response = Body::from_stream(sent).into_response();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, axum::http::HeaderValue::from_static("application/json"));
-    headers.insert(CONTENT_LENGTH, axum::http::HeaderValue::from(length));
-    response
+struct Delivering(Option<(Polled, Bytes)>);
+
+impl HttpBody for Delivering {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|(polled, bytes)| {
+            polled.delivered();
+            Ok(Frame::data(bytes))
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let left = self.0.as_ref().map_or(0, |(_, bytes)| bytes.len());
+        SizeHint::with_exact(u64::try_from(left).unwrap_or(u64::MAX))
+    }
 }
 
 async fn get(State(app): State<App>, asked: Asked) -> Answer {
