@@ -126,7 +126,8 @@ async fn show() -> Result<(), Failure> {
     let engine = Engine::builder(url).build().await?;
     let order_id = format!("order-{}", WorkflowId::new());
     let input = shop::order(&order_id, "lamp", 1, "timeout_after_charge");
-    let request = StartRequest::new("order_fulfilment").input(input).idempotency_key(&order_id);
+    let request =
+        StartRequest::new("order_fulfilment").version(1).input(input).idempotency_key(&order_id);
     let id = engine.start(request).await?.id;
     println!("{order_id} placed as workflow {id}");
 

@@ -46,6 +46,10 @@ struct Options {
     /// `slow`.
     #[arg(long, default_value = "visa")]
     card: String,
+    /// Which `order_fulfilment` takes the order: `v1` goes through five tasks in a row; `v2` authorises the
+    /// payment and reserves the stock side by side, waits for what is short, and undoes by itself.
+    #[arg(long, default_value = "v1", value_parser = ["v1", "v2"])]
+    fulfilment: String,
     /// Places so many orders at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     orders: u32,
@@ -156,6 +160,7 @@ impl Placed<'_> {
         let Options { quantity, card, .. } = self.options;
         let sku = self.options.article(n);
         StartRequest::new("order_fulfilment")
+            .version(if self.options.fulfilment == "v2" { 2 } else { 1 })
             .input(shop::order(order_id, &sku, *quantity, card))
             .correlation_id(order_id)
             .idempotency_key(order_id)
@@ -335,6 +340,22 @@ fn show(order_id: &str, run: &Execution, summary: Option<&OrderSummary>) {
     }
     if let (Some(at), Some(total)) = (order.acknowledged_at, order.total_minor) {
         println!("  acknowledged {}  total {}", at.format("%T%.3f"), money(total));
+    }
+    if let Some(payment) = &order.authorisation {
+        let at = payment.captured_at.or(payment.authorised_at).map(|at| at.format("%T%.3f"));
+        println!(
+            "  payment      {}  {} {}",
+            at.map_or_else(|| "-".to_owned(), |at| at.to_string()),
+            payment.status,
+            payment.payment_id.as_deref().or(payment.decline_code.as_deref()).unwrap_or("")
+        );
+        if payment.refunded_minor > 0 {
+            println!("  given back   {}", money(payment.refunded_minor));
+        }
+    }
+    if let Some(reservation) = &order.reservation {
+        let at = reservation.ended_at.or(reservation.reserved_at).unwrap_or(reservation.created_at);
+        println!("  reservation  {}  {}", at.format("%T%.3f"), reservation.status);
     }
     if let Some(payment) = &order.payment {
         let at = payment.captured_at.map(|at| at.format("%T%.3f").to_string());

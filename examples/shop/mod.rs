@@ -8,6 +8,7 @@ use std::sync::Arc;
 use deadpool_postgres::{Manager, Pool};
 use oms_engine::embedded::{Database, Postgres, Progress};
 use oms_engine::{Engine, EngineBuilder};
+use oms_tasks::fulfilment::FulfilmentOptions;
 use oms_tasks::sandbox::SandboxClient;
 use oms_tasks::{OrderTasks, Restock, definitions, restock};
 use serde_json::{Value, json};
@@ -57,11 +58,13 @@ impl Shop {
 pub(crate) async fn engine(url: &str, pool: Pool, sandbox: SocketAddr) -> Result<Engine, Failure> {
     let client = Arc::new(SandboxClient::new(sandbox));
     let tasks = OrderTasks { pool, gateway: client.clone(), carrier: client };
-    let builder: EngineBuilder = tasks.register(Engine::builder(url).migrate());
+    // The tasks of both versions: a database that was used before may have runs of either.
+    let options = FulfilmentOptions::default();
+    let builder: EngineBuilder = tasks.register_v2(Engine::builder(url).migrate(), &options);
     let engine = builder.build().await?;
-    engine
-        .register(&definitions::task_definitions()?, &definitions::workflow_definitions()?)
-        .await?;
+    let mut workflows = definitions::workflow_definitions()?;
+    workflows.extend(definitions::v2::workflow_definitions()?);
+    engine.register(&definitions::v2::task_definitions()?, &workflows).await?;
     Ok(engine)
 }
 

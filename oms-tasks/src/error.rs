@@ -62,7 +62,7 @@ pub enum Error {
     OrderClosed {
         /// The order.
         order_id: String,
-        /// `UNWINDING` or `FAILED`.
+        /// `UNWINDING`, `FAILED` or `CANCELLED`.
         status: String,
     },
     /// The order has not got as far as this task.
@@ -152,7 +152,7 @@ pub enum Error {
     NotUndone {
         /// The order.
         order_id: String,
-        /// `payment`, `booking` or `delivery`.
+        /// `payment`, `booking`, `reservation` or `delivery`.
         live: Vec<String>,
     },
     /// A gateway, carrier or notifier did not do what it was asked.
@@ -163,6 +163,15 @@ pub enum Error {
         /// What it said.
         #[source]
         source: PortError,
+    },
+    /// The engine refused.
+    #[error("{doing}: {source}")]
+    Engine {
+        /// What was being done.
+        doing: &'static str,
+        /// What it said.
+        #[source]
+        source: oms_engine::Error,
     },
     /// An adapter cannot be made from what it was given.
     #[error("{what}: {reason}")]
@@ -247,6 +256,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Port { source, .. } => source.is_retryable(),
+            Self::Engine { source, .. } => source.is_retryable(),
             Self::Database { source, .. } => retryable(source),
             Self::Connection { .. }
             | Self::Deadline { .. }

@@ -8,6 +8,7 @@
 pub mod definitions;
 pub mod delivery_scheduling;
 mod error;
+pub mod fulfilment;
 mod inventory;
 mod migrate;
 pub mod money;
@@ -15,6 +16,7 @@ pub mod notification;
 pub mod notifiers;
 pub mod order;
 pub mod order_acknowledgement;
+pub mod orders;
 pub mod payment;
 pub mod payment_processing;
 pub mod ports;
@@ -34,8 +36,8 @@ pub use error::Error;
 pub use inventory::{Restock, Shelf, restock};
 pub use migrate::{migrate, migration_sql};
 pub use summary::{
-    BookingSummary, DeliverySummary, ItemSummary, NotificationSummary, OrderSummary,
-    PaymentSummary, order_summary,
+    AuthorisationSummary, BookingSummary, DeliverySummary, ItemSummary, NotificationSummary,
+    OrderEvent, OrderSummary, PaymentSummary, ReservationSummary, order_summary,
 };
 pub use tasks::OrderTasks;
 

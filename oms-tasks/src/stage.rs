@@ -19,6 +19,9 @@ pub(crate) enum Stage {
     Scheduled,
     Completed,
     Failed,
+    /// As `Failed`, where the reason is in the engine's words.
+    Unfulfilled,
+    Cancelled,
 }
 
 impl Stage {
@@ -36,6 +39,12 @@ impl Stage {
             ),
             Self::Scheduled => format!("The delivery of your order {order_id} is scheduled."),
             Self::Completed => format!("Your order {order_id} is complete and on its way."),
+            Self::Unfulfilled => format!(
+                "We cannot fulfil your order {order_id}. Whatever you paid for it is given back."
+            ),
+            Self::Cancelled => format!(
+                "Your order {order_id} is cancelled. Whatever you paid for it is given back."
+            ),
             Self::Failed => format!(
                 "We cannot fulfil your order {order_id}: {{reason}}. Whatever you paid for it is \
                  given back."
@@ -52,9 +61,9 @@ pub(crate) fn refuse_closed(order_id: &str, status: String) -> Result<(), Error>
     Ok(())
 }
 
-/// Whether an order is being unwound or has failed.
+/// Whether an order is being unwound, has failed or was cancelled.
 pub(crate) fn is_closed(status: &str) -> bool {
-    matches!(status, "UNWINDING" | "FAILED")
+    matches!(status, "UNWINDING" | "FAILED" | "CANCELLED")
 }
 
 /// Refuses an order that is neither at a task's turn nor past it.

@@ -26,12 +26,58 @@ pub struct OrderSummary {
     pub completed_at: Option<DateTime<Utc>>,
     pub failed_at: Option<DateTime<Utc>>,
     pub failure_reason: Option<String>,
+    pub cancelled_at: Option<DateTime<Utc>>,
     pub items: Vec<ItemSummary>,
+    /// Of an order that is charged at once.
     pub payment: Option<PaymentSummary>,
+    /// Of an order that is authorised first.
+    pub authorisation: Option<AuthorisationSummary>,
+    pub reservation: Option<ReservationSummary>,
     pub bookings: Vec<BookingSummary>,
     pub delivery: Option<DeliverySummary>,
     /// In the order in which they were written.
     pub notifications: Vec<NotificationSummary>,
+    /// What happened, in its order.
+    pub history: Vec<OrderEvent>,
+}
+
+/// Something that happened to an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct OrderEvent {
+    /// When it was written.
+    pub at: DateTime<Utc>,
+    /// Such as `PAYMENT_CAPTURED`.
+    pub what: String,
+}
+
+/// Its payment, where that is authorised first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of docs/order-tables.md, by their names")]
+#[non_exhaustive]
+pub struct AuthorisationSummary {
+    pub status: String,
+    pub method: String,
+    pub amount_minor: i64,
+    pub payment_id: Option<String>,
+    pub decline_code: Option<String>,
+    pub captured_minor: i64,
+    pub refunded_minor: i64,
+    pub authorised_at: Option<DateTime<Utc>>,
+    pub captured_at: Option<DateTime<Utc>>,
+    pub reversed_at: Option<DateTime<Utc>>,
+}
+
+/// The reservation of its pieces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of docs/order-tables.md, by their names")]
+#[non_exhaustive]
+pub struct ReservationSummary {
+    pub status: String,
+    pub created_at: DateTime<Utc>,
+    pub reserved_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 /// A line of the order.

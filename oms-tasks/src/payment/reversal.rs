@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
 
 use super::refund::Meant;
-use super::{Intent, PaidOrder, Till, port};
+use super::{Intent, Till, port};
 use crate::error::Error;
+use crate::fulfilment::UndoneOrder;
 use crate::ports::{PaymentState, VoidAnswer, VoidRequest};
-use crate::sql::{INTEND_REST_REFUND, INTEND_REVERSAL, RECORD_REVERSAL, get};
+use crate::sql::{INTEND_REST_REFUND, INTEND_REVERSAL, ORDER_OWNER, RECORD_REVERSAL, get};
 
 /// Undoes a payment, however far it has got: of a lost answer too.
 #[derive(Clone, Debug)]
@@ -29,11 +30,11 @@ pub struct Output {
 
 impl Task for PaymentReversal {
     const NAME: &'static str = "payment_reversal";
-    type Input = PaidOrder;
+    type Input = UndoneOrder;
     type Output = Output;
 
-    async fn run(&self, cx: &TaskContext, input: PaidOrder) -> Result<Output, TaskError> {
-        self.reverse(cx.idempotency_key(), &input.order_id).await.map_err(Error::into_task_error)
+    async fn run(&self, cx: &TaskContext, input: UndoneOrder) -> Result<Output, TaskError> {
+        self.undo(cx.idempotency_key(), &input).await.map_err(Error::into_task_error)
     }
 }
 
@@ -44,6 +45,15 @@ enum Stands {
 }
 
 impl PaymentReversal {
+    async fn undo(&self, key: &str, input: &UndoneOrder) -> Result<Output, Error> {
+        let Some(order_id) = &input.order_id else { return Ok(Output::default()) };
+        let owner = [(order_id as _, Type::TEXT)];
+        if input.is_foreign(ORDER_OWNER.run(&self.till.pool, &owner)).await? {
+            return Ok(Output::default());
+        }
+        self.reverse(key, order_id).await
+    }
+
     async fn reverse(&self, key: &str, order_id: &String) -> Result<Output, Error> {
         let params = [(order_id as _, Type::TEXT), (&key as _, Type::TEXT)];
         let rows = INTEND_REVERSAL.run(&self.till.pool, &params).await?;

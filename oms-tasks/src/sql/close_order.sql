@@ -13,7 +13,7 @@ WITH before AS (
     ON CONFLICT (order_id) DO UPDATE
     SET status = 'UNWINDING', failure_reason = excluded.failure_reason,
         updated_at = statement_timestamp()
-    WHERE o.workflow_id = excluded.workflow_id AND o.status NOT IN ('UNWINDING', 'FAILED')
+    WHERE o.workflow_id = excluded.workflow_id AND o.status NOT IN ('UNWINDING', 'FAILED', 'CANCELLED')
     RETURNING o.order_id
 )
 SELECT before.status AS status_before

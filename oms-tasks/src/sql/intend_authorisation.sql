@@ -12,7 +12,7 @@ WITH ordered AS (
     INSERT INTO payment_intents (order_id, idempotency_key, method, amount_minor, currency)
     SELECT order_id, $2::text, $3::text, total_minor, currency
     FROM ordered
-    WHERE status NOT IN ('UNWINDING', 'FAILED')
+    WHERE status NOT IN ('UNWINDING', 'FAILED', 'CANCELLED')
     ON CONFLICT (order_id) DO UPDATE SET idempotency_key = payment_intents.idempotency_key
     RETURNING *, xmax = 0 AS fresh
 )

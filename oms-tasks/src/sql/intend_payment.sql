@@ -13,7 +13,7 @@ WITH ordered AS (
     INSERT INTO payments (order_id, idempotency_key, method, amount_minor, currency)
     SELECT order_id, $2::text, $3::text, total_minor, currency
     FROM ordered
-    WHERE status NOT IN ('UNWINDING', 'FAILED')
+    WHERE status NOT IN ('UNWINDING', 'FAILED', 'CANCELLED')
     ON CONFLICT (order_id) DO UPDATE SET idempotency_key = payments.idempotency_key
     RETURNING idempotency_key, status, amount_minor, currency, charge_id, decline_code
 )

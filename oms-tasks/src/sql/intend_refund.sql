@@ -12,7 +12,7 @@ WITH ordered AS (
     SET refund_key = CASE WHEN p.status IN ('PENDING', 'CAPTURED')
                           THEN coalesce(p.refund_key, $3::text) ELSE p.refund_key END
     FROM ordered o
-    WHERE p.order_id = o.order_id AND o.status IN ('UNWINDING', 'FAILED')
+    WHERE p.order_id = o.order_id AND o.status IN ('UNWINDING', 'FAILED', 'CANCELLED')
       AND o.workflow_id = $2::uuid
     RETURNING p.status, p.idempotency_key, p.refund_key, p.refund_id, p.refunded_minor,
               p.amount_minor, p.currency

@@ -57,6 +57,12 @@ statements! {
     FIND_WAITING = "find_waiting";
     FIND_SKUS = "find_skus";
     LOCK_SHELVES = "lock_shelves";
+    CONFIRM_ORDERS = "confirm_orders";
+    WITHDRAW_DELIVERY = "withdraw_delivery";
+    ORDER_OWNER = "order_owner";
+    END_ORDER = "end_order";
+    CANCEL_ORDER = "cancel_order";
+    LIST_ORDERS = "list_orders";
     BOOK_STOCK = "book_stock";
     INTEND_DELIVERY = "intend_delivery";
     CONFIRM_DELIVERY = "confirm_delivery";

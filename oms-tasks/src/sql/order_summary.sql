@@ -12,6 +12,7 @@ SELECT jsonb_build_object(
     'completed_at', o.completed_at,
     'failed_at', o.failed_at,
     'failure_reason', o.failure_reason,
+    'cancelled_at', o.cancelled_at,
     'items', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
             'line_no', i.line_no, 'sku', i.sku, 'quantity', i.quantity,
@@ -24,6 +25,19 @@ SELECT jsonb_build_object(
             'decline_code', p.decline_code, 'refund_id', p.refund_id,
             'refunded_minor', p.refunded_minor, 'refunded_at', p.refunded_at)
         FROM payments p WHERE p.order_id = o.order_id),
+    'authorisation', (
+        SELECT jsonb_build_object(
+            'status', p.status, 'method', p.method, 'amount_minor', p.amount_minor,
+            'payment_id', p.payment_id, 'decline_code', p.decline_code,
+            'captured_minor', p.captured_minor, 'refunded_minor', p.refunded_minor,
+            'authorised_at', p.authorised_at, 'captured_at', p.captured_at,
+            'reversed_at', p.reversed_at)
+        FROM payment_intents p WHERE p.order_id = o.order_id),
+    'reservation', (
+        SELECT jsonb_build_object(
+            'status', r.status, 'created_at', r.created_at, 'reserved_at', r.reserved_at,
+            'expires_at', r.expires_at, 'ended_at', r.ended_at)
+        FROM stock_reservations r WHERE r.order_id = o.order_id),
     'bookings', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
             'sku', b.sku, 'quantity', b.quantity, 'status', b.status,
@@ -39,6 +53,40 @@ SELECT jsonb_build_object(
         SELECT coalesce(jsonb_agg(jsonb_build_object(
             'stage', n.stage, 'status', n.status, 'recipient', n.recipient, 'body', n.body,
             'created_at', n.created_at, 'sent_at', n.sent_at) ORDER BY n.notification_id), '[]')
-        FROM notifications n WHERE n.order_id = o.order_id)) AS summary
+        FROM notifications n WHERE n.order_id = o.order_id),
+    'history', (
+        SELECT coalesce(jsonb_agg(jsonb_build_object('at', h.at, 'what', h.what)
+                                  ORDER BY h.at, h.place), '[]')
+        FROM (
+            SELECT o.acknowledged_at, 1, 'ACKNOWLEDGED'
+            UNION ALL SELECT p.captured_at, 2, 'PAID' FROM payments p
+                WHERE p.order_id = o.order_id
+            UNION ALL SELECT p.refunded_at, 9, 'REFUNDED' FROM payments p
+                WHERE p.order_id = o.order_id
+            UNION ALL SELECT p.authorised_at, 2, 'PAYMENT_AUTHORISED' FROM payment_intents p
+                WHERE p.order_id = o.order_id
+            UNION ALL SELECT p.captured_at, 5, 'PAYMENT_CAPTURED' FROM payment_intents p
+                WHERE p.order_id = o.order_id
+            UNION ALL SELECT p.reversed_at, 9, 'PAYMENT_' || p.status FROM payment_intents p
+                WHERE p.order_id = o.order_id
+            UNION ALL SELECT r.ended_at, 9, 'PART_REFUNDED' FROM payment_refunds r
+                WHERE r.order_id = o.order_id AND r.status = 'REFUNDED'
+            UNION ALL SELECT min(b.booked_at), 3, 'BOOKED' FROM stock_bookings b
+                WHERE b.order_id = o.order_id
+            UNION ALL SELECT r.reserved_at, 3, 'STOCK_RESERVED' FROM stock_reservations r
+                WHERE r.order_id = o.order_id
+            UNION ALL SELECT r.ended_at, 8, 'STOCK_' || r.status FROM stock_reservations r
+                WHERE r.order_id = o.order_id
+            UNION ALL SELECT n.created_at, 3, 'BACKORDERED' FROM notifications n
+                WHERE n.order_id = o.order_id AND n.stage = 'BACKORDERED'
+            UNION ALL SELECT d.scheduled_at, 4, 'DELIVERY_SCHEDULED' FROM delivery_schedule d
+                WHERE d.order_id = o.order_id
+            UNION ALL SELECT d.cancelled_at, 8, 'DELIVERY_CANCELLED' FROM delivery_schedule d
+                WHERE d.order_id = o.order_id
+            UNION ALL SELECT o.completed_at, 8, 'COMPLETED'
+            UNION ALL SELECT o.cancelled_at, 7, 'CANCELLATION_ASKED_FOR'
+            UNION ALL SELECT o.failed_at, 10, o.status
+        ) AS h (at, place, what)
+        WHERE h.at IS NOT NULL)) AS summary
 FROM orders o
 WHERE o.order_id = $1::text

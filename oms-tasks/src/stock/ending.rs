@@ -5,10 +5,13 @@ use std::time::Duration;
 use oms_engine::{TaskContext, TaskError, TransactionalBatchTask, TransactionalTask};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
 
 use super::reservation::{Output, all};
 use super::{Asked, Moved, ReservedOrder, WhenShort, bring_to, end, lock};
 use crate::error::{Error, answers};
+use crate::fulfilment::UndoneOrder;
+use crate::sql::ORDER_OWNER;
 
 /// How often an order that waits is looked at for its expiry, which begins when it is served.
 const WAITING_LOOK: Duration = Duration::from_secs(60);
@@ -34,7 +37,7 @@ impl TransactionalBatchTask for ReservationConfirmation {
     }
 }
 
-async fn confirm(
+pub(crate) async fn confirm(
     tx: &Transaction<'_>,
     ids: Vec<String>,
 ) -> Result<Vec<Result<Output, Error>>, Error> {
@@ -65,11 +68,11 @@ impl TransactionalBatchTask for StockDispatch {
         tasks: Vec<(TaskContext, ReservedOrder)>,
     ) -> Result<Vec<Result<Output, TaskError>>, TaskError> {
         let ids = tasks.into_iter().map(|(_, input)| input.order_id).collect();
-        answers(dispatch(tx, ids).await)
+        answers(ship(tx, ids).await)
     }
 }
 
-async fn dispatch(
+pub(crate) async fn ship(
     tx: &Transaction<'_>,
     ids: Vec<String>,
 ) -> Result<Vec<Result<Output, Error>>, Error> {
@@ -108,23 +111,30 @@ pub struct ReleaseOutput {
 
 impl TransactionalTask for ReservationRelease {
     const NAME: &'static str = "reservation_release";
-    type Input = ReservedOrder;
+    type Input = UndoneOrder;
     type Output = ReleaseOutput;
 
     async fn run(
         &self,
         _cx: &TaskContext,
         tx: &Transaction<'_>,
-        input: ReservedOrder,
+        input: UndoneOrder,
     ) -> Result<ReleaseOutput, TaskError> {
-        let ended = end(tx, &input.order_id, "RELEASED").await.map_err(Error::into_task_error)?;
-        // An order that was never written has nothing.
-        let Some((moved, woken)) = ended else {
-            return Ok(ReleaseOutput { released: true, served: 0 });
-        };
-        let released = moved.after.as_deref() == Some("RELEASED");
-        Ok(ReleaseOutput { released, served: woken.len() })
+        release(tx, &input).await.map_err(Error::into_task_error)
     }
+}
+
+async fn release(tx: &Transaction<'_>, input: &UndoneOrder) -> Result<ReleaseOutput, Error> {
+    let nothing = ReleaseOutput { released: true, served: 0 };
+    let Some(order_id) = &input.order_id else { return Ok(nothing) };
+    let owner = [(order_id as _, Type::TEXT)];
+    if input.is_foreign(ORDER_OWNER.run_in(tx, &owner)).await? {
+        return Ok(nothing);
+    }
+    // An order that was never written has nothing.
+    let Some((moved, woken)) = end(tx, order_id, "RELEASED").await? else { return Ok(nothing) };
+    let released = moved.after.as_deref() == Some("RELEASED");
+    Ok(ReleaseOutput { released, served: woken.len() })
 }
 
 /// `reservation_expiry`: a reservation that is not confirmed in time goes back to the shelf. It is called

@@ -22,6 +22,7 @@ pub use ending::{
     ExpiryOutput, ReleaseOutput, ReservationConfirmation, ReservationExpiry, ReservationRelease,
     StockDispatch,
 };
+pub(crate) use ending::{confirm, ship};
 pub use reservation::{Input as ReservationInput, Output as ReservationOutput, StockReservation};
 pub use restocking::{Restocked, Woken, restock_and_serve};
 

@@ -10,4 +10,5 @@ mod common;
 mod failing;
 mod late;
 mod shop;
+mod v2;
 mod whole;
