@@ -5,12 +5,14 @@
 #
 # Usage: e2e/conductor_beside.sh [RUNS]     needs what e2e/run.sh needs, mvn, and Java 21 (or pip, which has one)
 # RUNS is how many each gets of the Python workers (1,000), Conductor of the fast one half of it, oms ten times it.
-# WORKERS=32 tries the fast worker with another number of workers, each of which works on up to 16 tasks at once.
+# WORKERS=32 tries the fast worker with another number of workers, each of which works on up to 16 tasks at once;
+# IN_FLIGHT=400 with another number of runs under way than 200.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
 runs=${1:-1000}
 workers=${WORKERS:-16}
+in_flight=${IN_FLIGHT:-200}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$top/target}
 home=$CARGO_TARGET_DIR/e2e
 version=3.32.3
@@ -108,9 +110,9 @@ measure() {
 # $1 name, $2 url, $3 runs, $4 runs to warm up with
 drive() {
   local bench=("$CARGO_TARGET_DIR/release/oms" --json bench --server "$2" --steps 5 --workers "$workers")
-  "${bench[@]}" --workflows "$4" >/dev/null || fail "$1 with oms bench"
+  "${bench[@]}" --workflows "$4" --batch 1 >/dev/null || fail "$1 with oms bench"
   for batch in 16 1; do
-    "${bench[@]}" --workflows "$3" --batch "$batch" --in-flight 200 >"$scratch/$1.steady.$batch" ||
+    "${bench[@]}" --workflows "$3" --batch "$batch" --in-flight "$in_flight" >"$scratch/$1.steady.$batch" ||
       fail "$1 with oms bench"
     printf '%s, the fast worker: %s\n' "$1" "$(cat "$scratch/$1.steady.$batch")"
   done
