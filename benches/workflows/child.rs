@@ -42,13 +42,18 @@ impl Child {
     /// Starts it and waits until its engine is up.
     pub(crate) async fn spawn(job: &Job) -> Result<Self, Failure> {
         let job = serde_json::to_string(job)?;
-        Self::of(std::env::current_exe()?, &["--child", &job]).await
+        Self::of(std::env::current_exe()?, &["--child", &job], &[]).await
     }
 
     /// Starts a program and waits until it is ready.
-    pub(crate) async fn of(program: PathBuf, arguments: &[&str]) -> Result<Self, Failure> {
+    pub(crate) async fn of(
+        program: PathBuf,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
         let mut process = Command::new(program)
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -11,11 +11,14 @@ use crate::measure::float;
 use crate::measure::linear::LINEAR5;
 
 /// What is compared, and what it is.
-const PEERS: [(&str, &str); 3] = [
+const PEERS: [(&str, &str); 4] = [
     ("dbos", "dbos"),
+    ("duroxide", "duroxide"),
     ("underway", "underway"),
     ("graphile", "graphile_worker (five plain jobs, no workflow)"),
 ];
+/// Settings that programs cannot give themselves.
+const VARIABLES: [(&str, &str); 1] = [("DUROXIDE_PG_POOL_MAX", "20")];
 
 fn program(peer: &str) -> PathBuf {
     let benches = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/peers/target/release");
@@ -36,8 +39,8 @@ pub(super) async fn drain(bench: &Bench, _turn: usize) -> Measured {
         let theirs = bench
             .alone(async |database| {
                 let runs = runs_of_peers;
-                let mut child =
-                    Child::of(program(peer), &[database.url(), &runs.to_string()]).await?;
+                let arguments = [database.url(), &runs.to_string()];
+                let mut child = Child::of(program(peer), &arguments, &VARIABLES).await?;
                 let begun = database.begin().await?;
                 child.tell("go").await?;
                 child.until("done").await?;

@@ -18,6 +18,8 @@ use crate::measure::{Failure, check, float, usage};
 /// Definitions and timers that are there.
 const DEFINITIONS: usize = 1_000;
 const TIMERS: usize = 10_000;
+/// Tasks that an engine runs at a time when nobody says how many.
+const CONCURRENCY: usize = 256;
 
 /// One engine alone, with many definitions and timers that are due later.
 pub(super) async fn idle(bench: &Bench, _turn: usize) -> Measured {
@@ -100,28 +102,48 @@ async fn until(database: &Database<'_>, which: &str, wanted: usize) -> Result<()
     Ok(())
 }
 
-/// Idle, and with ten thousand tasks under way.
+/// Idle, and with ten thousand runs under way: each with its task in the process, and with as many tasks
+/// in the process as an engine takes when nobody says how many.
 pub(super) async fn in_flight(bench: &Bench, _turn: usize) -> Measured {
-    let in_flight = bench.size(2_000, 10_000);
+    let runs = bench.size(2_000, 10_000);
+    let (idle, all) = with_runs(bench, runs, runs).await?;
+    let (_, some) = with_runs(bench, runs, CONCURRENCY).await?;
+    Ok(vec![
+        (figure("resident, idle", "MiB"), idle),
+        (
+            figure(
+                "resident more, per 10,000 workflows in flight, each with a task in the process",
+                "MiB",
+            ),
+            all,
+        ),
+        (
+            figure(
+                format!(
+                    "resident more, per 10,000 workflows in flight, {CONCURRENCY} tasks at a time"
+                ),
+                "MiB",
+            ),
+            some,
+        ),
+    ])
+}
+
+/// Out: resident when idle, and how much more with 10,000 runs under way.
+async fn with_runs(bench: &Bench, runs: usize, concurrency: usize) -> Result<(f64, f64), Failure> {
     let database = bench.place.database().await?;
     let starter = engine(&database, |builder| builder).await?;
-    let child = Child::spawn(&job(&database, in_flight)).await?;
+    let child = Child::spawn(&job(&database, concurrency)).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let idle = usage::memory_of(child.id()?)?;
-    start_many(&starter, &one_of("waiting", "waits"), "waiting", in_flight).await?;
-    until(&database, "state = 1", in_flight).await?;
+    start_many(&starter, &one_of("waiting", "waits"), "waiting", runs).await?;
+    until(&database, "state = 1", concurrency.min(runs)).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let full = usage::memory_of(child.id()?)?;
     drop(child);
     starter.shutdown(GRACE).await;
     database.drop().await?;
-    Ok(vec![
-        (figure("resident, idle", "MiB"), idle),
-        (
-            figure("resident more, per 10,000 workflows in flight", "MiB"),
-            (full - idle) * 10_000.0 / float(in_flight),
-        ),
-    ])
+    Ok((idle, (full - idle) * 10_000.0 / float(runs)))
 }
 
 /// After twenty minutes of load, against after ten.

@@ -323,14 +323,6 @@ impl Pump {
             let source = "the connection is lost".into();
             return Err(Error::Connection { doing: "advancing workflows", source });
         };
-        let nothing_to_advance = batch.ended.is_empty() && batch.claims.is_empty();
-        if rows.is_empty() {
-            return Ok((StartBatch::default(), store.advance(client, &batch, holder).await?));
-        }
-        if nothing_to_advance {
-            let started = store.start_workflows(client, &rows, Some(holder)).await?;
-            return Ok((started, Advanced::default()));
-        }
-        store.start_and_advance(client, &rows, &batch, holder).await
+        store.write(client, &rows, &batch, holder).await
     }
 }

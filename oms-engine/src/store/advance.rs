@@ -1,6 +1,5 @@
 //! The hot statement: ends attempts, opens what follows, ends runs, claims, in one round trip.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -9,6 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
 use super::rows::{Token, TokenState, get};
+use super::steps::Split;
 use super::{Executor, Store};
 use crate::decide::{TaskStatus, WorkflowStatus};
 use crate::error::Error;
@@ -77,42 +77,7 @@ pub(crate) struct OpenedRow {
     pub(crate) container: Option<i64>,
 }
 
-impl EndedRow {
-    fn is_ordinary(&self) -> bool {
-        self.status == TaskStatus::Completed
-            && self.reason.is_none()
-            && self.run_end.as_ref().is_none_or(|end| end.is_ordinary() && !self.has_parent)
-            && !self.arrives
-            && self.note.is_none()
-            && self.variables.is_none()
-    }
-}
-
-impl RunEnd {
-    fn is_ordinary(&self) -> bool {
-        self.status == WorkflowStatus::Completed
-            && self.reason.is_none()
-            && self.failed_task.is_none()
-    }
-}
-
 impl OpenedRow {
-    fn is_ordinary(&self) -> bool {
-        matches!(self.state, TokenState::Ready | TokenState::Leased)
-            && self.attempt == 0
-            && self.set_aside == 0
-            && self.status.is_none()
-            && self.task_type.is_none()
-            && self.delay_ms.is_none()
-            && self.due.is_none()
-            && self.reason.is_none()
-            && self.input.is_none()
-            && self.output.is_none()
-            && self.detail.is_none()
-            && self.remaining.is_none()
-            && self.container.is_none()
-    }
-
     /// Whether the timer must hear of it. One that is leased tells of its time when it begins.
     pub(crate) const fn is_timed(&self) -> bool {
         self.status.is_none()
@@ -138,23 +103,6 @@ impl<'a> AdvanceBatch<'a> {
     pub(crate) fn of(ended: &'a EndedRow, opened: &'a [OpenedRow]) -> Self {
         Self { ended: vec![ended], opened: opened.iter().collect(), claims: Vec::new() }
     }
-
-    /// What follows each end, by its number, where all steps are ordinary; none where one is not.
-    fn ordinary(&self) -> Option<Vec<Option<usize>>> {
-        if !self.claims.is_empty()
-            || !self.ended.iter().all(|row| row.is_ordinary())
-            || !self.opened.iter().all(|row| row.is_ordinary())
-        {
-            return None;
-        }
-        let mut opened = self.opened.iter().enumerate().peekable();
-        let of_each = |ended: &&EndedRow| {
-            opened.next_if(|(_, row)| row.source == ended.token_id).map(|(number, _)| number)
-        };
-        let follows: Vec<_> = self.ended.iter().map(of_each).collect();
-        // What is left follows an end that has another, or stands in another order.
-        opened.next().is_none().then_some(follows)
-    }
 }
 
 /// What the hot statement did.
@@ -173,10 +121,10 @@ pub(crate) struct Advanced {
 /// What the hot statement alone knows of a task that it opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Opened {
-    id: i64,
-    scope: Option<i64>,
-    at: DateTime<Utc>,
-    due_at: Option<DateTime<Utc>>,
+    pub(super) id: i64,
+    pub(super) scope: Option<i64>,
+    pub(super) at: DateTime<Utc>,
+    pub(super) due_at: Option<DateTime<Utc>>,
 }
 
 impl Opened {
@@ -203,16 +151,11 @@ impl Opened {
     }
 }
 
-fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
+pub(super) fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
     rows.iter().map(of).collect()
 }
 
 impl Store {
-    /// The text of the hot statement for such a batch.
-    pub(super) fn hot_statement(&self, batch: &AdvanceBatch<'_>) -> &str {
-        if batch.ordinary().is_some() { &self.sql.advance_steps } else { &self.sql.advance }
-    }
-
     /// Runs the hot statement. `holder` is who gets what is leased by it.
     pub(crate) async fn advance(
         &self,
@@ -220,9 +163,20 @@ impl Store {
         batch: &AdvanceBatch<'_>,
         holder: i64,
     ) -> Result<Advanced, Error> {
-        if let Some(follows) = batch.ordinary() {
-            return self.advance_steps(db, batch, &follows, holder).await;
+        let Split { steps, rest, .. } = batch.split();
+        if !steps.is_empty() && rest.is_empty() {
+            return self.advance_steps(db, &steps, batch.opened.len(), holder).await;
         }
+        self.advance_any(db, batch, holder).await
+    }
+
+    /// The hot statement for steps of all kinds.
+    pub(super) async fn advance_any(
+        &self,
+        db: &impl Executor,
+        batch: &AdvanceBatch<'_>,
+        holder: i64,
+    ) -> Result<Advanced, Error> {
         let e = &batch.ended;
         let o = &batch.opened;
         let containers = numbered(o);
@@ -281,60 +235,6 @@ impl Store {
             }
         }
         Ok(done)
-    }
-
-    /// The hot statement where all steps are ordinary: each with what follows it.
-    async fn advance_steps(
-        &self,
-        db: &impl Executor,
-        batch: &AdvanceBatch<'_>,
-        follows: &[Option<usize>],
-        holder: i64,
-    ) -> Result<Advanced, Error> {
-        let e = &batch.ended;
-        let next = |number: &Option<usize>| number.and_then(|n| batch.opened.get(n));
-        let row = self
-            .one(
-                db,
-                &self.sql.advance_steps,
-                &[
-                    &column(e, |r| r.token_id),
-                    &column(e, |r| r.rev),
-                    &column(e, |r| r.holder),
-                    &column(e, |r| r.input.as_deref().map(Json)),
-                    &column(e, |r| r.output.as_deref().map(Json)),
-                    &column(e, |r| r.worker.as_deref()),
-                    &column(e, |r| r.run_end.as_ref().map(|end| Json(&*end.output))),
-                    &column(follows, |n| next(n).map(|r| r.reference_name.as_str())),
-                    &column(follows, |n| next(n).map(|r| r.queue.as_str())),
-                    &column(follows, |n| next(n).map(|r| r.state.code())),
-                    &column(follows, |n| next(n).and_then(|r| r.timeout_ms)),
-                    &column(follows, |n| next(n).and_then(|r| r.poll_timeout_ms)),
-                    &column(follows, |n| next(n).and_then(|r| r.total_ms)),
-                    &holder,
-                ],
-                "advancing workflows",
-            )
-            .await?;
-        let applied = get::<Option<Vec<i64>>>(&row, 0)?.unwrap_or_default();
-        let followed_by = get::<Option<Vec<Option<i64>>>>(&row, 1)?.unwrap_or_default();
-        let scopes = get::<Option<Vec<Option<i64>>>>(&row, 2)?.unwrap_or_default();
-        let ids = get::<Option<Vec<i64>>>(&row, 3)?.unwrap_or_default();
-        let due = get::<Option<Vec<Option<DateTime<Utc>>>>>(&row, 4)?.unwrap_or_default();
-        let at = get(&row, 5)?;
-        let due: HashMap<i64, Option<DateTime<Utc>>> = ids.into_iter().zip(due).collect();
-        let numbers: HashMap<i64, usize> =
-            e.iter().zip(follows).filter_map(|(r, n)| Some((r.token_id, (*n)?))).collect();
-        let mut opened = vec![None; batch.opened.len()];
-        for ((source, id), scope) in applied.iter().zip(followed_by).zip(scopes) {
-            if let (Some(id), Some(number)) = (id, numbers.get(source))
-                && let Some(place) = opened.get_mut(*number)
-            {
-                let due_at = due.get(&id).copied().flatten();
-                *place = Some(Opened { id, scope, at, due_at });
-            }
-        }
-        Ok(Advanced { applied, opened, ..Advanced::default() })
     }
 }
 

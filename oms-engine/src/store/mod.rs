@@ -26,6 +26,7 @@ mod schemas;
 mod search;
 mod session;
 mod start;
+mod steps;
 mod timers;
 mod undo;
 

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::ClientWrapper;
 use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::advance::{AdvanceBatch, Advanced, OpenedRow};
+use super::advance::OpenedRow;
 use super::rows::{Token, TokenState, get};
 use super::{Executor, Store};
 use crate::definition::TaskToDomain;
@@ -145,32 +144,6 @@ impl Store {
             started: started.into_iter().map(WorkflowId::from_uuid).collect(),
             leased: leased.collect(),
         })
-    }
-
-    /// Starts runs and advances others, both or neither, in one round trip.
-    pub(crate) async fn start_and_advance(
-        &self,
-        client: &ClientWrapper,
-        runs: &[&StartRow],
-        batch: &AdvanceBatch<'_>,
-        holder: i64,
-    ) -> Result<(StartBatch, Advanced), Error> {
-        // What has to be prepared first would be sent behind the commit.
-        for sql in [&self.sql.start_workflows, self.hot_statement(batch)] {
-            self.within("preparing a statement", client.prepare_cached(sql)).await?;
-        }
-        // After a failed statement the server does nothing more until COMMIT, which rolls back then.
-        let (begun, started, advanced, committed) = tokio::join!(
-            biased;
-            self.within("beginning a transaction", client.batch_execute("BEGIN")),
-            self.start_workflows(client, runs, Some(holder)),
-            self.advance(client, batch, holder),
-            self.within("committing", client.batch_execute("COMMIT")),
-        );
-        begun?;
-        let done = (started?, advanced?);
-        committed?;
-        Ok(done)
     }
 
     /// Why runs were not started: a second statement, since the first one's snapshot may not show
