@@ -207,7 +207,10 @@ impl Shared {
                 free.len()
             );
             let (_, answer) = connection.send(&Method::GET, &path, None).await?;
-            for (task, place) in read::<Vec<Task>>(&answer)?.into_iter().zip(free) {
+            let mut free = free.into_iter();
+            for task in read::<Vec<Task>>(&answer)? {
+                // What is more than was asked for is worked on all the same, or it would be lost.
+                let place = free.next();
                 let (shared, kept) = (self.clone(), kept.clone());
                 tokio::spawn(async move {
                     let taken = kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -218,7 +221,7 @@ impl Shared {
                         kept.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
                     });
                     shared.note(done);
-                    drop::<OwnedSemaphorePermit>(place);
+                    drop::<Option<OwnedSemaphorePermit>>(place);
                 });
             }
         }
