@@ -70,6 +70,8 @@ pub mod v2 {
     pub const ORDER_CLOSING: &str = include_str!("../definitions/order_closing.json");
     /// The text of `reservation_expiry`.
     pub const RESERVATION_EXPIRY: &str = include_str!("../definitions/reservation_expiry.json");
+    /// The text of `order_return`, which gives the price of returned pieces back.
+    pub const ORDER_RETURN: &str = include_str!("../definitions/order_return.json");
     /// The text of the task definitions that version 1 does not have: a JSON array.
     pub const TASK_DEFINITIONS: &str = include_str!("../definitions/task_definitions_v2.json");
 
@@ -78,7 +80,7 @@ pub mod v2 {
     /// # Errors
     /// [`Error::Definition`] when this crate was built with a broken definition.
     pub fn workflow_definitions() -> Result<Vec<WorkflowDef>, Error> {
-        [ORDER_CLOSING, RESERVATION_EXPIRY, ORDER_DELIVERY, ORDER_FULFILMENT]
+        [ORDER_CLOSING, RESERVATION_EXPIRY, ORDER_DELIVERY, ORDER_RETURN, ORDER_FULFILMENT]
             .iter()
             .map(|text| WorkflowDef::from_json(text).map_err(|faults| Error::Definition { faults }))
             .collect()

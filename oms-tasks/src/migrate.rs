@@ -10,10 +10,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (2, "payment_intents", include_str!("../migrations/oms/0002_payment_intents.sql")),
     (3, "stock_reservations", include_str!("../migrations/oms/0003_stock_reservations.sql")),
     (4, "cancellation", include_str!("../migrations/oms/0004_cancellation.sql")),
+    (5, "returns", include_str!("../migrations/oms/0005_returns.sql")),
 ];
 
 /// The version of the tables that this library works on.
-const KNOWN: i32 = 4;
+const KNOWN: i32 = 5;
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS oms_tasks_migrations (
     version int PRIMARY KEY,

@@ -1,4 +1,5 @@
-//! What a shop does with orders: place them, see where they stand, cancel them, list them.
+//! What a shop does with orders: place them, see where they stand, cancel them, take
+//! pieces back, list them.
 //!
 //! Orders placed here are taken by version 2 of `order_fulfilment`; those of version 1 can be looked at
 //! and cancelled too.
@@ -26,6 +27,8 @@
 //! # }
 //! ```
 
+mod returning;
+
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Pool};
 use oms_engine::{Engine, StartRequest, WorkflowId};
@@ -34,6 +37,8 @@ use serde_json::{Value, json};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
+
+pub use returning::Returned;
 
 use crate::error::{Doing as _, Error};
 use crate::order::Order;

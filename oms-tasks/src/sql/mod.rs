@@ -63,6 +63,9 @@ statements! {
     END_ORDER = "end_order";
     CANCEL_ORDER = "cancel_order";
     LIST_ORDERS = "list_orders";
+    FIND_RETURN = "find_return";
+    RETURNABLE_LINES = "returnable_lines";
+    TAKE_BACK = "take_back";
     BOOK_STOCK = "book_stock";
     INTEND_DELIVERY = "intend_delivery";
     CONFIRM_DELIVERY = "confirm_delivery";

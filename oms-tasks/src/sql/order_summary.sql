@@ -71,6 +71,8 @@ SELECT jsonb_build_object(
                 WHERE p.order_id = o.order_id
             UNION ALL SELECT r.ended_at, 9, 'PART_REFUNDED' FROM payment_refunds r
                 WHERE r.order_id = o.order_id AND r.status = 'REFUNDED'
+            UNION ALL SELECT r.created_at, 9, 'ITEMS_RETURNED' FROM order_returns r
+                WHERE r.order_id = o.order_id
             UNION ALL SELECT min(b.booked_at), 3, 'BOOKED' FROM stock_bookings b
                 WHERE b.order_id = o.order_id
             UNION ALL SELECT r.reserved_at, 3, 'STOCK_RESERVED' FROM stock_reservations r

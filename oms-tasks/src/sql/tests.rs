@@ -25,6 +25,8 @@ const FILL: &str = "
     INSERT INTO stock_reservations (order_id, status, reserved_at)
     SELECT order_id, 'RESERVED', now() FROM orders;
     INSERT INTO reservation_lines (order_id, sku, quantity) SELECT order_id, 'sku1', 2 FROM orders;
+    INSERT INTO order_returns (order_id, return_id, pieces, refund_minor)
+    SELECT order_id, 'r', '{}', 1 FROM orders;
     INSERT INTO stock_bookings (order_id, sku, quantity) SELECT order_id, 'sku1', 2 FROM orders;
     INSERT INTO delivery_schedule (order_id, idempotency_key) SELECT order_id, order_id FROM orders;
     INSERT INTO notifications (order_id, stage, recipient, body, status, sent_at)

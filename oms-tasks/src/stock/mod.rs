@@ -24,6 +24,7 @@ pub use ending::{
 };
 pub(crate) use ending::{confirm, ship};
 pub use reservation::{Input as ReservationInput, Output as ReservationOutput, StockReservation};
+pub(crate) use restocking::wake;
 pub use restocking::{Restocked, Woken, restock_and_serve};
 
 use crate::error::Error;
@@ -140,12 +141,12 @@ async fn bring_to(
 
 /// Orders that wait for articles, in hand until the transaction ends.
 #[derive(Debug)]
-struct Waiting(Vec<(String, Uuid)>);
+pub(crate) struct Waiting(Vec<(String, Uuid)>);
 
 impl Waiting {
     /// Locks those who wait for these articles, and all shelves that they or the caller will touch, in
     /// one order. Then the caller frees pieces.
-    async fn find(tx: &Transaction<'_>, skus: &[String]) -> Result<Self, Error> {
+    pub(crate) async fn find(tx: &Transaction<'_>, skus: &[String]) -> Result<Self, Error> {
         let params = [(&skus as _, Type::TEXT_ARRAY), (&SERVED_MAX as _, Type::INT8)];
         let rows = FIND_WAITING.run_in(tx, &params).await?;
         let mut waiting: Vec<(String, Uuid)> = Vec::with_capacity(rows.len());
@@ -159,7 +160,7 @@ impl Waiting {
     }
 
     /// Sets pieces aside for each for whom there are enough now.
-    async fn serve(self, tx: &Transaction<'_>) -> Result<Vec<Woken>, Error> {
+    pub(crate) async fn serve(self, tx: &Transaction<'_>) -> Result<Vec<Woken>, Error> {
         let mut woken = Vec::new();
         for (order_id, workflow_id) in self.0 {
             let asked = Asked { order_id, when_short: WhenShort::BackOrder, hold_seconds: None };

@@ -68,11 +68,16 @@ pub async fn restock_and_serve(
     }
     let woken = waiting.serve(&tx).await?;
     tx.commit().await.doing(doing)?;
-    for Woken { order_id, workflow_id } in &woken {
+    wake(engine, &woken).await;
+    Ok(Restocked { shelves, woken })
+}
+
+/// Has runs look at once for the pieces that are theirs now.
+pub(crate) async fn wake(engine: &Engine, woken: &[Woken]) {
+    for Woken { order_id, workflow_id } in woken {
         let run = WorkflowId::from_uuid(*workflow_id);
         if let Err(error) = engine.reset_callbacks(run).await {
             tracing::debug!(%order_id, %error, "a run that waited was not told of its pieces");
         }
     }
-    Ok(Restocked { shelves, woken })
 }

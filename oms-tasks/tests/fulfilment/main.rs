@@ -9,6 +9,7 @@ mod common;
 
 mod failing;
 mod late;
+mod returns;
 mod shop;
 mod v2;
 mod whole;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::common::{order, until, wait, with};
 use crate::shop::{Shop, stages};
 
-async fn open() -> (Shop, Orders) {
+pub(crate) async fn open() -> (Shop, Orders) {
     open_with(FulfilmentOptions::default()).await
 }
 
@@ -30,12 +30,17 @@ async fn open_with(options: FulfilmentOptions) -> (Shop, Orders) {
     (shop, orders)
 }
 
-fn placed(input: Value) -> Order {
+pub(crate) fn placed(input: Value) -> Order {
     serde_json::from_value(input).unwrap()
 }
 
 /// Places the order; gives its run at its end, and of a failed one the end of what undid it.
-async fn run(shop: &Shop, orders: &Orders, input: Value, options: &PlaceOptions) -> Execution {
+pub(crate) async fn run(
+    shop: &Shop,
+    orders: &Orders,
+    input: Value,
+    options: &PlaceOptions,
+) -> Execution {
     let placed = orders.place(&placed(input), options).await.unwrap();
     let run = wait(&shop.engine, placed.workflow_id).await;
     if let Some(closing) = run.failure_workflow_id {
@@ -50,12 +55,12 @@ async fn run(shop: &Shop, orders: &Orders, input: Value, options: &PlaceOptions)
     run
 }
 
-fn happened(order: &OrderSummary) -> Vec<&str> {
+pub(crate) fn happened(order: &OrderSummary) -> Vec<&str> {
     order.history.iter().map(|event| event.what.as_str()).collect()
 }
 
 /// Pieces on hand, booked and shipped.
-async fn shelf(shop: &Shop, sku: &str) -> (i64, i64, i64) {
+pub(crate) async fn shelf(shop: &Shop, sku: &str) -> (i64, i64, i64) {
     let sql = "SELECT on_hand, booked, shipped FROM inventory WHERE sku = $1";
     let row = shop.client.query_one(sql, &[&sku]).await.unwrap();
     (row.get(0), row.get(1), row.get(2))

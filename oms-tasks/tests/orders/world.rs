@@ -146,6 +146,7 @@ impl World {
             "stock_bookings",
             "stock_reservations",
             "reservation_lines",
+            "order_returns",
             "delivery_schedule",
             "notifications",
         ] {
