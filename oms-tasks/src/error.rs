@@ -300,10 +300,17 @@ pub(crate) fn is_stale(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| ["0A000", "26000", "42P05"].contains(&code.code()))
 }
 
+/// Whether a shelf would have been booked for more than is on it: what was free has changed since it was
+/// read, and is to be read again.
+fn is_race_for_stock(error: &tokio_postgres::Error) -> bool {
+    let constraint = error.as_db_error().and_then(tokio_postgres::error::DbError::constraint);
+    constraint == Some("inventory_booked_within_on_hand")
+}
+
 /// All but the server's word that the statement or its values are wrong (classes 22, 23, 42, 0A).
 fn retryable(error: &tokio_postgres::Error) -> bool {
     let Some(code) = error.code() else { return true };
-    if is_stale(error) {
+    if is_stale(error) || is_race_for_stock(error) {
         return true;
     }
     !["22", "23", "42", "0A"].iter().any(|class| code.code().starts_with(class))

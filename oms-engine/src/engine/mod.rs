@@ -12,6 +12,7 @@ mod keys;
 mod operate;
 mod query;
 mod remote;
+mod resolved;
 #[cfg(feature = "cron")]
 mod schedules;
 mod schemas;

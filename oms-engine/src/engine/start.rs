@@ -1,7 +1,7 @@
 //! Starting workflows: one, many, and inside the caller's transaction.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use deadpool_postgres::ClientWrapper;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio_postgres::Transaction;
 
 use super::{Engine, connection};
-use crate::advance::{Begun, Core, Met, NewRun, Resolved, met, resolve};
+use crate::advance::{Begun, Core, Met, NewRun, met, resolve};
 use crate::definition::{IdempotencyStrategy, KEY_MAX_BYTES, TaskToDomain, WorkflowDef};
 use crate::error::Error;
 use crate::ids::WorkflowId;
@@ -301,48 +301,6 @@ impl Engine {
             workflow_id: None,
             what: "a start without an answer".to_owned(),
         })
-    }
-
-    /// What a start goes by, where that is known without a look.
-    fn known_for(&self, new: &NewRun, name: &str, version: Option<i32>) -> Option<Resolved> {
-        if new.definition.is_some() {
-            return None;
-        }
-        let resolved = self.inner.resolved.lock().unwrap_or_else(PoisonError::into_inner);
-        resolved.get(&(name.to_owned(), version)).cloned()
-    }
-
-    async fn resolve_elsewhere(
-        &self,
-        new: &NewRun,
-        name: &str,
-        version: Option<i32>,
-    ) -> Result<Resolved, Error> {
-        let (engine, new, name) = (self.clone(), new.clone(), name.to_owned());
-        let work = async move { engine.resolve_for(&new, &name, version).await };
-        self.on_own_threads(work).await
-    }
-
-    pub(super) async fn resolved(
-        &self,
-        name: &str,
-        version: Option<i32>,
-    ) -> Result<Resolved, Error> {
-        let key = (name.to_owned(), version);
-        let known =
-            self.inner.resolved.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let mut client = connection(&self.inner.pool).await?;
-        let done = resolve(&self.inner.shared.core, client.client()?, name, version).await;
-        let resolved = client.settle(done)?;
-        self.inner
-            .resolved
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, resolved.clone());
-        Ok(resolved)
     }
 }
 
