@@ -26,10 +26,16 @@ pub(crate) fn memory_of(process: u32) -> Result<f64, Failure> {
 
 /// CPU seconds of a server's processes, those that have ended included.
 pub(crate) fn server_cpu(postmaster: u32) -> Result<f64, Failure> {
-    let own = stat(&postmaster.to_string())?;
-    let children = children_of(postmaster, None)?;
-    let living: f64 = children.iter().map(|child| child.cpu + child.children_cpu).sum();
-    Ok(own.cpu + own.children_cpu + living)
+    loop {
+        let before = stat(&postmaster.to_string())?;
+        let children = children_of(postmaster, None)?;
+        let living: f64 = children.iter().map(|child| child.cpu + child.children_cpu).sum();
+        let own = stat(&postmaster.to_string())?;
+        // What ended meanwhile would count twice, or not at all.
+        if before.children_cpu.to_bits() == own.children_cpu.to_bits() {
+            return Ok(own.cpu + own.children_cpu + living);
+        }
+    }
 }
 
 /// The living children of a process: all, or those that run the same program as another, or a
