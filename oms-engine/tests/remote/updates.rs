@@ -1,9 +1,9 @@
 //! What is reported of tasks, once, twice and too late.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oms_engine::{
-    Error, LOG_LINES_MAX, PollRequest, TaskStatus, TaskUpdate, Updated, WorkflowId, WorkflowStatus,
+    Error, LOG_LINES_MAX, TaskStatus, TaskUpdate, Updated, WorkflowId, WorkflowStatus,
 };
 use serde_json::json;
 
@@ -66,24 +66,26 @@ async fn a_canceled_task_ends_its_run_terminated() {
 async fn a_task_in_progress_is_handed_out_again_after_its_time_with_what_it_gave() {
     let (database, engine) = stage(&[("one", 1)]).await;
     let id = start(&engine, "one").await;
+    let time = Duration::from_millis(100);
+    let mut given_back: Option<Instant> = None;
     for round in 1..=3 {
         let task = take(&engine, &poll_of("work")).await;
+        assert!(given_back.is_none_or(|at| at.elapsed() >= time), "before its time");
         assert_eq!((task.poll_count, task.retry_count), (round, 0));
         if round == 2 {
             // Once as the pump that gave it out hears of it, once as it is read again.
             until_lent(&database, id).await;
         }
-        let update = TaskUpdate::in_progress(Duration::from_millis(100))
-            .output(json!({ "round": round }))
-            .reason("half way");
+        let update =
+            TaskUpdate::in_progress(time).output(json!({ "round": round })).reason("half way");
+        given_back = Some(Instant::now());
         assert_eq!(engine.update_task(&id_of(&task), update).await.unwrap(), Updated::Written);
         let shown = engine.get(id).await.unwrap();
         assert_eq!(shown.tasks[0].output_data, json!({ "round": round }));
         assert_eq!(shown.tasks[0].reason_for_incompletion.as_deref(), Some("half way"));
-        let early = PollRequest::new("work", "far");
-        assert!(engine.poll(&early).await.unwrap().tasks().is_empty(), "before its time");
     }
     let task = take(&engine, &poll_of("work")).await;
+    assert!(given_back.is_some_and(|at| at.elapsed() >= time), "before its time");
     engine.update_task(&id_of(&task), done(1)).await.unwrap();
     let run = wait(&engine, id).await;
     assert_eq!((run.tasks.len(), run.tasks[0].poll_count), (1, 4));
