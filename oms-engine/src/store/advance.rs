@@ -89,10 +89,10 @@ impl OpenedRow {
 }
 
 /// One run of the hot statement.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct AdvanceBatch<'a> {
     pub(crate) ended: Vec<&'a EndedRow>,
-    /// Those of one source stand together.
+    /// Those of one source stand together, best in the order of the ends.
     pub(crate) opened: Vec<&'a OpenedRow>,
     /// Queues to claim from, and how many tasks of each.
     pub(crate) claims: Vec<(&'a str, i32)>,

@@ -90,6 +90,11 @@ impl<'a> AdvanceBatch<'a> {
                 split.places.push(place);
             }
         }
+        if opened.peek().is_some() {
+            // In another order than the ends: the statement for all kinds takes any.
+            let places = (0..self.opened.len()).collect();
+            return Split { steps: Vec::new(), rest: self.clone(), places };
+        }
         split
     }
 }
