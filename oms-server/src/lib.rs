@@ -4,6 +4,7 @@ mod access;
 mod app;
 mod browser;
 pub mod cli;
+mod graph;
 mod guard;
 mod mask;
 mod polled;

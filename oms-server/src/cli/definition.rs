@@ -15,6 +15,7 @@ use super::failure::{Exit, Failure};
 use super::out::{Out, Table, text};
 use super::query::{Query, segment};
 use super::{Ended, input};
+use crate::graph::{alone, layout};
 
 #[derive(Args, Debug)]
 pub(super) struct DefinitionOptions {
@@ -60,6 +61,9 @@ enum Action {
         /// The task definition of that name instead.
         #[arg(long)]
         task: bool,
+        /// Its picture as SVG instead.
+        #[arg(long, conflicts_with = "task")]
+        svg: bool,
     },
     /// Compares definitions in files with those of the server. Ends with 7 if they differ.
     Diff {
@@ -155,10 +159,18 @@ pub(super) fn run(options: DefinitionOptions, out: Out) -> Ended {
         Action::Validate { files } => validate(&files, out),
         Action::Register { files, overwrite } => register(&client, &files, overwrite, out),
         Action::List { tasks } => list(&client, tasks, out),
-        Action::Show { name, version, task } => {
+        Action::Show { name, version, task, svg } => {
             let path = if task { "taskdefs" } else { "workflow" };
             let query = Query::new(format!("/api/metadata/{path}/{}", segment(&name)));
             let found = client.get(query.maybe("version", version).as_str())?;
+            if svg {
+                let def = WorkflowDef::from_json(&found.to_string())
+                    .map_err(|faults| Failure::failed(&name, faults))?;
+                let title = format!("{} version {}", def.name, def.version);
+                let svg = alone(&layout(&def), &title);
+                out.answer(&json!({ "svg": svg }), |out| out.line(&svg));
+                return Ok(Exit::Done);
+            }
             out.answer(&found, |out| out.line(&format!("{found:#}")));
             Ok(Exit::Done)
         }

@@ -113,6 +113,19 @@ async fn runs_are_listed_by_name_status_and_correlation_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_definition_is_shown_as_a_picture() {
+    let (_database, server) = server().await;
+    server.register("line", 2);
+    let said = server.oms(&["definition", "show", "line", "--svg"]).expect(0);
+    assert!(said.out.starts_with("<svg xmlns=") && said.out.ends_with("</svg>\n"), "{said:?}");
+    for text in ["line version 1", "work_0", "work_1"] {
+        assert!(said.out.contains(text), "{text}");
+    }
+    server.oms(&["definition", "show", "none", "--svg"]).expect(3);
+    server.oms(&["definition", "show", "work", "--svg", "--task"]).expect(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_step_is_skipped_and_a_named_task_reported() {
     let (_database, server) = server().await;
     server.register("line", 2);
