@@ -56,6 +56,16 @@ impl EngineBuilder {
         }
     }
 
+    /// Has every task that is here so far go by way of another one.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn wrap_tasks(
+        mut self,
+        wrap: impl Fn(&str, crate::worker::AnyTask) -> crate::worker::AnyTask,
+    ) -> Self {
+        self.registry.wrap(wrap);
+        self
+    }
+
     /// Runs this task here.
     pub fn task<T: Task>(mut self, task: T) -> Self {
         self.registry.add(task, Serving::new());

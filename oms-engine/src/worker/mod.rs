@@ -21,6 +21,8 @@ pub(crate) use given::{Given, Sources};
 pub use http::HttpSettings;
 #[cfg(feature = "http")]
 pub(crate) use http::HttpTask;
+#[cfg(feature = "testkit")]
+pub(crate) use registry::{Answers, AnyTask, ErasedTask, ErasedTransactionalTask, Handed};
 pub(crate) use registry::{BATCH_MAX, Registry};
 pub use secrets::{EnvSecrets, SecretValue, SecretsProvider};
 pub(crate) use secrets::{ErasedProvider, Provider};

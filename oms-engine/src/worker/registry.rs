@@ -175,6 +175,14 @@ impl Registry {
         }
     }
 
+    /// Puts another task in the place of each.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn wrap(&mut self, wrap: impl Fn(&str, AnyTask) -> AnyTask) {
+        for registered in self.tasks.values_mut() {
+            registered.task = wrap(&registered.name, registered.task.clone());
+        }
+    }
+
     /// Refuses names that no task definition can have.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if let Some((a, b)) = &self.clash {
