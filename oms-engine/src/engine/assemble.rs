@@ -146,6 +146,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
     let polls = Polls::new(slots.clone(), wakes.clone(), runtime.clone());
     let clock = Clock::default();
     let settings = PumpSettings {
+        floors: Arc::default(),
         core: core.clone(),
         connector: connector.clone(),
         slots: slots.clone(),

@@ -115,7 +115,7 @@ async fn beat(
 ) -> Result<Beat, Error> {
     let mut next = Instant::now();
     let mut told = -1;
-    let mut strays = Strays::default();
+    let mut looks = Looks { at: next, strays: BTreeSet::new() };
     // A connection that swallows answers must be noticed while the session still lives.
     let patience = shared.config.heartbeat_limit / 3;
     loop {
@@ -145,7 +145,7 @@ async fn beat(
             }
             () = tokio::time::sleep_until(next) => {
                 let session = (id, told);
-                let beat = timeout(patience, one_beat(shared, client, session, &mut strays)).await;
+                let beat = timeout(patience, one_beat(shared, client, session, &mut looks)).await;
                 let missed = |_| Error::Deadline { doing: "sending a heartbeat", after: patience };
                 let Some(alone) = beat.map_err(missed)?? else { return Ok(Beat::Dead) };
                 *last_beat = Instant::now();
@@ -156,22 +156,35 @@ async fn beat(
     }
 }
 
-/// Leases of this session that belonged to none of its pumps at the last heartbeat, by token and
-/// holder.
-type Strays = BTreeSet<(i64, i64)>;
+/// What heartbeats see of open tasks.
+struct Looks {
+    /// When to look again: this takes long while an old snapshot is held, and much was done since.
+    at: Instant,
+    /// Leases of this session that belonged to none of its pumps then, by token and holder.
+    strays: BTreeSet<(i64, i64)>,
+}
+
+/// Open tasks are looked at again after so many times what a heartbeat took that did.
+const LOOK_PART: u32 = 20;
+/// And at the latest after this time.
+const LOOK_MAX: Duration = Duration::from_secs(30);
 
 /// One heartbeat. None: the session is dead. Else whether this engine is alone.
 async fn one_beat(
     shared: &Shared,
     client: &ClientWrapper,
     (id, limits_seen): (i64, i64),
-    strays: &mut Strays,
+    looks: &mut Looks,
 ) -> Result<Option<bool>, Error> {
     let before: Vec<i64> = shared.pumps.iter().map(PumpHandle::holder).collect();
     let asked = Instant::now();
     let mut domains = shared.core.plans.polls.asked_here();
     domains.extend(shared.domains.iter().cloned());
-    let beat = shared.core.store.heartbeat(client, id, limits_seen, &domains).await?;
+    let look = asked >= looks.at;
+    let beat = shared.core.store.heartbeat(client, (id, limits_seen), &domains, look).await?;
+    if look {
+        looks.at = Instant::now() + (asked.elapsed() * LOOK_PART).min(LOOK_MAX);
+    }
     shared.clock.set(asked.into_std(), beat.now);
     if !beat.alive {
         return Ok(None);
@@ -201,7 +214,8 @@ async fn one_beat(
         shared.wakes.due_in(shared.clock.until(due_at));
     }
     let after: Vec<i64> = shared.pumps.iter().map(PumpHandle::holder).collect();
-    let leased = Arc::new(beat.leased);
+    let alone = beat.others != Others::Matter;
+    let Some(leased) = beat.leased.map(Arc::new) else { return Ok(Some(alone)) };
     for (pump, holder) in shared.pumps.iter().zip(&before) {
         if *holder != 0 && after.contains(holder) {
             let (holder, tokens) = (*holder, leased.clone());
@@ -213,14 +227,14 @@ async fn one_beat(
     }
     // A pump that has no holder now may be about to take leases of an earlier one over.
     let found = if before.contains(&0) || after.contains(&0) {
-        Strays::new()
+        BTreeSet::new()
     } else {
         let ours = |holder| before.contains(holder) || after.contains(holder);
         leased.iter().filter(|(_, holder)| !ours(holder)).copied().collect()
     };
-    give_back(shared, client, found.intersection(strays)).await?;
-    *strays = found;
-    Ok(Some(beat.others != Others::Matter))
+    give_back(shared, client, found.intersection(&looks.strays)).await?;
+    looks.strays = found;
+    Ok(Some(alone))
 }
 
 /// What an earlier connection of a pump committed after its leases were taken over.

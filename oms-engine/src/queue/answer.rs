@@ -8,9 +8,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::handed::{Next, StartReply, StartRequestItem, task_id};
-use super::pump::BATCH_MAX;
-use super::turn::{Pending, Work};
-use super::{Pump, Slot};
+use super::turn::{Claim, Pending, Work};
+use super::{Pump, PumpSettings, Slot};
 use crate::advance::{Happened, OneStep, Run, asked, load_runs};
 use crate::decide::{SYSTEM_QUEUE, input_of};
 use crate::store::{Advanced, Opened, OpenedRow, StartBatch, Token, TokenState};
@@ -19,8 +18,8 @@ impl Pump {
     pub(super) async fn written(
         &mut self,
         work: Work,
-        started: StartBatch,
-        advanced: Advanced,
+        (started, advanced): (StartBatch, Advanced),
+        took: Duration,
         slow: &mut Vec<OneStep>,
     ) {
         let applied: BTreeSet<i64> = advanced.applied.into_iter().collect();
@@ -40,7 +39,7 @@ impl Pump {
         }
         slow.extend(advanced.fallen.into_iter().map(|token| self.system_step(token.id)));
         self.started(work.starts, started).await;
-        self.claimed(work.claims, advanced.claimed, slow).await;
+        self.claimed(work.claims, advanced.claimed, took, slow).await;
     }
 
     fn applied(&mut self, mut pending: Pending, opened: Vec<Option<Opened>>) {
@@ -146,21 +145,29 @@ impl Pump {
 
     async fn claimed(
         &mut self,
-        slots: HashMap<String, Vec<Slot>>,
+        claims: HashMap<String, Claim>,
         tokens: Vec<Token>,
+        took: Duration,
         slow: &mut Vec<OneStep>,
     ) {
-        let mut counts: HashMap<&str, usize> = HashMap::new();
+        let mut taken: HashMap<&str, Vec<(i16, i64)>> = HashMap::new();
         for token in &tokens {
-            *counts.entry(&token.queue).or_default() += 1;
+            taken.entry(&token.queue).or_default().push((token.priority, token.id));
         }
-        for (queue, asked) in &slots {
-            let asked = if queue == SYSTEM_QUEUE { BATCH_MAX } else { asked.len() };
-            if counts.get(queue.as_str()).copied().unwrap_or(0) >= asked {
+        let now = Instant::now();
+        let PumpSettings { floors, wakes, .. } = &self.settings;
+        for (queue, claim) in &claims {
+            let taken = taken.remove(queue.as_str()).unwrap_or_default();
+            let all = taken.len() >= claim.most;
+            let rest = floors.claimed(queue, claim.from, taken.into_iter(), (now, took));
+            match rest {
                 // It gave all that was asked for: there may be more.
-                self.settings.wakes.wake(queue);
+                _ if all => wakes.wake(queue),
+                Some(rest) => wakes.wake_later(queue, rest),
+                None => {}
             }
         }
+        let slots = claims.into_iter().map(|(queue, claim)| (queue, claim.slots)).collect();
         self.begin_claimed(slots, tokens, slow).await;
     }
 

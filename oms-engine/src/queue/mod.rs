@@ -2,6 +2,7 @@
 
 mod answer;
 mod compare;
+mod floors;
 mod handed;
 mod lent;
 mod limited;
@@ -17,6 +18,7 @@ mod wake;
 
 pub(crate) use crate::advance::EVENTS_NOTE;
 pub(crate) use crate::decide::SYSTEM_QUEUE;
+pub(crate) use floors::Floors;
 pub(crate) use handed::{
     Committed, HandedOut, Next, Outcome, PumpHandle, PumpMessage, Report, StartReply,
     StartRequestItem, Workers,

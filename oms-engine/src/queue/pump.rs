@@ -23,7 +23,7 @@ use super::handed::{
 use super::lent::{Answer, Away};
 use super::polls::Known;
 use super::turn::Pending;
-use super::{Polls, Slot, Slots, Turns, Wakes, made_room, ready};
+use super::{Floors, Polls, Slot, Slots, Turns, Wakes, made_room, ready};
 use crate::advance::{Core, OneStep};
 use crate::clock::Clock;
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload, clean_reason};
@@ -58,6 +58,7 @@ pub(crate) struct PumpSettings {
     pub(crate) slots: Arc<Slots>,
     pub(crate) wakes: Arc<Wakes>,
     pub(crate) turns: Arc<Turns>,
+    pub(crate) floors: Arc<Floors>,
     pub(crate) polls: Arc<Polls>,
     pub(crate) workers: Arc<dyn Workers>,
     pub(crate) session: watch::Receiver<SessionId>,

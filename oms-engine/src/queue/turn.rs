@@ -14,7 +14,8 @@ use crate::advance::{Happened, OneStep, PlannedTask, Run, plan_step};
 use crate::decide::TaskEnd;
 use crate::error::Error;
 use crate::store::{
-    AdvanceBatch, Advanced, EndedRow, OpenedRow, REMOTE, ReturnedRow, StartBatch, Token, TokenState,
+    AdvanceBatch, Advanced, ClaimFrom, ClaimRow, EndedRow, OpenedRow, REMOTE, ReturnedRow,
+    StartBatch, Token, TokenState,
 };
 
 /// A run keeps its slot for so long while others wait.
@@ -50,7 +51,16 @@ pub(super) struct Pending {
 pub(super) struct Work {
     pub(super) pending: Vec<Pending>,
     pub(super) starts: Vec<(StartRequestItem, Option<Slot>)>,
-    pub(super) claims: HashMap<String, Vec<Slot>>,
+    pub(super) claims: HashMap<String, Claim>,
+}
+
+/// Ready tasks to take from a queue.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// One for each task; none for the engine's own, which need none.
+    pub(super) slots: Vec<Slot>,
+    pub(super) most: usize,
+    pub(super) from: ClaimFrom,
 }
 
 impl Work {
@@ -212,10 +222,12 @@ impl Pump {
         let flagged = self.settings.wakes.take();
         let (mut without, mut limited) = (Vec::new(), HashMap::new());
         let shares = flagged.iter().filter(|q| self.settings.slots.has_own(q)).count().max(1);
+        let now = Instant::now();
         let share = self.settings.slots.free().div_ceil(shares).min(BATCH_MAX);
         for queue in flagged {
             if queue == SYSTEM_QUEUE {
-                work.claims.insert(queue, Vec::new());
+                let from = self.settings.floors.begin(&queue, now);
+                work.claims.insert(queue, Claim { slots: Vec::new(), most: BATCH_MAX, from });
                 continue;
             }
             let limit = self.settings.slots.limit_of(&queue);
@@ -231,7 +243,8 @@ impl Pump {
             } else if limit.is_some() {
                 limited.insert(queue, slots);
             } else {
-                work.claims.insert(queue, slots);
+                let from = self.settings.floors.begin(&queue, now);
+                work.claims.insert(queue, Claim { most: slots.len(), slots, from });
             }
         }
         self.look_who_waits(&without).await;
@@ -256,7 +269,14 @@ impl Pump {
             return;
         }
         let Some(client) = &self.client else { return };
-        match self.settings.core.store.peek_queues(client, &served).await {
+        let now = Instant::now();
+        let floors = &self.settings.floors;
+        let from = served.into_iter().map(|queue| {
+            let from = floors.begin(&queue, now);
+            (queue, from)
+        });
+        let queues: Vec<_> = from.collect();
+        match self.settings.core.store.peek_queues(client, &queues).await {
             Ok(waiting) => {
                 let highest = waiting.into_iter().max();
                 self.waiting = WaitingTasks { looked: Some(Instant::now()), highest };
@@ -278,8 +298,9 @@ impl Pump {
             if work.pending.is_empty() && work.starts.is_empty() && work.claims.is_empty() {
                 continue;
             }
+            let begun = Instant::now();
             match self.execute(&mut work).await {
-                Ok((started, advanced)) => self.written(work, started, advanced, slow).await,
+                Ok(done) => self.written(work, done, begun.elapsed(), slow).await,
                 Err(error) => self.not_written(work, error, &mut todo, slow).await,
             }
         }
@@ -309,9 +330,9 @@ impl Pump {
             claims: work
                 .claims
                 .iter()
-                .map(|(queue, slots)| {
-                    let n = if queue == SYSTEM_QUEUE { BATCH_MAX } else { slots.len() };
-                    (queue.as_str(), i32::try_from(n).unwrap_or(i32::MAX))
+                .map(|(queue, claim)| {
+                    let most = i32::try_from(claim.most).unwrap_or(i32::MAX);
+                    ClaimRow { queue, most, from: claim.from }
                 })
                 .collect(),
         };

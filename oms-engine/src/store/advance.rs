@@ -94,8 +94,28 @@ pub(crate) struct AdvanceBatch<'a> {
     pub(crate) ended: Vec<&'a EndedRow>,
     /// Those of one source stand together, best in the order of the ends.
     pub(crate) opened: Vec<&'a OpenedRow>,
-    /// Queues to claim from, and how many tasks of each.
-    pub(crate) claims: Vec<(&'a str, i32)>,
+    pub(crate) claims: Vec<ClaimRow<'a>>,
+}
+
+/// Ready tasks to take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClaimRow<'a> {
+    pub(crate) queue: &'a str,
+    /// How many at most.
+    pub(crate) most: i32,
+    pub(crate) from: ClaimFrom,
+}
+
+/// Where a queue begins: of this priority, what has a lower id is passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClaimFrom {
+    pub(crate) priority: i16,
+    pub(crate) id: i64,
+}
+
+impl ClaimFrom {
+    /// All that is ready.
+    pub(crate) const START: Self = Self { priority: i16::MIN, id: 0 };
 }
 
 impl<'a> AdvanceBatch<'a> {
@@ -220,8 +240,10 @@ impl Store {
                     &column(o, |r| r.remaining),
                     &containers,
                     &holder,
-                    &column(&batch.claims, |c| c.0),
-                    &column(&batch.claims, |c| c.1),
+                    &column(&batch.claims, |c| c.queue),
+                    &column(&batch.claims, |c| c.most),
+                    &column(&batch.claims, |c| c.from.priority),
+                    &column(&batch.claims, |c| c.from.id),
                 ],
                 "advancing workflows",
             )

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use super::advance::{ClaimFrom, column};
 use super::rows::{DueToken, get};
 use super::{Executor, Store};
 use crate::config::LOG_LINES_MAX;
@@ -205,9 +206,13 @@ impl Store {
     pub(crate) async fn peek_queues(
         &self,
         db: &impl Executor,
-        queues: &[String],
+        queues: &[(String, ClaimFrom)],
     ) -> Result<Vec<i16>, Error> {
-        let rows = self.rows(db, &self.sql.peek_queues, &[&queues], "looking at queues").await?;
+        let names = column(queues, |(queue, _)| queue.as_str());
+        let priorities = column(queues, |(_, from)| from.priority);
+        let ids = column(queues, |(_, from)| from.id);
+        let sql = &self.sql.peek_queues;
+        let rows = self.rows(db, sql, &[&names, &priorities, &ids], "looking at queues").await?;
         rows.iter().map(|row| get(row, 0)).collect()
     }
 

@@ -37,7 +37,9 @@ use deadpool_postgres::{ClientWrapper, GenericClient as _, Transaction};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row};
 
-pub(crate) use advance::{AdvanceBatch, Advanced, EndedRow, Opened, OpenedRow, RunEnd};
+pub(crate) use advance::{
+    AdvanceBatch, Advanced, ClaimFrom, ClaimRow, EndedRow, Opened, OpenedRow, RunEnd,
+};
 pub(crate) use connect::{Connector, Pool, Rented, Statements, plan_ours};
 pub(crate) use container::{ChildRow, LoopRow, Wanted};
 pub(crate) use definitions::DefinitionRow;

@@ -25,10 +25,11 @@ pub(crate) struct Heartbeat {
     pub(crate) alive: bool,
     pub(crate) min_engine: i32,
     pub(crate) now: DateTime<Utc>,
-    /// Tokens that the database has leased to this process, each with its holder.
-    pub(crate) leased: Vec<(i64, i64)>,
+    /// Tokens that the database has leased to this process, each with its holder; none where open
+    /// tasks were not looked at.
+    pub(crate) leased: Option<Vec<(i64, i64)>>,
     pub(crate) others: Others,
-    /// When the next delay, time-out or schedule's time is up.
+    /// When the next delay, time-out or schedule's time is up, where that was looked at.
     pub(crate) next_due: Option<DateTime<Utc>>,
     /// Another number than before: the limits of task definitions are others.
     pub(crate) limits_version: i64,
@@ -107,19 +108,21 @@ impl Store {
     pub(crate) async fn heartbeat(
         &self,
         db: &impl Executor,
-        id: i64,
-        limits_seen: i64,
+        (id, limits_seen): (i64, i64),
         served: &[(String, String)],
+        look_at_tasks: bool,
     ) -> Result<Heartbeat, Error> {
         let types: Vec<&str> = served.iter().map(|(task_type, _)| task_type.as_str()).collect();
         let domains: Vec<&str> = served.iter().map(|(_, domain)| domain.as_str()).collect();
-        let params: [&(dyn ToSql + Sync); 4] = [&id, &limits_seen, &types, &domains];
+        let params: [&(dyn ToSql + Sync); 5] =
+            [&id, &limits_seen, &types, &domains, &look_at_tasks];
         let row = self.one(db, &self.sql.heartbeat, &params, "sending a heartbeat").await?;
+        let leased: (Vec<i64>, Vec<i64>) = (get(&row, 3)?, get(&row, 4)?);
         Ok(Heartbeat {
             alive: get(&row, 0)?,
             min_engine: get(&row, 1)?,
             now: get(&row, 2)?,
-            leased: get::<Vec<i64>>(&row, 3)?.into_iter().zip(get::<Vec<i64>>(&row, 4)?).collect(),
+            leased: look_at_tasks.then(|| leased.0.into_iter().zip(leased.1).collect()),
             others: match (get(&row, 5)?, get(&row, 6)?) {
                 (_, true) => Others::Matter,
                 (true, false) => Others::Known,

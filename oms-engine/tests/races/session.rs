@@ -89,12 +89,33 @@ impl Session {
         self.advance(&[], holder, &[queue]).await.unwrap()
     }
 
+    /// Claims so many from a queue that begins at this id of this priority.
+    pub(crate) async fn claim_from(
+        &self,
+        queue: &str,
+        holder: i64,
+        most: i32,
+        from: (i16, i64),
+    ) -> Vec<i64> {
+        self.write(&[], holder, (&[queue], &[most], &[from])).await.unwrap()
+    }
+
     /// The hot statement. Out: the tokens that it ended or claimed.
     pub(crate) async fn advance(
         &self,
         steps: &[Step<'_>],
         holder: i64,
         claims: &[&str],
+    ) -> Result<Vec<i64>, tokio_postgres::Error> {
+        let (most, from) = (vec![100; claims.len()], vec![(i16::MIN, 0); claims.len()]);
+        self.write(steps, holder, (claims, &most, &from)).await
+    }
+
+    async fn write(
+        &self,
+        steps: &[Step<'_>],
+        holder: i64,
+        (claims, most, from): (&[&str], &[i32], &[(i16, i64)]),
     ) -> Result<Vec<i64>, tokio_postgres::Error> {
         let n = steps.len();
         let opened: Vec<&Step<'_>> = steps.iter().filter(|step| step.opens.is_some()).collect();
@@ -104,7 +125,6 @@ impl Session {
         };
         let (json, text) = (vec![None::<Value>; n], vec![None::<String>; n]);
         let ms = vec![None::<i64>; m];
-        let claimed: Vec<i32> = vec![100; claims.len()];
         let output: Vec<Option<Value>> =
             steps.iter().map(|step| step.ends.map(|_| Value::Object(Default::default()))).collect();
         let rows = self
@@ -148,7 +168,9 @@ impl Session {
                     &opened.iter().map(|step| step.container).collect::<Vec<_>>(),
                     &holder,
                     &claims,
-                    &claimed,
+                    &most,
+                    &from.iter().map(|from| from.0).collect::<Vec<_>>(),
+                    &from.iter().map(|from| from.1).collect::<Vec<_>>(),
                 ],
             )
             .await?;

@@ -13,7 +13,8 @@
 --         stands in by its number among these (null = that of the source, negative = the id of an
 --         open one, 0 = none)
 -- $35 holder of what is leased here (0 = nothing is: what falls to 0 becomes ready)
--- $36 queues to claim from, $37 how many of each
+-- $36 queues to claim from, $37 how many of each; $38, $39 a priority and the id where it begins in
+--         each: what is ready before that is not looked at (see ClaimFrom)
 --
 -- Out: one row of kind w with the tokens that were ended (missing = lost, stale or paused) and, as
 -- lists side by side, the numbers of the scheduled tasks that were opened, their tokens, containers
@@ -180,16 +181,34 @@ c AS (
             t.expires_at
         )
     WHERE t.id = ANY (ARRAY(
-        SELECT x.id
-        FROM unnest($36::text[], $37::int[]) AS q(queue, free)
-        CROSS JOIN LATERAL (
+        -- OFFSET 0: else each list is worked out wherever it is named.
+        SELECT unnest(higher.ids || same.ids || lower.ids)
+        FROM unnest($36::text[], $37::int[], $38::smallint[], $39::bigint[])
+            AS q(queue, free, priority, floor)
+        CROSS JOIN LATERAL (SELECT ARRAY(
             SELECT r.id
             FROM {schema}.open_tasks r
-            WHERE r.state = 0 AND r.queue = q.queue
+            WHERE r.state = 0 AND r.queue = q.queue AND r.priority > q.priority
             ORDER BY r.priority DESC, r.id
             LIMIT q.free
             FOR UPDATE SKIP LOCKED
-        ) x
+        ) AS ids OFFSET 0) higher
+        CROSS JOIN LATERAL (SELECT ARRAY(
+            SELECT r.id
+            FROM {schema}.open_tasks r
+            WHERE r.state = 0 AND r.queue = q.queue AND r.priority = q.priority AND r.id >= q.floor
+            ORDER BY r.id
+            LIMIT q.free - cardinality(higher.ids)
+            FOR UPDATE SKIP LOCKED
+        ) AS ids OFFSET 0) same
+        CROSS JOIN LATERAL (SELECT ARRAY(
+            SELECT r.id
+            FROM {schema}.open_tasks r
+            WHERE r.state = 0 AND r.queue = q.queue AND r.priority < q.priority
+            ORDER BY r.priority DESC, r.id
+            LIMIT q.free - cardinality(higher.ids) - cardinality(same.ids)
+            FOR UPDATE SKIP LOCKED
+        ) AS ids OFFSET 0) lower
         -- A process that was taken for dead and wakes again must not take anything.
         WHERE EXISTS (
             SELECT FROM {schema}.holders h

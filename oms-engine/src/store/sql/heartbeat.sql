@@ -1,9 +1,9 @@
 -- heartbeat: $1 session id, $2 the number of the limits by which all of this engine goes; $3 task
--- types for which workers ask here in $4 domains (as record_polls).
+-- types for which workers ask here in $4 domains (as record_polls); $5 whether to look at open tasks.
 -- Out: whether the session lives; the oldest engine that may work; the database's time; the ids
--- leased to holders of this session, and to which of them; whether other sessions are known, and
--- whether one of them lives or holds tasks; when the next time is up (as next_due and next_fire);
--- the number of the limits; whether events wait to be looked after; who has asked for work lately
+-- leased to holders of this session, and to which of them, where $5; whether other sessions are
+-- known, and whether one of them lives or holds tasks; when the next time is up (as next_due and
+-- next_fire), where $5; the number of the limits; whether events wait to be looked after; who has asked for work lately
 -- (as list_polls). All that an idle engine asks for, so that this is its only statement.
 WITH beat AS (
     UPDATE {schema}.sessions SET heartbeat_at = statement_timestamp(), limits_seen = $2::bigint
@@ -13,7 +13,8 @@ WITH beat AS (
 -- Arrays, so that the index on holder is used whatever the statistics say.
 held AS MATERIALIZED (
     SELECT id, holder FROM {schema}.open_tasks
-    WHERE holder = ANY (ARRAY(SELECT h.id FROM {schema}.holders h WHERE h.session_id = $1::bigint))
+    WHERE $5::bool
+        AND holder = ANY (ARRAY(SELECT h.id FROM {schema}.holders h WHERE h.session_id = $1::bigint))
 ),
 polled AS (
     INSERT INTO {schema}.worker_polls AS p (task_type, domain)
@@ -43,14 +44,14 @@ SELECT
                 ARRAY(SELECT h.id FROM {schema}.holders h WHERE h.session_id <> $1::bigint)
             )
         ) AS others_matter,
-    least(
+    CASE WHEN $5::bool THEN least(
         (SELECT due_at FROM {schema}.open_tasks WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1),
         (SELECT overdue_at FROM {schema}.workflows WHERE overdue_at IS NOT NULL ORDER BY overdue_at LIMIT 1),
         (
             SELECT min(next_fire_at) FROM {schema}.schedules
             WHERE next_fire_at IS NOT NULL AND NOT paused
         )
-    ) AS next_due,
+    ) END AS next_due,
     (SELECT limits_version FROM {schema}.meta) AS limits_version,
     EXISTS (SELECT FROM {schema}.events WHERE pending)
         OR EXISTS (
