@@ -36,6 +36,10 @@ fuzz target seconds='600':
     # jq measures its stack by addresses.
     ASAN_OPTIONS=detect_stack_use_after_return=0 cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }} -max_len=8192 -timeout=10 -rss_limit_mb=2048
 
+# Keeps runs in every state with today's tables: before each release that changed them
+dump:
+    OMS_WRITE_DUMP=1 cargo test -p oms-engine --test upgrade copy
+
 # Checks licences, sources and advisories; needs cargo-deny
 deny:
     cargo deny --all-features check
