@@ -176,3 +176,24 @@ async fn what_a_run_costs_grows_with_the_tasks_in_each_other_and_not_with_their_
     assert!(half.0 > 0 && whole.0 < 5 * half.0 / 2, "rows read: {half:?}, {whole:?}");
     assert!(half.1 > 0 && whole.1 < 5 * half.1 / 2, "bytes kept: {half:?}, {whole:?}");
 }
+
+/// By a wake-up: the engine would look by itself much later.
+#[tokio::test]
+async fn the_run_that_a_start_workflow_starts_begins_at_once() {
+    let database = database().await;
+    let engine = ready(&database).await;
+    let started = json!({ "name": "started", "tasks": [
+        {"name": "work", "taskReferenceName": "work", "type": "SIMPLE"},
+    ]});
+    let starts = json!({ "name": "starts", "tasks": [{
+        "name": "start", "taskReferenceName": "start", "type": "START_WORKFLOW",
+        "inputParameters": {"startWorkflow": {"name": "started", "input": {}}},
+    }]});
+    engine.register(&[], &[read(&started), read(&starts)]).await.unwrap();
+    let id = engine.start(StartRequest::new("starts")).await.unwrap().id;
+    let run = wait(&engine, id).await;
+    let started = run.task("start").unwrap().output_data["workflowId"].as_str().unwrap().to_owned();
+    let run = wait(&engine, started.parse().unwrap()).await;
+    assert_eq!(run.status, WorkflowStatus::Completed);
+    assert_nothing_stuck(&database.connect().await.unwrap()).await;
+}

@@ -5,6 +5,7 @@
 //! `order_unwinding` ([`unwinding`]) undoes what was done. `docs/order-tables.md` describes the
 //! tables, the states of an order and the input of `order_fulfilment`.
 
+pub mod audit;
 pub mod definitions;
 pub mod delivery_scheduling;
 mod error;

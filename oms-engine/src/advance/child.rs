@@ -137,20 +137,26 @@ impl Core {
         tx: &Transaction<'_>,
         run: &Run,
         token: &Token,
-    ) -> Result<Event, Error> {
+    ) -> Result<Told, Error> {
         let asked = token.input.as_ref().and_then(|input| input.get("startWorkflow"));
         let started = match wish_of_start(run, token, asked) {
             Ok(wish) => self.start_wish(tx, wish).await?,
             Err(reason) => Err(reason),
         };
-        let end = match started {
-            Ok(Wished::Started { id, .. } | Wished::Existing(id)) => {
-                let output = json!({ "workflowId": id.to_string() });
-                ended(token, TaskStatus::Completed, Some(output), None)
+        let (id, queue) = match started {
+            Ok(Wished::Started { id, queue, .. }) => (id, Some(queue)),
+            Ok(Wished::Existing(id)) => (id, None),
+            Err(reason) => {
+                let end = ended(token, TaskStatus::Failed, None, Some(reason));
+                return Ok(Told::Event(Event::Ended(end)));
             }
-            Err(reason) => ended(token, TaskStatus::Failed, None, Some(reason)),
         };
-        Ok(Event::Ended(end))
+        let output = json!({ "workflowId": id.to_string() });
+        let end = Event::Ended(ended(token, TaskStatus::Completed, Some(output), None));
+        Ok(match queue {
+            Some(queue) => Told::Began(end, queue),
+            None => Told::Event(end),
+        })
     }
 
     /// Starts a run; what the wish is wrong about is the inner error.

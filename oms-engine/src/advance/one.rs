@@ -102,16 +102,22 @@ impl Core {
             // Above.
             Happened::HeardOf => return Ok(Acted::default()),
         };
-        let event = match told {
-            Told::Event(event) => event.held_to_schema(&run.plan, &run.state),
+        let (event, began) = match told {
+            Told::Event(event) => (event, None),
+            Told::Began(event, queue) => (event, Some(queue)),
             Told::Done(acted) => return Ok(acted),
         };
+        let event = event.held_to_schema(&run.plan, &run.state);
         let seen = Seen { locked: &locked, step, event: &event };
         if run.state.status == WorkflowStatus::Paused {
             self.park(tx, &run, &seen).await?;
-            return Ok(Acted { taken: vec![step.token_id], ..Acted::default() });
+            let (ready, taken) = (began.into_iter().collect(), vec![step.token_id]);
+            return Ok(Acted { ready, taken, ..Acted::default() });
         }
-        self.write_step(tx, run, &seen).await
+        let mut acted = self.write_step(tx, run, &seen).await?;
+        acted.timed |= began.is_some();
+        acted.ready.extend(began);
+        Ok(acted)
     }
 
     async fn park(&self, tx: &Transaction<'_>, run: &Run, seen: &Seen<'_>) -> Result<(), Error> {

@@ -21,6 +21,8 @@ use crate::store::{DueToken, HistoryRow, Token, Wanted};
 /// What a token says: something to decide, or something that is done already.
 pub(super) enum Told {
     Event(Event),
+    /// As `Event`, and a run was started whose first task stands in this queue.
+    Began(Event, String),
     Done(Acted),
 }
 
@@ -114,7 +116,7 @@ impl Core {
                 Told::Event(Event::Fell(fell))
             }
             Kind::SubWorkflow { .. } => return self.sub_workflow(tx, run, locked).await,
-            Kind::StartWorkflow => Told::Event(self.start_workflow(tx, run, token).await?),
+            Kind::StartWorkflow => return self.start_workflow(tx, run, token).await,
             Kind::Wait | Kind::Human => Told::Event(Event::Ended(ended(
                 token,
                 TaskStatus::Completed,

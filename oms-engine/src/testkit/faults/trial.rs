@@ -50,7 +50,8 @@ impl Definitions {
     /// Whether attempts of this task have a time that can be up.
     pub(super) fn times_out(&self, task: &str) -> bool {
         let def = self.tasks.iter().find(|def| def.name == task);
-        def.is_some_and(|def| def.timeout_seconds > 0 || def.response_timeout_seconds > 0)
+        // The time for an answer is for workers outside: one in this process is known to live.
+        def.is_some_and(|def| def.timeout_seconds > 0)
     }
 }
 

@@ -1,0 +1,185 @@
+-- books: what is wrong with the order tables; no row when all is right.
+-- $1 what the gateway and the carrier say, a json array of totals with their order_id, or null where nobody
+-- is asked; $2 a json object of the pieces that ever came in, by sku, or null where nobody counted them.
+-- Out: the rule that is broken, and of what in which way.
+-- What is said of an order that has ended must hold at once; of one that is under way only what must hold
+-- always. {schema} is that of the engine's tables.
+WITH witness AS MATERIALIZED (
+    SELECT *
+    FROM jsonb_to_recordset($1::jsonb) AS w(
+        order_id text, charges bigint, charged_minor bigint, refunds bigint, refunded_minor bigint,
+        authorisations bigint, authorised_minor bigint, voids bigint, captures bigint,
+        captured_minor bigint, part_refunded_minor bigint, bookings bigint, cancellations bigint)
+), books AS MATERIALIZED (
+    SELECT o.order_id, o.status, o.workflow_id, o.total_minor, o.customer_email,
+           o.status IN ('COMPLETED', 'FAILED', 'CANCELLED') AS ended,
+           coalesce(p.status, i.status) AS payment,
+           CASE WHEN p.status IN ('CAPTURED', 'REFUNDED') THEN p.amount_minor ELSE 0 END
+               + coalesce(i.captured_minor, 0) AS taken,
+           coalesce(p.refunded_minor, 0) + coalesce(i.refunded_minor, 0) AS given_back,
+           (SELECT coalesce(sum(r.refund_minor), 0) FROM order_returns r
+            WHERE r.order_id = o.order_id) AS to_give_back,
+           d.status AS delivery
+    FROM orders o
+    LEFT JOIN payments p ON p.order_id = o.order_id
+    LEFT JOIN payment_intents i ON i.order_id = o.order_id
+    LEFT JOIN delivery_schedule d ON d.order_id = o.order_id
+), told AS MATERIALIZED (
+    SELECT n.order_id, array_agg(n.stage::text) AS stages,
+           count(*) FILTER (WHERE n.status = 'PENDING') AS pending
+    FROM notifications n
+    GROUP BY n.order_id
+)
+SELECT 'charged twice' AS rule,
+       format('order %s: %s charges, %s captures', w.order_id, w.charges, w.captures) AS detail
+FROM witness w
+WHERE w.charges + w.captures > 1
+UNION ALL
+SELECT 'captured more than was authorised',
+       format('order %s: %s of %s', w.order_id, w.captured_minor, w.authorised_minor)
+FROM witness w
+WHERE w.captured_minor > w.authorised_minor
+UNION ALL
+SELECT 'given back more than was taken', format('order %s: %s', w.order_id, to_jsonb(w))
+FROM witness w
+WHERE w.refunded_minor > w.charged_minor OR w.part_refunded_minor > w.captured_minor
+UNION ALL
+SELECT 'paid for an order that is not there', format('order %s: %s', w.order_id, to_jsonb(w))
+FROM witness w
+WHERE NOT EXISTS (SELECT FROM books b WHERE b.order_id = w.order_id)
+  AND (w.charged_minor + w.captured_minor > w.refunded_minor + w.part_refunded_minor
+       OR w.authorisations > w.captures + w.voids OR w.bookings > w.cancellations)
+UNION ALL
+SELECT 'tables and gateway differ',
+       format('order %s: %s taken, %s given back; the gateway says %s', b.order_id, b.taken,
+              b.given_back, to_jsonb(w))
+FROM books b
+JOIN witness w ON w.order_id = b.order_id
+WHERE b.ended
+  AND (w.charged_minor + w.captured_minor, w.refunded_minor + w.part_refunded_minor)
+      <> (b.taken, b.given_back)
+UNION ALL
+SELECT 'money is kept for an order that ended without',
+       format('order %s is %s: %s taken, %s given back, payment %s', b.order_id, b.status, b.taken,
+              b.given_back, b.payment)
+FROM books b
+WHERE b.status IN ('FAILED', 'CANCELLED')
+  AND (b.taken <> b.given_back
+       OR b.payment IN ('PENDING', 'CAPTURED', 'INTENDED', 'AUTHORISED', 'REVERSING'))
+UNION ALL
+SELECT 'money is set aside for an order that ended',
+       format('order %s is %s: %s', b.order_id, b.status, to_jsonb(w))
+FROM books b
+JOIN witness w ON w.order_id = b.order_id
+WHERE b.ended AND w.authorisations > w.captures + w.voids
+UNION ALL
+SELECT 'a completed order is not paid as it should be',
+       format('order %s: %s taken, %s given back, total %s, returns %s', b.order_id, b.taken,
+              b.given_back, b.total_minor, b.to_give_back)
+FROM books b
+WHERE b.status = 'COMPLETED' AND (b.taken <> b.total_minor OR b.given_back > b.to_give_back)
+UNION ALL
+SELECT 'a delivery stands for an order that ended without',
+       format('order %s is %s: delivery %s', b.order_id, b.status, b.delivery)
+FROM books b
+WHERE b.status IN ('FAILED', 'CANCELLED') AND b.delivery IN ('PENDING', 'SCHEDULED')
+UNION ALL
+SELECT 'tables and carrier differ', format('order %s is %s: %s', b.order_id, b.status, to_jsonb(w))
+FROM books b
+JOIN witness w ON w.order_id = b.order_id
+WHERE b.ended AND (w.bookings > w.cancellations) <> (b.status = 'COMPLETED')
+UNION ALL
+SELECT 'stock is negative or promised twice',
+       format('%s: %s on hand, %s booked, %s shipped', s.sku, s.on_hand, s.booked, s.shipped)
+FROM inventory s
+WHERE s.on_hand < 0 OR s.booked < 0 OR s.shipped < 0 OR s.booked > s.on_hand
+UNION ALL
+SELECT 'booked pieces are nobody''s, or an order''s pieces are not booked',
+       format('%s: %s booked, %s of orders', s.sku, s.booked, held.quantity)
+FROM inventory s
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(h.quantity), 0) AS quantity
+    FROM (
+        SELECT b.quantity FROM stock_bookings b WHERE b.sku = s.sku AND b.status = 'BOOKED'
+        UNION ALL
+        SELECT l.quantity
+        FROM reservation_lines l
+        JOIN stock_reservations r ON r.order_id = l.order_id
+        WHERE l.sku = s.sku AND r.status IN ('RESERVED', 'CONFIRMED')
+    ) h
+) held
+WHERE s.booked <> held.quantity
+UNION ALL
+SELECT 'shipped pieces are nobody''s, or an order''s pieces are not shipped',
+       format('%s: %s shipped, %s of orders', s.sku, s.shipped, sent.quantity)
+FROM inventory s
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(l.quantity - l.returned), 0) AS quantity
+    FROM reservation_lines l
+    JOIN stock_reservations r ON r.order_id = l.order_id
+    WHERE l.sku = s.sku AND r.status = 'SHIPPED'
+) sent
+WHERE s.shipped <> sent.quantity
+UNION ALL
+SELECT 'pieces are lost or found',
+       format('%s: %s on hand, %s shipped, %s came in', c.sku, s.on_hand, s.shipped, c.pieces)
+FROM (SELECT key AS sku, value::bigint AS pieces FROM jsonb_each_text($2::jsonb)) c
+LEFT JOIN inventory s ON s.sku = c.sku
+WHERE s.on_hand + s.shipped IS DISTINCT FROM c.pieces
+UNION ALL
+SELECT 'pieces are held for an order that ended without',
+       format('order %s is %s', b.order_id, b.status)
+FROM books b
+WHERE b.status IN ('FAILED', 'CANCELLED')
+  AND (EXISTS (SELECT FROM stock_bookings s WHERE s.order_id = b.order_id AND s.status = 'BOOKED')
+       OR EXISTS (SELECT FROM stock_reservations r WHERE r.order_id = b.order_id
+                  AND r.status IN ('BACKORDERED', 'RESERVED', 'CONFIRMED', 'SHIPPED')))
+UNION ALL
+SELECT 'a completed order has not got its pieces',
+       format('order %s: %s of %s %s', i.order_id, coalesce(g.quantity, 0), i.quantity, i.sku)
+FROM (
+    SELECT b.order_id, l.sku, sum(l.quantity) AS quantity
+    FROM books b
+    JOIN order_items l ON l.order_id = b.order_id
+    WHERE b.status = 'COMPLETED'
+    GROUP BY b.order_id, l.sku
+) i
+LEFT JOIN LATERAL (
+    SELECT sum(h.quantity) AS quantity
+    FROM (
+        SELECT s.quantity FROM stock_bookings s
+        WHERE s.order_id = i.order_id AND s.sku = i.sku AND s.status = 'BOOKED'
+        UNION ALL
+        SELECT l.quantity
+        FROM reservation_lines l
+        JOIN stock_reservations r ON r.order_id = l.order_id AND r.status = 'SHIPPED'
+        WHERE l.order_id = i.order_id AND l.sku = i.sku
+    ) h
+) g ON true
+WHERE g.quantity IS DISTINCT FROM i.quantity
+UNION ALL
+SELECT 'the customer was not told, or is still to be',
+       format('order %s is %s: %s, %s pending', b.order_id, b.status, t.stages, t.pending)
+FROM books b
+LEFT JOIN told t ON t.order_id = b.order_id
+WHERE b.ended AND b.customer_email IS NOT NULL
+  AND (t.pending IS DISTINCT FROM 0
+       OR NOT t.stages @> CASE b.status
+              WHEN 'COMPLETED'
+              THEN ARRAY['ACKNOWLEDGED', 'PAID', 'BOOKED', 'SCHEDULED', 'COMPLETED']
+              ELSE ARRAY[b.status]
+          END)
+UNION ALL
+SELECT 'nobody works on an order', format('order %s is %s', b.order_id, b.status)
+FROM books b
+WHERE NOT b.ended
+  AND NOT EXISTS (
+      SELECT FROM {schema}.workflows w
+      WHERE w.status IN (0, 1)
+        AND (w.id = b.workflow_id OR w.correlation_id = b.order_id
+             OR w.id = (SELECT r.failure_workflow_id FROM {schema}.workflows r
+                        WHERE r.id = b.workflow_id)))
+UNION ALL
+SELECT 'a run stands still', format('run %s: %s', s.workflow_id, s.reason)
+FROM {schema}.stuck_workflows s
+ORDER BY rule, detail

@@ -1,0 +1,46 @@
+//! The kit on one kind of order, with figures.
+
+use std::time::Instant;
+
+use oms_engine::testkit::{
+    KitOptions, Report, crash_each_commit, fail_each_step, repeat_each_step,
+};
+
+use crate::subject::{Order, is_worker};
+
+pub(crate) fn refused(order: Order) -> Order {
+    order.with("/ship_to/postal_code", "test_refused")
+}
+
+fn shown(what: &str, begun: Instant, report: &Report) {
+    let Report { runs, hits, missed, .. } = report;
+    println!("{what}: {runs} runs, {hits} faults hit, in {:.1?}", begun.elapsed());
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+/// At least so many steps are there to fail.
+pub(crate) async fn fails(order: Order, steps: usize) {
+    let begun = Instant::now();
+    let report = fail_each_step(&order, &KitOptions::default()).await.unwrap();
+    shown("failures", begun, &report);
+    assert!(report.steps.len() >= steps, "{:?}", report.steps);
+}
+
+/// At least so many steps are there to repeat.
+pub(crate) async fn repeats(order: Order, steps: usize) {
+    let begun = Instant::now();
+    let report = repeat_each_step(&order, &KitOptions::default()).await.unwrap();
+    shown("repeats", begun, &report);
+    assert!(report.steps.len() >= steps, "{:?}", report.steps);
+}
+
+/// At least so many kills hit; or this process is the one that is killed.
+pub(crate) async fn crashes(order: impl FnOnce() -> Order, kills: usize) {
+    if is_worker().await {
+        return;
+    }
+    let begun = Instant::now();
+    let report = crash_each_commit(&order(), &KitOptions::default()).await.unwrap();
+    shown("crashes", begun, &report);
+    assert!(report.hits >= kills, "{report:?}");
+}
