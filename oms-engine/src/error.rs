@@ -159,6 +159,14 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// A pooler stands between, and gives a connection another session for each transaction.
+    #[error(
+        "connections to PostgreSQL at {target} share sessions, which leases and wake-ups hang on: connect straight to PostgreSQL, or set pool_mode = session in the pooler"
+    )]
+    SharedSessions {
+        /// Host, port and database, without the password.
+        target: String,
+    },
     /// No connection could be had.
     #[error("{doing}: no database connection")]
     Connection {

@@ -97,6 +97,7 @@ pub(super) async fn prepare(
     let (mut client, _notifications) =
         connector.connect().await.map_err(|error| error.unreachable(connector.target()))?;
     tracing::debug!(target = connector.target(), schema = core.store.schema(), "connected");
+    connector.refuse_shared_sessions(&client).await?;
     match mode {
         StartMode::Migrate => core.store.migrate(&mut client).await?,
         StartMode::Check => core.store.check_schema(&mut client).await?,

@@ -103,7 +103,7 @@ pub(crate) fn plan_ours() -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     config: Config,
-    deadline: Duration,
+    pub(super) deadline: Duration,
 }
 
 impl Connector {

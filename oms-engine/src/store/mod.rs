@@ -18,6 +18,7 @@ mod lists;
 mod migrate;
 mod operate;
 mod outside;
+mod pooler;
 mod read;
 mod rows;
 #[cfg(feature = "cron")]
