@@ -1,4 +1,5 @@
-//! What ARCHITECTURE.md tells operators: the queries run, the messages are the engine's.
+//! What ARCHITECTURE.md and docs/operating.md tell operators: the queries run, the messages are the
+//! engine's.
 
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
@@ -16,14 +17,15 @@ fn text() -> String {
 async fn every_query_for_operators_runs() {
     let database = database().await;
     let client = database.connect().await.unwrap();
-    let text = text();
+    let operating = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operating.md");
+    let text = text() + &std::fs::read_to_string(operating).unwrap();
     let blocks = text.split("```sql\n").skip(1).filter_map(|rest| rest.split_once("```"));
     let queries: Vec<&str> = blocks
         .flat_map(|(block, _)| block.split(';'))
         .map(str::trim)
         .filter(|query| !query.is_empty())
         .collect();
-    assert_eq!(queries.len(), 4);
+    assert_eq!(queries.len(), 6);
     for query in queries {
         if let Err(error) = client.query(query, &[]).await {
             panic!("{query}: {error:?}");
