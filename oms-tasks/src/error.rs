@@ -49,6 +49,12 @@ pub enum Error {
         /// The order.
         order_id: String,
     },
+    /// No order has a delivery of this number.
+    #[error("no delivery has the tracking number {tracking_number}")]
+    DeliveryNotFound {
+        /// The carrier's.
+        tracking_number: String,
+    },
     /// The order id was used by another workflow; that order is left alone.
     #[error("order {order_id} belongs to workflow {workflow_id}; use another order id")]
     OrderTaken {

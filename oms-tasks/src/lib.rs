@@ -23,6 +23,7 @@ pub mod payment_processing;
 pub mod ports;
 pub mod sandbox;
 pub mod sender;
+pub mod shipping;
 mod sql;
 mod stage;
 pub mod stock;

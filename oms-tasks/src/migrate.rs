@@ -11,10 +11,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (3, "stock_reservations", include_str!("../migrations/oms/0003_stock_reservations.sql")),
     (4, "cancellation", include_str!("../migrations/oms/0004_cancellation.sql")),
     (5, "returns", include_str!("../migrations/oms/0005_returns.sql")),
+    (6, "deliveries", include_str!("../migrations/oms/0006_deliveries.sql")),
 ];
 
 /// The version of the tables that this library works on.
-const KNOWN: i32 = 5;
+const KNOWN: i32 = 6;
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS oms_tasks_migrations (
     version int PRIMARY KEY,

@@ -51,7 +51,11 @@ async fn complete(
     ids: Vec<String>,
 ) -> Result<Vec<Result<Output, Error>>, Error> {
     let bodies: Vec<String> = ids.iter().map(|id| Stage::Completed.body(id)).collect();
-    let params = [(&ids as _, Type::TEXT_ARRAY), (&bodies as _, Type::TEXT_ARRAY)];
+    let params = [
+        (&ids as _, Type::TEXT_ARRAY),
+        (&bodies as _, Type::TEXT_ARRAY),
+        (&"COMPLETED" as _, Type::TEXT),
+    ];
     let rows = COMPLETE_ORDERS.run_in(tx, &params).await?;
     let rows = by_order(&rows)?;
     Ok(ids.into_iter().map(|id| completed(rows.get(&*id).copied(), id)).collect())

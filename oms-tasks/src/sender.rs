@@ -18,7 +18,7 @@ use crate::ports::{Message, Notifier, PortError};
 use crate::sql::{CLAIM_NOTIFICATIONS, SETTLE_NOTIFICATIONS, get};
 
 /// Messages that one order has at most; those of a batch are delivered one after the other.
-const STAGES: u32 = 9;
+const STAGES: u32 = 12;
 /// What the statements of a batch may take together.
 const DATABASE_DEADLINE: Duration = Duration::from_secs(20);
 

@@ -18,6 +18,10 @@ pub(crate) enum Stage {
     BackOrdered,
     Scheduled,
     Completed,
+    Dispatched,
+    /// `{order_id}` is filled in by the statement that knows it.
+    Delivered,
+    Refunded,
     Failed,
     /// As `Failed`, where the reason is in the engine's words.
     Unfulfilled,
@@ -39,6 +43,9 @@ impl Stage {
             ),
             Self::Scheduled => format!("The delivery of your order {order_id} is scheduled."),
             Self::Completed => format!("Your order {order_id} is complete and on its way."),
+            Self::Dispatched => format!("Your order {order_id} is on its way."),
+            Self::Delivered => format!("Your order {order_id} has arrived."),
+            Self::Refunded => format!("We have given money for your order {order_id} back to you."),
             Self::Unfulfilled => format!(
                 "We cannot fulfil your order {order_id}. Whatever you paid for it is given back."
             ),

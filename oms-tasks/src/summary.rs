@@ -130,6 +130,9 @@ pub struct DeliverySummary {
     pub refusal_code: Option<String>,
     pub scheduled_at: Option<DateTime<Utc>>,
     pub cancelled_at: Option<DateTime<Utc>>,
+    /// How far it is by its carrier.
+    pub progress: Option<String>,
+    pub progress_at: Option<DateTime<Utc>>,
 }
 
 /// A notification of one stage.

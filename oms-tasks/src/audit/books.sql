@@ -166,9 +166,10 @@ WHERE b.ended AND b.customer_email IS NOT NULL
   AND (t.pending IS DISTINCT FROM 0
        OR NOT t.stages @> CASE b.status
               WHEN 'COMPLETED'
-              THEN ARRAY['ACKNOWLEDGED', 'PAID', 'BOOKED', 'SCHEDULED', 'COMPLETED']
+              THEN ARRAY['ACKNOWLEDGED', 'PAID', 'BOOKED', 'SCHEDULED']
               ELSE ARRAY[b.status]
-          END)
+          END
+       OR (b.status = 'COMPLETED') <> (t.stages && ARRAY['COMPLETED', 'DISPATCHED']))
 UNION ALL
 SELECT 'nobody works on an order', format('order %s is %s', b.order_id, b.status)
 FROM books b

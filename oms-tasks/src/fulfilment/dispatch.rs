@@ -47,8 +47,12 @@ async fn dispatch(
 ) -> Result<Vec<Result<Output, Error>>, Error> {
     // It locks the orders.
     let shipped = ship(tx, ids.clone()).await?;
-    let bodies: Vec<String> = ids.iter().map(|id| Stage::Completed.body(id)).collect();
-    let params = [(&ids as _, Type::TEXT_ARRAY), (&bodies as _, Type::TEXT_ARRAY)];
+    let bodies: Vec<String> = ids.iter().map(|id| Stage::Dispatched.body(id)).collect();
+    let params = [
+        (&ids as _, Type::TEXT_ARRAY),
+        (&bodies as _, Type::TEXT_ARRAY),
+        (&"DISPATCHED" as _, Type::TEXT),
+    ];
     let rows = COMPLETE_ORDERS.run_in(tx, &params).await?;
     let rows = by_order(&rows)?;
     // The first fault counts; with one in it all is rolled back.

@@ -1,5 +1,5 @@
-//! What a shop does with orders: place them, see where they stand, cancel them, take
-//! pieces back, list them.
+//! What a shop does with orders: place them, see where they stand, cancel them, follow their delivery,
+//! take pieces back, list them.
 //!
 //! Orders placed here are taken by version 2 of `order_fulfilment`; those of version 1 can be looked at
 //! and cancelled too.
@@ -27,6 +27,7 @@
 //! # }
 //! ```
 
+mod delivering;
 mod returning;
 
 use chrono::{DateTime, Utc};

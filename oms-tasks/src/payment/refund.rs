@@ -6,6 +6,7 @@ use super::{Intent, Till, port};
 use crate::error::Error;
 use crate::ports::{PartRefundAnswer, PartRefundRequest};
 use crate::sql::{RECORD_PART_REFUND, REFUSE_PART_REFUND};
+use crate::stage::Stage;
 
 /// A refund whose row is written.
 #[derive(Debug)]
@@ -43,7 +44,12 @@ impl Till {
         };
         match answer {
             PartRefundAnswer::Refunded { refund_id } => {
-                let params = [(&key as _, Type::TEXT), (&refund_id as _, Type::TEXT)];
+                let body = Stage::Refunded.body(&intent.order_id);
+                let params = [
+                    (&key as _, Type::TEXT),
+                    (&refund_id as _, Type::TEXT),
+                    (&body as _, Type::TEXT),
+                ];
                 RECORD_PART_REFUND.run(&self.pool, &params).await?;
                 Ok(refund_id)
             }

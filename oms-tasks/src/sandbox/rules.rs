@@ -2,7 +2,7 @@
 //!
 //! The state is what the entries of the ledger add up to, while it runs as after a restart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use chrono::{Days, NaiveDate};
@@ -15,6 +15,7 @@ use crate::ports::{
     BookingAnswer, BookingRequest, CancelAnswer, CancelRequest, ChargeAnswer, ChargeRequest,
     GatewayRefund, PortError, RefundAnswer, RefundRequest,
 };
+use crate::shipping::{SERIALS, TrackingNumber};
 
 /// From the booking to the delivery.
 const DELIVERY_TIME: Days = Days::new(2);
@@ -64,12 +65,14 @@ pub(super) struct Known {
 pub(super) struct Rules {
     ledger: LedgerFile,
     pub(super) keys: HashMap<String, Known>,
+    /// Tracking numbers that were given.
+    numbers: HashSet<String>,
 }
 
 impl Rules {
     pub(super) fn open(ledger: &Path) -> Result<Self, Error> {
         let (ledger, entries) = LedgerFile::open(ledger)?;
-        let mut rules = Self { ledger, keys: HashMap::new() };
+        let mut rules = Self { ledger, keys: HashMap::new(), numbers: HashSet::new() };
         for entry in entries {
             rules.apply(&entry);
         }
@@ -174,8 +177,16 @@ impl Rules {
             return Entry::Refused { key, order_id, code: code.to_owned() };
         }
         let delivery_date = today().checked_add_days(DELIVERY_TIME).unwrap_or_default();
-        let tracking_number = name_of("TRK", &ask.key);
+        let tracking_number = self.tracking_number(&ask.key);
         Entry::Booked { key, order_id, tracking_number, delivery_date }
+    }
+
+    /// One that this carrier has not given before; drawn from the key, so that another ledger is not likely
+    /// to have given it either.
+    fn tracking_number(&self, key: &str) -> String {
+        let mut drawn = (0_u32..).map(|n| s10(hash_of(&format!("{key}/{n}"))));
+        let free = drawn.find(|number| !self.numbers.contains(number));
+        free.unwrap_or_default()
     }
 
     fn cancel(&self, ask: &CancelRequest) -> Option<Entry> {
@@ -253,6 +264,9 @@ impl Rules {
     }
 
     fn apply(&mut self, entry: &Entry) {
+        if let Entry::Booked { tracking_number, .. } = entry {
+            self.numbers.insert(tracking_number.clone());
+        }
         match entry {
             // A question is nothing that is done under a key.
             Entry::Call { request: Request::Find(_) } => {}
@@ -296,10 +310,23 @@ impl Rules {
 /// A name for what was done under a key, the same whichever sandbox does it (FNV-1a): a new ledger
 /// gives no name again that an older one gave to another key.
 pub(super) fn name_of(prefix: &str, key: &str) -> String {
-    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    format!("{prefix}{:016X}", hash_of(key))
+}
+
+fn hash_of(key: &str) -> u64 {
+    key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{prefix}{hash:016X}")
+    })
+}
+
+/// A tracking number of the post's, with a service of the carrier's choice.
+fn s10(hash: u64) -> String {
+    let letter = |n: u64| char::from(b'A' + u8::try_from(n % 26).unwrap_or(0));
+    let services = ['C', 'E', 'L', 'R', 'V'];
+    let kind = services.iter().cycle().nth(usize::try_from(hash % 5).unwrap_or(0));
+    let service: String = kind.into_iter().copied().chain([letter(hash / 5)]).collect();
+    let serial = u32::try_from(hash / 130 % u64::from(SERIALS)).unwrap_or(0);
+    TrackingNumber::new(&service, serial, "GB").map(|number| number.to_string()).unwrap_or_default()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a carrier outside of the system has its own clock")]

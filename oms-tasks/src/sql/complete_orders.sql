@@ -1,5 +1,5 @@
--- complete_orders: completes scheduled orders and writes their last notifications.
--- $1 order ids, $2 bodies of the notifications.
+-- complete_orders: completes scheduled orders and writes the stage's notifications.
+-- $1 order ids, $2 bodies of the notifications, $3 their stage.
 -- Out: a row for each order that is there: its id and its status before. Nothing is written for an
 -- order in another state.
 -- Orders are locked in the order of their ids, so that two calls cannot wait for each other.
@@ -20,7 +20,7 @@ WITH given AS MATERIALIZED (
     WHERE o.order_id = ANY (ARRAY(SELECT order_id FROM ordered WHERE status = 'SCHEDULED'))
 ), noted AS (
     INSERT INTO notifications (order_id, stage, recipient, body)
-    SELECT o.order_id, 'COMPLETED', o.customer_email, v.body
+    SELECT o.order_id, $3::text, o.customer_email, v.body
     FROM ordered o
     JOIN given v ON v.order_id = o.order_id
     WHERE o.status = 'SCHEDULED'

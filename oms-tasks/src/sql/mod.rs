@@ -71,6 +71,7 @@ statements! {
     CONFIRM_DELIVERY = "confirm_delivery";
     REFUSE_DELIVERY = "refuse_delivery";
     COMPLETE_ORDERS = "complete_orders";
+    MOVE_DELIVERY = "move_delivery";
     CLOSE_ORDER = "close_order";
     FIND_DELIVERY_TO_CANCEL = "find_delivery_to_cancel";
     CANCEL_DELIVERY = "cancel_delivery";

@@ -47,7 +47,8 @@ SELECT jsonb_build_object(
         SELECT jsonb_build_object(
             'status', d.status, 'tracking_number', d.tracking_number,
             'delivery_date', d.delivery_date, 'refusal_code', d.refusal_code,
-            'scheduled_at', d.scheduled_at, 'cancelled_at', d.cancelled_at)
+            'scheduled_at', d.scheduled_at, 'cancelled_at', d.cancelled_at,
+            'progress', d.progress, 'progress_at', d.progress_at)
         FROM delivery_schedule d WHERE d.order_id = o.order_id),
     'notifications', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
@@ -85,6 +86,8 @@ SELECT jsonb_build_object(
                 WHERE d.order_id = o.order_id
             UNION ALL SELECT d.cancelled_at, 8, 'DELIVERY_CANCELLED' FROM delivery_schedule d
                 WHERE d.order_id = o.order_id
+            UNION ALL SELECT u.happened_at, 9, 'DELIVERY_' || u.status FROM delivery_updates u
+                WHERE u.order_id = o.order_id
             UNION ALL SELECT o.completed_at, 8, 'COMPLETED'
             UNION ALL SELECT o.cancelled_at, 7, 'CANCELLATION_ASKED_FOR'
             UNION ALL SELECT o.failed_at, 10, o.status

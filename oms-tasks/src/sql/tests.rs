@@ -28,7 +28,10 @@ const FILL: &str = "
     INSERT INTO order_returns (order_id, return_id, pieces, refund_minor)
     SELECT order_id, 'r', '{}', 1 FROM orders;
     INSERT INTO stock_bookings (order_id, sku, quantity) SELECT order_id, 'sku1', 2 FROM orders;
-    INSERT INTO delivery_schedule (order_id, idempotency_key) SELECT order_id, order_id FROM orders;
+    INSERT INTO delivery_schedule (order_id, idempotency_key, tracking_number)
+    SELECT order_id, order_id, order_id FROM orders;
+    INSERT INTO delivery_updates (order_id, status, happened_at)
+    SELECT order_id, 'BOOKED', now() FROM orders;
     INSERT INTO notifications (order_id, stage, recipient, body, status, sent_at)
     SELECT order_id, 'PAID', 'ada@example.com', '', 'SENT', now() FROM orders;
     ANALYZE;

@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod deliveries;
 mod failing;
 mod late;
 mod returns;

@@ -94,7 +94,7 @@ async fn assert_undone(shop: &Shop, id: &str, status: &str) -> OrderSummary {
         assert!(["REFUSED", "CANCELLED"].contains(&&*delivery.status), "{delivery:?}");
     }
     let ends = order.notifications.iter().filter(|note| note.stage == status).count();
-    assert_eq!((ends, stages(&order).contains(&"COMPLETED")), (1, false));
+    assert_eq!((ends, stages(&order).contains(&"DISPATCHED")), (1, false));
     order
 }
 
@@ -127,7 +127,7 @@ async fn an_order_is_paid_and_reserved_side_by_side_then_delivered() {
     assert_eq!(happened, all);
     let mut stages = stages(&order);
     stages.sort_unstable();
-    assert_eq!(stages, ["ACKNOWLEDGED", "BOOKED", "COMPLETED", "PAID", "SCHEDULED"]);
+    assert_eq!(stages, ["ACKNOWLEDGED", "BOOKED", "DISPATCHED", "PAID", "SCHEDULED"]);
     let told = shop.totals("o");
     assert_eq!((told.authorisations, told.captures, told.captured_minor), (1, 1, 500));
     assert_eq!((told.charges, told.bookings, told.part_refunds), (0, 1, 0));
