@@ -62,3 +62,8 @@ pub use tokio_postgres;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+/// What docs/testing.md shows is, too.
+#[cfg(all(doctest, feature = "testkit"))]
+#[doc = include_str!("../../docs/testing.md")]
+mod testing {}
