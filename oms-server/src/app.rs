@@ -10,6 +10,7 @@ use oms_engine::Engine;
 
 use crate::access::Access;
 use crate::mask::is_whole;
+use crate::page::Live;
 use crate::polled::PolledQueues;
 use crate::tls::Tls;
 
@@ -66,7 +67,10 @@ pub(crate) struct Shared {
     /// Names of fields whose values are not shown.
     pub(crate) masked: BTreeSet<String>,
     pub(crate) origins: Vec<HeaderValue>,
+    /// Whether clients come by TLS.
+    pub(crate) tls: bool,
     pub(crate) polls: PolledQueues,
+    pub(crate) live: Arc<Live>,
 }
 
 impl Deref for App {
@@ -88,7 +92,9 @@ impl App {
             limits: settings.limits,
             masked: settings.masked,
             origins: settings.origins,
+            tls: settings.tls.is_some(),
             polls: PolledQueues::default(),
+            live: Arc::default(),
         }))
     }
 

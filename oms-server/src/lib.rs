@@ -7,6 +7,7 @@ pub mod cli;
 mod graph;
 mod guard;
 mod mask;
+mod page;
 mod polled;
 mod query;
 mod refusal;
@@ -18,6 +19,7 @@ mod tls;
 
 pub use access::Refusals;
 pub use app::{Limits, Settings};
+pub use page::page;
 pub use routes::{Endpoint, endpoints, openapi};
 pub use serve::{Server, ServerError, serve};
 pub use tls::{Tls, TlsError};

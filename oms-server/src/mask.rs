@@ -53,7 +53,8 @@ async fn masked(body: Body, names: &BTreeSet<String>) -> Result<Vec<u8>, String>
     serde_json::to_vec(&value).map_err(|error| error.to_string())
 }
 
-fn hide(value: &mut Value, names: &BTreeSet<String>) {
+/// Takes the values of these fields out of JSON.
+pub(crate) fn hide(value: &mut Value, names: &BTreeSet<String>) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {

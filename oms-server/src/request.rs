@@ -160,6 +160,10 @@ impl Given {
         Ok(self.json::<Option<Map<String, Value>>>()?.unwrap_or_default())
     }
 
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// A body as it came.
     pub(crate) fn as_text(&self) -> Result<&str, Refusal> {
         std::str::from_utf8(&self.0).map_err(|error| Refusal::argument("$", error.to_string()))

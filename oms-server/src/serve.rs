@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Refusals};
 use crate::app::{App, Settings};
+use crate::page::Live;
 use crate::routes::router;
 use crate::tls::Tls;
 
@@ -46,6 +47,7 @@ pub struct Server {
     connections: TaskTracker,
     stop: CancellationToken,
     access: Arc<Access>,
+    live: Arc<Live>,
 }
 
 /// Serves an engine on an address; port 0 takes a free one. Call it within a tokio runtime.
@@ -66,7 +68,7 @@ pub async fn serve(
     let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
     let (limits, tls) = (settings.limits, settings.tls.clone());
     let app = App::new(engine.clone(), settings);
-    let access = app.access.clone();
+    let (access, live) = (app.access.clone(), app.live.clone());
     let router = router(app);
     let places = Arc::new(Semaphore::new(limits.connections));
     if let Some(tls) = tls.clone() {
@@ -100,7 +102,7 @@ pub async fn serve(
             }
         }
     });
-    Ok(Server { address, engine, connections, stop, access })
+    Ok(Server { address, engine, connections, stop, access, live })
 }
 
 /// Agrees on TLS where there is to be, within the time that the head of a request is given.
@@ -170,6 +172,7 @@ impl Server {
     pub async fn stop(self, grace: Duration) {
         self.stop.cancel();
         self.engine.stop_polls();
+        self.live.close();
         self.connections.close();
         if tokio::time::timeout(grace, self.connections.wait()).await.is_err() {
             tracing::warn!("requests were under way when the time to finish them was up");

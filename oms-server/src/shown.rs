@@ -132,7 +132,7 @@ fn step_json(step: &WorkflowTask) -> Value {
 }
 
 /// A reference name without the turns of its loops, and the last of these; 0 for none.
-fn plain_name(name: &str) -> (&str, u32) {
+pub(crate) fn plain_name(name: &str) -> (&str, u32) {
     let mut plain = name;
     let mut iteration = 0;
     while let Some((before, turn)) = plain.rsplit_once("__") {

@@ -52,7 +52,7 @@ pub(crate) use start::{Begun, Met, NewRun, Resolved, met, resolve};
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::{WorkflowId, draw_jitter};
 pub use crate::store::NotCompensated;
-use crate::store::Store;
+use crate::store::{OperationNote, Store};
 
 /// How often a transaction is repeated that met a deadlock, a lock that was not to be had, or a
 /// run that moved on.
@@ -73,6 +73,9 @@ pub(crate) enum Action<'a> {
     /// An operator's action, or the run's time is up.
     Operate(WorkflowId, &'a Operation),
 }
+
+/// Who does it, where that is recorded.
+pub(crate) type By<'a> = Option<OperationNote<'a>>;
 
 /// What an action did.
 #[derive(Debug, Default)]
@@ -99,11 +102,12 @@ impl Core {
         &self,
         client: &mut ClientWrapper,
         action: &Action<'_>,
+        by: By<'_>,
     ) -> Result<Acted, Error> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.act_once(client, action).await {
+            match self.act_once(client, action, by).await {
                 Err(error) if tries < REPEATS_MAX && repeats(&error) => {
                     let wait = Duration::from_millis(2 << tries.min(6)).mul_f64(draw_jitter());
                     tokio::time::sleep(wait).await;
@@ -117,6 +121,7 @@ impl Core {
         &self,
         client: &mut ClientWrapper,
         action: &Action<'_>,
+        by: By<'_>,
     ) -> Result<Acted, Error> {
         let store = &self.store;
         let (tx, done);
@@ -130,6 +135,9 @@ impl Core {
                 tx = store.begin_giving_way(client).await?;
                 done = Box::pin(self.operate(&tx, *id, operation)).await?;
             }
+        }
+        if let Some(note) = by.filter(|_| !done.lost) {
+            store.note_operation(&tx, &note).await?;
         }
         store.commit(tx).await?;
         Ok(done)

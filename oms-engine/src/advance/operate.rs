@@ -60,7 +60,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    const fn verb(&self) -> &'static str {
+    pub(crate) const fn verb(&self) -> &'static str {
         match self {
             Self::Terminate { .. } => "terminate",
             Self::Pause => "pause",

@@ -23,6 +23,15 @@ pub(crate) enum RerunFrom {
     Task(TaskId),
 }
 
+impl RerunFrom {
+    pub(crate) fn reference_name(&self) -> &str {
+        match self {
+            Self::Step(name) => name,
+            Self::Task(task) => &task.reference_name,
+        }
+    }
+}
+
 /// What an operator's rerun says.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rerun {

@@ -310,7 +310,7 @@ impl EngineBuilder {
             runtime,
             resolved: std::sync::Mutex::default(),
         };
-        Ok(Engine { inner: Arc::new(inner) })
+        Ok(Engine { inner: Arc::new(inner), operator: None })
     }
 }
 

@@ -9,7 +9,9 @@ mod find;
 mod halt;
 mod inline;
 mod keys;
+mod look;
 mod operate;
+mod operators;
 mod query;
 mod remote;
 mod resolved;
@@ -36,7 +38,9 @@ pub use events::{
     EventExecution, EventExecutionRequest, EventExecutionStatus, EventRequest, PublishedEvent,
 };
 pub use halt::Halt;
+pub use look::{EngineState, Pulse, QueueState};
 pub use operate::{RerunRequest, RestartOptions, RetryOptions};
+pub use operators::{Operator, OperatorAction};
 pub use query::{ListRequest, Page, TaskLogLine, WorkflowSummary};
 pub use remote::{PollRequest, Polled};
 #[cfg(feature = "cron")]
@@ -72,6 +76,8 @@ const TELL_MAX: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Engine {
     inner: Arc<Inner>,
+    /// Who does what is done through this handle, where that is recorded.
+    operator: Option<Arc<Operator>>,
 }
 
 #[derive(Debug)]

@@ -278,7 +278,14 @@ impl Engine {
         let engine = self.clone();
         self.on_own_threads(async move {
             let mut client = connection(&pool).await?;
-            let done = shared.core.act(client.client()?, &Action::Operate(id, &operation)).await;
+            let named = match &operation {
+                Operation::Rerun(rerun) => rerun.from.as_ref().map(RerunFrom::reference_name),
+                Operation::Skip { reference_name, .. } => Some(reference_name.as_str()),
+                _ => None,
+            };
+            let (by, action) =
+                (engine.by(id, operation.verb(), named), Action::Operate(id, &operation));
+            let done = shared.core.act(client.client()?, &action, by).await;
             let acted = client.settle(done)?;
             engine.tell(acted).await;
             Ok(())

@@ -138,7 +138,9 @@ impl Engine {
                     happened: Happened::Said(signal.said.clone()),
                 };
                 let core = engine.inner.shared.core.clone();
-                let done = core.act(client.client()?, &Action::Step(&step)).await;
+                let named = Some(task.task_id.reference_name.as_str());
+                let by = engine.by(task.task_id.workflow_id, "signal", named);
+                let done = core.act(client.client()?, &Action::Step(&step), by).await;
                 let acted = client.settle(done)?;
                 // It may have moved since the look, and be open still.
                 if !acted.lost {

@@ -184,7 +184,9 @@ impl Engine {
         let (name, version, new) = request.check()?;
         let engine = self.clone();
         let work = async move { engine.start_now(&name, version, new).await };
-        self.in_place("starting a workflow", work).await
+        let started = self.in_place("starting a workflow", work).await?;
+        self.note_start(started.id).await?;
+        Ok(started)
     }
 
     async fn start_now(

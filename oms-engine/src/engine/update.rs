@@ -197,7 +197,7 @@ impl Engine {
                     worker: update.worker.as_deref().map(Arc::from),
                     happened: Happened::Said(said.clone()),
                 };
-                Box::pin(core.act(client.client()?, &Action::Step(&step))).await
+                Box::pin(core.act(client.client()?, &Action::Step(&step), None)).await
             };
             let acted = client.settle(done)?;
             // It may have moved since the look, and be open still.
@@ -257,7 +257,7 @@ impl Engine {
             }
             let (token_id, holder, happened) = (open.token_id, open.holder, Happened::HeardOf);
             let step = OneStep { token_id, holder, worker: None, happened };
-            let done = Box::pin(core.act(client.client()?, &Action::Step(&step))).await;
+            let done = Box::pin(core.act(client.client()?, &Action::Step(&step), None)).await;
             let lost = client.settle(done)?.lost;
             Ok(if lost { Updated::HadEnded } else { Updated::Written })
         })

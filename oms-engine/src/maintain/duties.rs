@@ -179,7 +179,7 @@ async fn work_off(shared: &Shared, client: &mut ClientWrapper) -> Result<Duratio
             worker: None,
             happened: Happened::TimeUp,
         };
-        match shared.core.act(client, &Action::Step(&step)).await {
+        match shared.core.act(client, &Action::Step(&step), None).await {
             Ok(acted) if acted.lost => {}
             Ok(acted) => {
                 queues.extend(acted.ready);
@@ -201,7 +201,7 @@ async fn work_off(shared: &Shared, client: &mut ClientWrapper) -> Result<Duratio
         }
     }
     for (id, _) in store.overdue_workflows(client, DUE_MAX).await? {
-        match shared.core.act(client, &Action::Operate(id, &Operation::TimeUp)).await {
+        match shared.core.act(client, &Action::Operate(id, &Operation::TimeUp), None).await {
             Ok(acted) => {
                 queues.extend(acted.ready);
                 freed.extend(acted.freed);

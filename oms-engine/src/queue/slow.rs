@@ -44,7 +44,7 @@ impl Pump {
             self.carried_steps.push(step);
             return;
         };
-        match core.act(client, &Action::Step(&step)).await {
+        match core.act(client, &Action::Step(&step), None).await {
             Ok(acted) => {
                 if !acted.lost {
                     self.tell_written(step.token_id);

@@ -26,10 +26,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (14, "search", include_str!("../../migrations/engine/0014_search.sql")),
     (15, "api_keys", include_str!("../../migrations/engine/0015_api_keys.sql")),
     (16, "ends_in_place", include_str!("../../migrations/engine/0016_ends_in_place.sql")),
+    (17, "operations", include_str!("../../migrations/engine/0017_operations.sql")),
 ];
 
 /// The version of the tables that this library works on.
-pub(crate) const SCHEMA_VERSION: i32 = 16;
+pub(crate) const SCHEMA_VERSION: i32 = 17;
 
 /// A migration that this library knows.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ mod keys;
 mod lease;
 mod limits;
 mod lists;
+mod look;
 mod migrate;
 mod operate;
 mod outside;
@@ -51,6 +52,7 @@ pub(crate) use executor::Executor;
 pub use keys::{ApiKey, ApiRole};
 pub(crate) use lease::{LentRow, REMOTE, ReturnedRow};
 pub(crate) use limits::{LimitedClaim, LimitsInForce, Room};
+pub(crate) use look::{OperationNote, OperationRow, QueueRow, SessionRow};
 pub use migrate::{Migration, migration_sql};
 pub(crate) use operate::{CanceledRow, Cut, ParkedRow, RestartRow};
 pub(crate) use outside::OpenTask;
@@ -121,6 +123,11 @@ statements!(
     gather_tokens,
     is_waiting,
     load_named,
+    load_pulses,
+    list_operations,
+    list_queues,
+    list_sessions,
+    note_operation,
     set_undo,
     close_session,
     close_token,

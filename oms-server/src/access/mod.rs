@@ -4,6 +4,7 @@
 //! While the database has no key nobody is asked; from the first key on everybody is, also when
 //! all keys are revoked.
 
+mod give;
 mod refusals;
 mod roles;
 mod secret;
@@ -12,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use oms_engine::{ApiKey, ApiRole, Engine};
 
 pub use refusals::Refusals;
@@ -47,6 +48,20 @@ pub(crate) struct Access {
     reading: tokio::sync::Mutex<()>,
     tokens: Mutex<HashMap<Hash, Known>>,
     counts: Counts,
+}
+
+/// Whose key a request came with.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    key_id: String,
+    name: String,
+    pub(crate) role: ApiRole,
+}
+
+impl std::fmt::Display for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (key {})", self.name, self.key_id)
+    }
 }
 
 /// A token that the database had.
@@ -109,10 +124,31 @@ impl Access {
     /// Lets a request pass whose token is of a key with the role, and any while there is no key.
     pub(crate) async fn admit(&self, headers: &HeaderMap, needed: ApiRole) -> Result<(), Refusal> {
         let keys = self.keys().await?;
+        self.admitted(&keys, headers.get(HEADER), needed).await.map(drop)
+    }
+
+    /// As [`admit`](Self::admit), wherever the token came from. Out: whose it is; none while there
+    /// is no key.
+    pub(crate) async fn admit_token(
+        &self,
+        token: Option<&HeaderValue>,
+        needed: ApiRole,
+    ) -> Result<Option<Caller>, Refusal> {
+        let keys = self.keys().await?;
+        let key = self.admitted(&keys, token, needed).await?;
+        Ok(key.map(|key| Caller { key_id: key.id.clone(), name: key.name.clone(), role: key.role }))
+    }
+
+    async fn admitted<'a>(
+        &self,
+        keys: &'a Keys,
+        token: Option<&HeaderValue>,
+        needed: ApiRole,
+    ) -> Result<Option<&'a ApiKey>, Refusal> {
         if keys.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        let key = match self.key(headers, &keys).await {
+        let key = match self.key(token, keys).await {
             Ok(key) => key,
             Err(refusal) => {
                 if refusal.status == axum::http::StatusCode::UNAUTHORIZED {
@@ -122,7 +158,7 @@ impl Access {
             }
         };
         if key.role >= needed {
-            return Ok(());
+            return Ok(Some(key));
         }
         self.counts.forbidden();
         let text = format!(
@@ -134,8 +170,12 @@ impl Access {
         Err(Refusal::forbidden(text))
     }
 
-    async fn key<'a>(&self, headers: &HeaderMap, keys: &'a Keys) -> Result<&'a ApiKey, Refusal> {
-        let Some(token) = headers.get(HEADER) else {
+    async fn key<'a>(
+        &self,
+        token: Option<&HeaderValue>,
+        keys: &'a Keys,
+    ) -> Result<&'a ApiKey, Refusal> {
+        let Some(token) = token else {
             let text = "a token is missing: POST the keyId and keySecret of a key to /api/token, \
                         and send the token as X-Authorization";
             return Err(Refusal::unknown(text, None));

@@ -58,6 +58,8 @@ pub(crate) struct Edge {
     pub(crate) points: Vec<Point>,
     /// The case that it stands for, and where that is written.
     pub(crate) label: Option<(String, Point)>,
+    /// Whether it leads to a step.
+    pub(crate) arrow: bool,
     /// To a task that undoes another.
     pub(crate) undoes: bool,
 }
@@ -178,7 +180,13 @@ fn branches<'a>(task: &'a WorkflowTask, opened: Vec<(Option<&'a str>, Part<'a>)>
 impl Layout {
     fn edge(&mut self, mut points: Vec<Point>, label: Option<(String, Point)>) {
         points.dedup();
-        self.edges.push(Edge { points, label, undoes: false });
+        self.edges.push(Edge { points, label, arrow: true, undoes: false });
+    }
+
+    /// One that leads to what goes on from there.
+    fn joins(&mut self, mut points: Vec<Point>) {
+        points.dedup();
+        self.edges.push(Edge { points, label: None, arrow: false, undoes: false });
     }
 
     fn node(&mut self, task: &WorkflowTask, at: Point) {
@@ -196,7 +204,7 @@ impl Layout {
             name => name.to_owned(),
         };
         let points = vec![(at.0 + WIDTH, middle), (beside.0, middle)];
-        self.edges.push(Edge { points, label: None, undoes: true });
+        self.edges.push(Edge { points, label: None, arrow: true, undoes: true });
         self.nodes.push(Node {
             reference_name,
             kind: undo.task_type.to_string(),
@@ -223,7 +231,7 @@ impl Layout {
                 self.place(body, (axis - body.axis, begin));
                 if !body.ends {
                     let end = begin + body.height;
-                    self.edge(vec![(axis, end), (axis, end + FRAME)], None);
+                    self.joins(vec![(axis, end), (axis, end + FRAME)]);
                 }
             }
         }
@@ -265,7 +273,7 @@ impl Layout {
             if !part.ends {
                 let meet = end - CLOSING / 2;
                 let bottom = begin + part.height;
-                self.edge(vec![(x, bottom), (x, meet), (axis, meet), (axis, end)], None);
+                self.joins(vec![(x, bottom), (x, meet), (axis, meet), (axis, end)]);
             }
             left += part.width + BESIDE;
         }

@@ -5,5 +5,5 @@ mod svg;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use layout::layout;
-pub(crate) use svg::alone;
+pub(crate) use layout::{Node, layout};
+pub(crate) use svg::{Mark, alone, within};

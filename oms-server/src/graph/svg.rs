@@ -36,6 +36,11 @@ pub(crate) fn alone(layout: &Layout, title: &str) -> String {
     drawn(layout, title, &style, &|_| Mark::default())
 }
 
+/// A picture in a page, whose stylesheet it goes by.
+pub(crate) fn within(layout: &Layout, title: &str, mark: &dyn Fn(&Node) -> Mark) -> String {
+    drawn(layout, title, "", mark)
+}
+
 fn drawn(layout: &Layout, title: &str, style: &str, mark: &dyn Fn(&Node) -> Mark) -> String {
     let mut svg = String::with_capacity(layout.nodes.len() * 700 + 2_000);
     let (width, height) = (layout.width, layout.height);
@@ -61,10 +66,8 @@ fn drawn(layout: &Layout, title: &str, style: &str, mark: &dyn Fn(&Node) -> Mark
     for edge in &layout.edges {
         let class = if edge.undoes { "edge undoes" } else { "edge" };
         let path = rounded(&edge.points);
-        put(
-            &mut svg,
-            format_args!("<path class=\"{class}\" d=\"{path}\" marker-end=\"url(#arrow)\"/>"),
-        );
+        let arrow = if edge.arrow { " marker-end=\"url(#arrow)\"" } else { "" };
+        put(&mut svg, format_args!("<path class=\"{class}\" d=\"{path}\"{arrow}/>"));
     }
     for (text, (x, y)) in layout.edges.iter().filter_map(|edge| edge.label.as_ref()) {
         let shown = cut(text, 16);

@@ -133,6 +133,7 @@ pub(crate) fn router(app: App) -> Router {
     for route in table() {
         router = router.route(route.path, route.handler);
     }
+    router = crate::page::routes(router);
     let open = Needs::Nothing;
     router = router
         .fallback(Guarded { handler: unknown, needs: open })

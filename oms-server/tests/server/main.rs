@@ -7,6 +7,7 @@
 mod access;
 mod admin;
 mod bad_input;
+mod browser;
 mod bulk;
 mod cli;
 mod command;
@@ -19,6 +20,7 @@ mod lifetime;
 mod metadata;
 mod migrate;
 mod outside;
+mod page;
 mod pages;
 mod removal;
 mod running;

@@ -1,0 +1,79 @@
+//! How states look: an icon, a word and a colour.
+
+use std::fmt;
+
+use oms_engine::{TaskExecution, TaskStatus, WorkflowStatus};
+
+/// How a state looks. It is written as markup.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    /// Of the stylesheet.
+    pub(super) class: &'static str,
+    /// A path in a square of 12 by 12.
+    pub(super) icon: &'static str,
+    pub(super) word: &'static str,
+}
+
+const GOOD: &str = "M2 6.5 5 9.5 10 2.5";
+const BAD: &str = "M3 3 9 9M9 3 3 9";
+const GOES: &str = "M4 2.5 9.5 6 4 9.5z";
+const CLOCK: &str = "M6 1.5a4.5 4.5 0 1 1-.01 0zM6 3.5V6L8 7.2";
+const QUEUED: &str = "M6 2a4 4 0 1 1-.01 0z";
+const HALT: &str = "M4 2.5V9.5M8 2.5V9.5";
+const GLASS: &str = "M3 1.5H9L3 10.5H9z";
+const STOP: &str = "M3 3H9V9H3z";
+const PASS: &str = "M2 3 5.5 6 2 9M6.5 3 10 6 6.5 9";
+const NOTE: &str = "M6 1.8V7.2M6 9.4V10.2";
+
+const fn look(class: &'static str, icon: &'static str, word: &'static str) -> Look {
+    Look { class, icon, word }
+}
+
+impl Look {
+    /// Of nothing that has happened.
+    pub(super) const NONE: Self = look("none", "", "");
+
+    pub(super) const fn of_run(status: WorkflowStatus) -> Self {
+        match status {
+            WorkflowStatus::Running => look("run", GOES, "running"),
+            WorkflowStatus::Paused => look("warn", HALT, "paused"),
+            WorkflowStatus::Completed => look("ok", GOOD, "completed"),
+            WorkflowStatus::Failed => look("bad", BAD, "failed"),
+            WorkflowStatus::TimedOut => look("bad", GLASS, "timed out"),
+            WorkflowStatus::Terminated => look("off", STOP, "terminated"),
+        }
+    }
+
+    pub(super) fn of_task(task: &TaskExecution) -> Self {
+        match task.status {
+            TaskStatus::Completed => look("ok", GOOD, "completed"),
+            TaskStatus::CompletedWithErrors => look("warn", NOTE, "completed with errors"),
+            TaskStatus::Skipped => look("off", PASS, "skipped"),
+            TaskStatus::Failed => look("bad", BAD, "failed"),
+            TaskStatus::FailedWithTerminalError => look("bad", BAD, "failed for good"),
+            TaskStatus::TimedOut => look("bad", GLASS, "timed out"),
+            TaskStatus::Canceled => look("off", STOP, "canceled"),
+            TaskStatus::Scheduled => look("wait", QUEUED, "queued"),
+            TaskStatus::InProgress if waits(&task.task_type) => look("wait", CLOCK, "waiting"),
+            TaskStatus::InProgress => look("run", GOES, "running"),
+        }
+    }
+}
+
+/// Whether a task of this type does nothing itself but wait: for others, a time or a person.
+pub(super) fn waits(task_type: &str) -> bool {
+    const WAITING: [&str; 7] =
+        ["JOIN", "EXCLUSIVE_JOIN", "WAIT", "HUMAN", "SUB_WORKFLOW", "DO_WHILE", "FORK"];
+    WAITING.contains(&task_type)
+}
+
+impl fmt::Display for Look {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { class, icon, word } = self;
+        write!(
+            f,
+            "<span class=\"state {class}\"><svg viewBox=\"0 0 12 12\" width=\"12\" height=\"12\" \
+             aria-hidden=\"true\"><path d=\"{icon}\"/></svg>{word}</span>"
+        )
+    }
+}

@@ -1,0 +1,48 @@
+//! The definition of a run as a picture, with where the run stands.
+
+use std::collections::HashMap;
+
+use oms_engine::TaskExecution;
+
+use super::look::Look;
+use super::run::Seen;
+use crate::graph::{Mark, Node, layout, within};
+use crate::shown::plain_name;
+
+/// Markup.
+pub(super) fn picture(seen: &Seen<'_>, chosen: &str) -> String {
+    let run = seen.run;
+    let mut last: HashMap<&str, &TaskExecution> = HashMap::new();
+    for task in &run.tasks {
+        last.insert(plain_name(&task.reference_task_name).0, task);
+        // A name that only looks like a turn of a loop.
+        last.insert(&task.reference_task_name, task);
+    }
+    let chosen = plain_name(chosen).0;
+    let mark = |node: &Node| {
+        let name = node.reference_name.as_str();
+        let Some(task) = last.get(name) else {
+            let link = Some(seen.link_to(name));
+            let word = "not reached".to_owned();
+            return Mark { class: "none", icon: "", word, link, chosen: name == chosen };
+        };
+        let look = Look::of_task(task);
+        let mut word = look.word.to_owned();
+        if task.retry_count > 0 {
+            word.push_str(&format!(", attempt {}", i32::from(task.retry_count) + 1));
+        }
+        let (_, turn) = plain_name(&task.reference_task_name);
+        if turn > 0 {
+            word.push_str(&format!(", turn {turn}"));
+        }
+        Mark {
+            class: look.class,
+            icon: look.icon,
+            word,
+            link: Some(seen.link_to(&task.reference_task_name)),
+            chosen: name == chosen,
+        }
+    };
+    let title = format!("{}: {}", run.workflow_name, Look::of_run(run.status).word);
+    within(&layout(&run.definition), &title, &mark)
+}
