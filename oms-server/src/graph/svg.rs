@@ -95,28 +95,27 @@ fn drawn(layout: &Layout, title: &str, style: &str, mark: &dyn Fn(&Node) -> Mark
 
 fn step(svg: &mut String, node: &Node, mark: &Mark) {
     let (x, y) = node.at;
-    let name = escaped(&node.reference_name);
-    let kind = escaped(&node.kind);
+    let (name, kind) = (escaped(&node.reference_name), escaped(&node.kind));
     let word = escaped(&mark.word);
     let said = if word.is_empty() { String::new() } else { format!(", {word}") };
+    let title = format!("<title>{name}, {kind}{said}, {}</title>", escaped(&node.name));
     let chosen = if mark.chosen { " chosen" } else { "" };
+    let class = mark.class;
+    // Of a link the title is its name.
     let end = if let Some(link) = &mark.link {
-        put(
-            svg,
-            format_args!("<a href=\"{}\" aria-label=\"{name}, {kind}{said}\">", escaped(link)),
-        );
+        put(svg, format_args!("<a href=\"{}\">{title}<g", escaped(link)));
         "</g></a>"
     } else {
+        svg.push_str("<g");
         "</g>"
     };
-    let class = mark.class;
+    put(svg, format_args!(" class=\"node {class}{chosen}\">"));
+    if mark.link.is_none() {
+        svg.push_str(&title);
+    }
     put(
         svg,
-        format_args!(
-            "<g class=\"node {class}{chosen}\"><title>{name} · {} · {kind}{said}</title>\
-         <rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"7\"/>",
-            escaped(&node.name)
-        ),
+        format_args!("<rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"7\"/>"),
     );
     let (mut left, baseline) = (x + 12, y + 19);
     if !mark.icon.is_empty() {

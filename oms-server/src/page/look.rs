@@ -1,8 +1,9 @@
 //! How states look: an icon, a word and a colour.
 
 use std::fmt;
+use std::time::Duration;
 
-use oms_engine::{TaskExecution, TaskStatus, WorkflowStatus};
+use oms_engine::{FireState, TaskExecution, TaskStatus, WorkflowStatus};
 
 /// How a state looks. It is written as markup.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,9 @@ pub(super) struct Look {
     pub(super) icon: &'static str,
     pub(super) word: &'static str,
 }
+
+/// Engines give a sign of life each second.
+const SILENT: Duration = Duration::from_secs(5);
 
 const GOOD: &str = "M2 6.5 5 9.5 10 2.5";
 const BAD: &str = "M3 3 9 9M9 3 3 9";
@@ -41,6 +45,27 @@ impl Look {
             WorkflowStatus::Failed => look("bad", BAD, "failed"),
             WorkflowStatus::TimedOut => look("bad", GLASS, "timed out"),
             WorkflowStatus::Terminated => look("off", STOP, "terminated"),
+        }
+    }
+
+    /// Of an engine that was last heard of so long ago.
+    pub(super) fn of_engine(dead: bool, silent: Duration) -> Self {
+        match dead {
+            true => look("off", STOP, "gone"),
+            false if silent > SILENT => look("warn", NOTE, "silent"),
+            false => look("ok", GOOD, "alive"),
+        }
+    }
+
+    pub(super) const fn of_schedule(paused: bool) -> Self {
+        if paused { look("warn", HALT, "paused") } else { look("ok", CLOCK, "active") }
+    }
+
+    pub(super) const fn of_fire(state: FireState) -> Self {
+        match state {
+            FireState::Executed => look("ok", GOOD, "started"),
+            FireState::Failed => look("bad", BAD, "failed"),
+            _ => look("off", PASS, "skipped"),
         }
     }
 

@@ -3,10 +3,12 @@
 
 mod act;
 mod assets;
+mod definitions;
 mod entry;
 mod frame;
 mod live;
 mod look;
+mod overview;
 mod payload;
 mod picture;
 mod run;
@@ -53,6 +55,15 @@ pub(crate) fn routes(router: Router<App>) -> Router<App> {
             "/runs/{id}/signal",
             post(Entry { needs: Needs::Role(ApiRole::Work), work: act::signal }),
         )
+        .route("/definitions", get(Entry { needs: read, work: definitions::list }))
+        .route("/definitions/{name}/{version}", get(Entry { needs: read, work: definitions::one }))
+        .route(
+            "/definitions/{name}/{version}/json",
+            get(Entry { needs: read, work: definitions::json }),
+        )
+        .route("/queues", get(Entry { needs: read, work: overview::queues }))
+        .route("/engines", get(Entry { needs: read, work: overview::engines }))
+        .route("/schedules", get(Entry { needs: read, work: overview::schedules }))
         .route("/start", begin())
         .route("/live", get(Entry { needs: read, work: live::live }))
         .route("/sign-in", sign_in())

@@ -113,4 +113,8 @@
   // Browsers keep few connections: a page that nobody sees needs none.
   document.addEventListener("visibilitychange", () => { if (!document.hidden) later(0); listen(); });
   listen();
+
+  // What no event tells of is asked for at intervals, while it is seen.
+  const every = Number(document.querySelector("[data-every]")?.dataset.every);
+  if (every) setInterval(() => { if (!document.hidden) ask(location.href, false); }, every);
 })();

@@ -80,6 +80,11 @@ pub(super) fn link(base: &str, path: &str, parameters: &[(&str, &str)]) -> Strin
     format!("{base}{path}?{}", query.finish())
 }
 
+/// A name as one part of a path.
+pub(super) fn segment(name: &str) -> String {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,262 @@
+// The page in a real Chromium. Arguments: what to try, and the server's address.
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const [what, url] = process.argv.slice(2);
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const ARGUMENTS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync",
+];
+
+const api = async (method, path, body) => {
+  const answer = await fetch(`${url}/api${path}`, {
+    method, headers: { "content-type": "application/json" }, body: body && JSON.stringify(body),
+  });
+  const text = await answer.text();
+  assert.ok(answer.ok, `${method} ${path}: ${text}`);
+  try { return JSON.parse(text); } catch { return text; }
+};
+const task = (name, more) => ({ name, taskReferenceName: name, type: "SIMPLE", ...more });
+const register = (name, tasks) => api("PUT", "/metadata/workflow", [{ name, version: 1, tasks }]);
+const start = (name, more) => api("POST", "/workflow", { name, input: {}, ...more });
+const run = (id) => api("GET", `/workflow/${id}`);
+const update = async (id, reference, status, more) => {
+  const { tasks } = await run(id);
+  const { taskId } = tasks.findLast((one) => one.referenceTaskName === reference);
+  await api("POST", "/tasks", { taskId, workflowInstanceId: id, status, workerId: "worker-1", ...more });
+};
+
+const trouble = [];
+
+// A browser of its own with a fresh folder; what it complains of or asks elsewhere is trouble.
+const open = async (work, options = {}) => {
+  const folder = mkdtempSync(join(tmpdir(), "oms-page-"));
+  const context = await chromium.launchPersistentContext(folder, {
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: ARGUMENTS,
+    viewport: { width: 1280, height: 900 }, ...options,
+  });
+  try {
+    const page = context.pages()[0] ?? await context.newPage();
+    page.setDefaultTimeout(15_000);
+    page.on("console", (said) => ["error", "warning"].includes(said.type()) && trouble.push(`console: ${said.text()}`));
+    page.on("pageerror", (error) => trouble.push(`error: ${error.message}`));
+    page.on("dialog", (dialog) => { trouble.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
+    page.on("request", (request) => request.url().startsWith(`${url}/`) || trouble.push(`outside: ${request.url()}`));
+    await page.addInitScript(() => addEventListener("securitypolicyviolation",
+      (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`)));
+    await work(page);
+  } finally {
+    await context.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+};
+
+// Until a place says so; how long that took in ms.
+const says = async (page, place, text) => {
+  const begun = Date.now();
+  await page.locator(place).filter({ hasText: text }).first().waitFor();
+  return Date.now() - begun;
+};
+const stays = (page) => page.evaluate(() => { window.was = true; });
+const stayed = async (page) => assert.equal(await page.evaluate(() => window.was), true, "it was loaded again");
+
+const TRIES = {
+  async retry() {
+    await register("line", [task("first"), task("second")]);
+    const id = await start("line", { correlationId: "order-1" });
+    await update(id, "first", "FAILED_WITH_TERMINAL_ERROR", { reasonForIncompletion: "no gateway" });
+    await open(async (page) => {
+      await page.goto(`${url}/`);
+      await page.getByRole("link", { name: "failed 1" }).click();
+      await page.locator("#list a", { hasText: "line" }).click();
+      assert.equal(page.url(), `${url}/runs/${id}`);
+      await says(page, "#head h1", "failed");
+      await says(page, "#task", "no gateway");
+      await page.getByText("Retry …").click();
+      await page.locator("#act-retry").getByLabel("Reason").fill("the gateway is back");
+      await page.locator("#act-retry").getByLabel("Your name").fill("Ann");
+      await page.getByRole("button", { name: "Retry", exact: true }).click();
+      await says(page, "#head h1", "running");
+      await says(page, "#operations", "Ann (without a key): the gateway is back");
+      await stays(page);
+      await update(id, "first", "COMPLETED");
+      let took = await says(page, "#graph a[href*='task=second#']", "queued");
+      assert.ok(took < 2_000, `${took} ms`);
+      await page.locator("#graph a[href*='task=second#']").click();
+      await says(page, "#task h2", "second");
+      assert.ok(page.url().includes("task=second"), page.url());
+      await update(id, "second", "COMPLETED");
+      took = await says(page, "#head h1", "completed");
+      assert.ok(took < 2_000, `${took} ms`);
+      await says(page, "#task", "completed");
+      await stayed(page);
+      await page.goBack();
+      await says(page, "#task h2", "Task");
+      await stayed(page);
+    });
+  },
+
+  async live() {
+    await register("line", [task("first")]);
+    await start("line");
+    await open(async (page) => {
+      await page.goto(`${url}/`);
+      await says(page, "#list", "1 run");
+      await stays(page);
+      await page.getByLabel("Words").fill("half a word");
+      const id = await start("line");
+      let took = await says(page, "#list", id);
+      assert.ok(took < 2_000, `${took} ms`);
+      await api("PUT", `/workflow/${id}/pause`);
+      took = await says(page, "#list tr", "paused");
+      assert.ok(took < 2_000, `${took} ms`);
+      await stayed(page);
+      assert.equal(await page.getByLabel("Words").inputValue(), "half a word");
+    });
+  },
+
+  async hostile() {
+    const bad = "</pre></title><script>document.title='owned'</script>\"><img src=/x onerror=alert(1)>{{7*7}}";
+    await register(bad, [task(bad, { description: bad, taskReferenceName: bad, inputParameters: { all: "${workflow.input}" } }),
+      { name: "s", taskReferenceName: "s", type: "SWITCH", evaluatorType: "value-param", expression: "c",
+        inputParameters: { c: bad }, decisionCases: { [bad]: [task("x")] } }]);
+    const id = await start(bad, { correlationId: bad, input: { [bad]: bad, large: bad.repeat(3_000) } });
+    const { tasks } = await run(id);
+    await api("POST", `/tasks/${tasks[0].taskId}/log`, bad);
+    await update(id, bad, "FAILED_WITH_TERMINAL_ERROR", { reasonForIncompletion: bad, outputData: { bad }, workerId: bad });
+    await open(async (page) => {
+      for (const path of ["/", `/?words=${encodeURIComponent(bad)}`, `/?name=${encodeURIComponent(bad)}`, `/runs/${id}`,
+        `/runs/${id}?task=${encodeURIComponent(bad)}`, `/start?name=${encodeURIComponent(bad)}`, `/definitions`]) {
+        await page.goto(url + path);
+        assert.ok(!(await page.title()).startsWith("owned"), path);
+        assert.equal(await page.locator("img").count(), 0, path);
+        assert.equal(await page.locator("script:not([src])").count(), 0, path);
+      }
+      await page.goto(`${url}/runs/${id}`);
+      await says(page, "#task", "owned");
+      // What is put in its place by the script is as harmless.
+      await page.locator("#graph a").last().click();
+      await says(page, "#task h2", "x");
+    });
+  },
+
+  // From the list to the end of a run, by keys alone.
+  async keyboard() {
+    await register("line", [task("first")]);
+    const id = await start("line");
+    await open(async (page) => {
+      await page.goto(`${url}/`);
+      const focused = () => page.evaluate(() => {
+        const one = document.activeElement;
+        return `${one.tagName} ${one.getAttribute("href") ?? one.getAttribute("name") ?? one.textContent.trim()}`;
+      });
+      const until = async (sought) => {
+        for (let n = 0; n < 60; n++) {
+          await page.keyboard.press("Tab");
+          const outline = await page.evaluate(() => {
+            const one = document.activeElement;
+            const rect = one.querySelector?.("rect");
+            return getComputedStyle(one).outlineStyle !== "none" || (rect && getComputedStyle(rect).strokeWidth !== "1.3px");
+          });
+          const at = await focused();
+          assert.ok(outline, `${at} does not show that it has the focus`);
+          if (at.includes(sought)) return;
+        }
+        assert.fail(`${sought} is not reached, but ${await focused()}`);
+      };
+      await page.keyboard.press("Tab");
+      assert.equal(await focused(), "A #main");
+      await page.keyboard.press("Enter");
+      await until(`/runs/${id}`);
+      await page.keyboard.press("Enter");
+      await says(page, "#head h1", "running");
+      await until("task=first");
+      await page.keyboard.press("Enter");
+      await says(page, "#task h2", "first");
+      // The focus is where it was, though the graph was put in its place anew.
+      assert.ok((await focused()).includes("task=first"), await focused());
+      await page.goto(`${url}/runs/${id}`);
+      await until("SUMMARY Terminate");
+      await page.keyboard.press("Enter");
+      await until("INPUT compensate");
+      await until("INPUT reason");
+      await page.keyboard.type("by keys alone");
+      await page.keyboard.press("Enter");
+      await says(page, "#head h1", "terminated");
+      assert.equal((await run(id)).reasonForIncompletion, "by keys alone");
+    });
+  },
+
+  async axe() {
+    const steps = [task("first", { compensation: task("undo_first") }),
+      { name: "both", taskReferenceName: "both", type: "FORK_JOIN", forkTasks: [[task("left")], [task("right")]] },
+      { name: "joined", taskReferenceName: "joined", type: "JOIN", joinOn: ["left", "right"] }, task("last")];
+    await register("line", steps);
+    const [going, bad, halted, good] = await Promise.all([1, 2, 3, 4].map(() => start("line")));
+    await update(going, "first", "COMPLETED", { outputData: { large: "x".repeat(20_000) } });
+    await update(going, "left", "COMPLETED");
+    await update(bad, "first", "FAILED_WITH_TERMINAL_ERROR", { reasonForIncompletion: "no gateway" });
+    await api("PUT", `/workflow/${halted}/pause`);
+    await api("DELETE", `/workflow/${good}?reason=enough`);
+    for (const colorScheme of ["light", "dark"]) {
+      await open(async (page) => {
+        for (const path of ["/", "/?status=FAILED", `/runs/${going}?task=left`, `/runs/${bad}`, `/runs/${halted}`,
+          `/runs/${good}`, "/start", "/sign-in", "/definitions", "/definitions/line/1", "/queues", "/engines", "/schedules"]) {
+          for (const width of [1280, 360]) {
+            await page.setViewportSize({ width, height: 900 });
+            await page.goto(url + path);
+            await page.evaluate(() => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+            const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+            assert.ok(wide <= width, `${path} is ${wide} wide at ${width}`);
+            // By the debugger, which the policy does not bind.
+            await page.evaluate(AXE);
+            const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+            const grave = violations.filter((one) => ["serious", "critical"].includes(one.impact));
+            const told = grave.map((one) => `${one.id}: ${one.nodes.map((node) => `${node.html} ${node.failureSummary}`).slice(0, 3).join("\n")}`);
+            assert.deepEqual(told, [], `${path} ${colorScheme} ${width}`);
+          }
+        }
+      }, { colorScheme });
+    }
+  },
+
+  // Against a database with 100,000 runs, one of which has 500 tasks.
+  async fast() {
+    const branch = (n) => Array.from({ length: 25 }, (_, m) => task(`t_${n}_${m}`));
+    await register("wide", [
+      { name: "fork", taskReferenceName: "fork", type: "FORK_JOIN", forkTasks: Array.from({ length: 20 }, (_, n) => branch(n)) },
+      { name: "joined", taskReferenceName: "joined", type: "JOIN", joinOn: Array.from({ length: 20 }, (_, n) => `t_${n}_24`) },
+    ]);
+    const id = await start("wide");
+    await open(async (page) => {
+      const painted = async (path) => {
+        const times = [];
+        for (let n = 0; n < 3; n++) {
+          await page.goto(url + path);
+          times.push(await page.evaluate(() => new Promise((done) => {
+            const first = () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime;
+            const ready = () => Math.max(first(), performance.timing.domContentLoadedEventEnd - performance.timing.navigationStart);
+            if (first()) return done(ready());
+            new PerformanceObserver(() => first() && done(ready())).observe({ type: "paint", buffered: true });
+          })));
+        }
+        return Math.round(Math.min(...times));
+      };
+      for (const path of ["/", "/?status=COMPLETED", "/?name=past&start=5000", `/runs/${id}`, `/runs/${id}?task=t_19_24`]) {
+        const ms = await painted(path);
+        console.log(`${path}\t${ms} ms`);
+        assert.ok(ms < 1_000, `${path}: ${ms} ms`);
+      }
+      assert.equal(await page.locator("#graph .node").count(), 502);
+    });
+  },
+};
+
+await TRIES[what]();
+assert.deepEqual(trouble, []);
+console.log("ok");
