@@ -23,6 +23,8 @@ node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ||
 
 PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null || fail 'PgBouncer is not installed: apt-get install pgbouncer'
 
+command -v chromium >/dev/null || fail 'Chromium is not installed: apt-get install chromium'
+
 # $1 a folder, $2… files: whether the folder was installed by these.
 installed() {
   local folder=$1
@@ -37,14 +39,16 @@ if ! installed "$home/venv" e2e/requirements.txt; then
     fail 'what e2e/requirements.txt names cannot be installed by pip'
   cp e2e/requirements.txt "$home/venv/.installed"
 fi
-mkdir -p "$home/javascript"
-cp e2e/javascript/*.mjs "$home/javascript/"
-if ! installed "$home/javascript" e2e/javascript/package.json e2e/javascript/package-lock.json; then
-  cp e2e/javascript/.npmrc e2e/javascript/*.json "$home/javascript/"
-  (cd "$home/javascript" && npm ci --silent --no-audit --no-fund --ignore-scripts) ||
-    fail 'what e2e/javascript/package-lock.json names cannot be installed by npm'
-  cat e2e/javascript/package.json e2e/javascript/package-lock.json >"$home/javascript/.installed"
-fi
+for part in javascript browser; do
+  mkdir -p "$home/$part"
+  cp "e2e/$part"/*.mjs "$home/$part/"
+  if ! installed "$home/$part" "e2e/$part"/package{,-lock}.json; then
+    cp "e2e/$part/.npmrc" "e2e/$part"/*.json "$home/$part/"
+    (cd "$home/$part" && npm ci --silent --no-audit --no-fund --ignore-scripts) ||
+      fail "what e2e/$part/package-lock.json names cannot be installed by npm"
+    cat "e2e/$part"/package{,-lock}.json >"$home/$part/.installed"
+  fi
+done
 cargo build --quiet --locked --workspace --bins --examples
 cargo build --quiet --locked --manifest-path e2e/rust/Cargo.toml --target-dir "$home/rust"
 
