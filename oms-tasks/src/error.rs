@@ -49,6 +49,13 @@ pub enum Error {
         /// The order.
         order_id: String,
     },
+    /// Mail cannot be sent with these options.
+    #[cfg(feature = "smtp")]
+    #[error("options of the mail server: {reason}")]
+    Smtp {
+        /// What is wrong with them.
+        reason: String,
+    },
     /// No order has a delivery of this number.
     #[error("no delivery has the tracking number {tracking_number}")]
     DeliveryNotFound {

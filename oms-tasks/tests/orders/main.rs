@@ -13,6 +13,7 @@ mod ports;
 mod reservations;
 mod sandbox;
 mod sender;
+mod smtp;
 mod stripe;
 mod unwinding;
 mod world;

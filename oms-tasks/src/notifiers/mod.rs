@@ -1,4 +1,7 @@
-//! Notifiers for programs without mail, and for tests.
+//! Notifiers: for programs without mail, for tests, and with the feature `smtp` mail.
+
+#[cfg(feature = "smtp")]
+pub mod smtp;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
