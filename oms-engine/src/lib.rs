@@ -17,7 +17,10 @@ mod store;
 pub mod testkit;
 mod worker;
 
-pub use advance::{Execution, NotCompensated, PolledTask, TaskExecution};
+pub use advance::{
+    Execution, Explanation, NotCompensated, OpenTaskExplained, PathStep, PolledTask, StepTime,
+    TaskExecution, TimeExplained, TimeSpent, WaitsFor,
+};
 pub use config::LOG_LINES_MAX;
 pub use decide::{TaskStatus, WorkflowStatus};
 pub use definition::{IdempotencyStrategy, TaskDef, TaskSchemas, WorkflowDef, WorkflowTask};

@@ -8,6 +8,7 @@
 mod child;
 mod events;
 mod execution;
+mod explain;
 mod failure;
 mod family;
 #[cfg(feature = "cron")]
@@ -39,6 +40,9 @@ use deadpool_postgres::ClientWrapper;
 
 pub(crate) use events::{EVENTS_NOTE, not_open};
 pub use execution::{Execution, TaskExecution};
+pub use explain::{
+    Explanation, OpenTaskExplained, PathStep, StepTime, TimeExplained, TimeSpent, WaitsFor,
+};
 pub(crate) use load::{Run, as_object, load_runs};
 pub(crate) use memory::{PlannedTask, plan_step};
 pub(crate) use one::{Happened, OneStep, asked};

@@ -1,7 +1,7 @@
 //! Which queue a task is put into. The domain is chosen here, when a decision becomes rows: the
 //! decider knows nothing of workers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ pub(crate) struct Polls {
     last: Mutex<HashMap<(String, String), Instant>>,
     /// By remote workers, here.
     here: Mutex<HashMap<(String, String), Instant>>,
+    /// Queues that remote workers have asked here, in whichever domain.
+    queues: Mutex<HashSet<String>>,
 }
 
 impl Polls {
@@ -46,10 +48,22 @@ impl Polls {
         }
     }
 
-    /// What remote workers have asked for here since this was last asked.
+    /// A remote worker asks this queue for work here.
+    pub(crate) fn asked_queue(&self, queue: &str) {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        if !queues.contains(queue) {
+            queues.insert(queue.to_owned());
+        }
+    }
+
+    /// What remote workers have asked for here since this was last asked; queues without a domain.
     pub(crate) fn asked_here(&self) -> Vec<(String, String)> {
         let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *here).into_keys().collect()
+        let mut asked: Vec<_> = std::mem::take(&mut *here).into_keys().collect();
+        drop(here);
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.extend(std::mem::take(&mut *queues).into_iter().map(|queue| (queue, String::new())));
+        asked
     }
 
     fn asked_lately(&self, task_type: &str, domain: &str) -> bool {

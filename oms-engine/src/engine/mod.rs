@@ -5,6 +5,7 @@ mod builder;
 mod catalog;
 mod definitions;
 mod events;
+mod explain;
 mod find;
 mod halt;
 mod inline;

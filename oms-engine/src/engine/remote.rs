@@ -140,10 +140,11 @@ impl Engine {
         if shared.stop.is_cancelled() {
             return Err(Error::Shutdown);
         }
+        let queue = request.queue();
         if let Some(domain) = &request.domain {
             shared.core.plans.polls.asked(&request.task_type, domain);
         }
-        let queue = request.queue();
+        shared.core.plans.polls.asked_queue(&queue);
         let wait = (!request.wait.is_zero()).then_some(request.wait);
         let poll = shared.polls.wait(&queue, &request.task_type, request.count);
         Ok(self.polled(poll, &queue, wait, Arc::from(request.worker.as_str())).await)

@@ -199,7 +199,7 @@ async fn one_beat(
     }
     shared.others.send_if_modified(|known| std::mem::replace(known, beat.others) != beat.others);
     shared.turns.there_are_others(beat.others == Others::Matter);
-    let own = domains.into_iter();
+    let own = domains.into_iter().filter(|(_, domain)| !domain.is_empty());
     let own = own.map(|(task_type, domain)| PollRow { task_type, domain, age_ms: 0 });
     shared.core.plans.polls.set(beat.polls.into_iter().chain(own).collect());
     if beat.events_wait {

@@ -10,6 +10,7 @@ mod container;
 mod definitions;
 mod events;
 mod executor;
+mod explain;
 mod family;
 mod keys;
 mod lease;
@@ -28,6 +29,7 @@ mod schemas;
 mod search;
 mod session;
 mod start;
+mod statements;
 mod steps;
 mod timers;
 mod undo;
@@ -49,6 +51,9 @@ pub(crate) use events::{
     ActionRow, ActionStatus, DueAction, EventRow, ExecutionFilter, ExecutionRow, NewEvent,
 };
 pub(crate) use executor::Executor;
+pub(crate) use explain::{
+    AHEAD_MAX, ExplainedEnd, ExplainedRun, ExplainedTask, HISTORY_MAX, HoldingLimit,
+};
 pub use keys::{ApiKey, ApiRole};
 pub(crate) use lease::{LentRow, REMOTE, ReturnedRow};
 pub(crate) use limits::{LimitedClaim, LimitsInForce, Room};
@@ -63,6 +68,7 @@ pub(crate) use schedules::{DueSchedule, FireRow, MovedSchedule, PutSchedule, Sch
 pub(crate) use search::{FoundRun, Hits, TaskFilter, Window, WorkflowFilter};
 pub(crate) use session::{Others, PollRow, SessionLook};
 pub(crate) use start::{FoundRow, Parent, StartBatch, StartRow};
+use statements::Sql;
 pub use undo::NotCompensated;
 pub(crate) use undo::UndoRow;
 
@@ -84,198 +90,6 @@ pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
         }
     }
 }
-
-macro_rules! statements {
-    ($($(#[$only:meta])* $name:ident),* $(,)?) => {
-        /// The statements, with the schema's name put in.
-        #[derive(Debug)]
-        struct Sql { $($(#[$only])* $name: String,)* }
-
-        impl Sql {
-            fn new(schema: &str) -> Self {
-                Self {
-                    $($(#[$only])* $name: include_str!(concat!("sql/", stringify!($name), ".sql"))
-                        .replace("{schema}", schema),)*
-                }
-            }
-
-            #[cfg(feature = "testkit")]
-            fn all(&self) -> Vec<(&'static str, String)> {
-                [$($(#[$only])* (stringify!($name), &self.$name),)*]
-                    .map(|(name, sql)| (name, sql.clone()))
-                    .to_vec()
-            }
-        }
-    };
-}
-
-statements!(
-    adopt_tasks,
-    advance,
-    advance_steps,
-    append_logs,
-    attach_child,
-    bury_session,
-    begin_undo,
-    cancel_tokens,
-    check_lease,
-    claim_limited,
-    gather_tokens,
-    is_waiting,
-    load_named,
-    load_pulses,
-    list_operations,
-    list_queues,
-    list_sessions,
-    note_operation,
-    set_undo,
-    close_session,
-    close_token,
-    count_down,
-    count_leases,
-    disarm,
-    disarm_workflow,
-    draw_holder,
-    #[cfg(feature = "cron")]
-    due_schedules,
-    end_waiting,
-    end_event_action,
-    end_workflow,
-    ended_workflows,
-    find_blocking,
-    find_definition,
-    find_event,
-    find_event_handlers,
-    find_first_wait,
-    find_history,
-    find_open_task,
-    find_started,
-    forget_polls,
-    forget_events,
-    forget_sessions,
-    grow_loop,
-    heartbeat,
-    insert_api_key,
-    list_api_keys,
-    revoke_api_key,
-    insert_api_token,
-    find_api_token,
-    insert_definition,
-    insert_events,
-    insert_inline_definition,
-    keep_open,
-    lend_tasks,
-    last_output,
-    lay_out_events,
-    list_definitions,
-    limits_unheard,
-    #[cfg(feature = "cron")]
-    list_fires,
-    #[cfg(feature = "cron")]
-    list_schedules,
-    list_limits,
-    list_polls,
-    list_event_executions,
-    list_event_handlers,
-    list_task_definitions,
-    list_workflows,
-    load_ancestry,
-    load_around,
-    load_beside,
-    load_child,
-    load_definitions,
-    load_detached,
-    load_facts,
-    load_history,
-    load_logs,
-    load_loops,
-    load_open_tasks,
-    load_runs,
-    load_set_aside,
-    load_turns,
-    lock_containers,
-    lock_definitions,
-    lock_leaves,
-    lock_limits,
-    lock_lists,
-    #[cfg(feature = "cron")]
-    lock_schedule,
-    lock_session,
-    lock_token,
-    lock_waiting,
-    lock_workflow,
-    look_at_sessions,
-    mark_latest,
-    #[cfg(feature = "cron")]
-    move_schedules,
-    next_due,
-    #[cfg(feature = "cron")]
-    next_fire,
-    notify,
-    open_control,
-    open_decide,
-    open_session,
-    other_waits,
-    overdue_workflows,
-    park_container,
-    park_outcome,
-    pause_tokens,
-    peek_queues,
-    pinned_version,
-    postpone_event_action,
-    postpone_tasks,
-    #[cfg(feature = "cron")]
-    put_schedule,
-    put_limit,
-    put_schema,
-    find_schemas,
-    list_schemas,
-    remove_schemas,
-    put_event_handler,
-    put_task_definition,
-    queue_sizes,
-    #[cfg(feature = "cron")]
-    read_time,
-    #[cfg(feature = "cron")]
-    record_fires,
-    record_polls,
-    release_due,
-    release_holders,
-    release_key,
-    release_tasks,
-    #[cfg(feature = "cron")]
-    remove_schedule,
-    remove_event_handler,
-    remove_workflow,
-    remove_task_definition,
-    reopen_workflow,
-    rerun_workflow,
-    reset_callbacks,
-    restart_workflow,
-    resume_tokens,
-    retire_definition,
-    return_tasks,
-    search_tasks,
-    search_workflows,
-    set_failure_workflow,
-    set_input,
-    set_output,
-    set_priority,
-    set_status,
-    set_variables,
-    skip_task,
-    start_workflows,
-    terminate_ended,
-    take_event_action,
-    take_events,
-    timed_out,
-    try_limits,
-    unmark_latest,
-    update_task,
-    wait_again,
-    wait_for_child,
-    wake_joins,
-);
 
 /// The statements of one schema, and how long each may take.
 #[derive(Debug)]

@@ -233,13 +233,14 @@ impl Registry {
         self.tasks.get(queue).map(|registered| &registered.task)
     }
 
-    /// The task types and domains that are served here.
+    /// The task types and domains that are served here, and each queue with no domain.
     pub(crate) fn domains(&self) -> Vec<(String, String)> {
         let domain = |registered: &Registered| {
             let domain = registered.serving.domain_name()?;
             Some((registered.name.clone(), domain.to_owned()))
         };
-        self.tasks.values().filter_map(domain).collect()
+        let queues = self.tasks.keys().map(|queue| (queue.clone(), String::new()));
+        self.tasks.values().filter_map(domain).chain(queues).collect()
     }
 
     /// Each queue with the number of tasks that may run at once.

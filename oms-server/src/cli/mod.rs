@@ -11,6 +11,7 @@ mod client;
 mod database;
 mod definition;
 mod differences;
+mod explain;
 mod failure;
 mod import;
 mod input;
@@ -71,6 +72,8 @@ enum Command {
     Key(key::KeyOptions),
     /// Starts, shows and operates workflows.
     Workflow(workflow::WorkflowOptions),
+    /// Says why a workflow stands where it stands, and where its time went.
+    Explain(explain::ExplainOptions),
     /// Shows, polls and updates tasks.
     Task(task::TaskOptions),
     /// Checks, registers, shows and compares definitions.
@@ -106,6 +109,7 @@ pub fn run() -> ExitCode {
         Command::Migrate(options) => migrate::run(&options, out),
         Command::Key(options) => key::run(&options, out),
         Command::Workflow(options) => workflow::run(options, out),
+        Command::Explain(options) => explain::run(&options, out),
         Command::Task(options) => task::run(options, out),
         Command::Definition(options) => definition::run(options, out),
         Command::Schedule(options) => schedule::run(options, out),

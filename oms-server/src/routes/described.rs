@@ -52,6 +52,7 @@ pub(super) const DESCRIBED: &[Described] = &[
     ("GET /api/workflow/{id}", "A run", "includeTasks:bool", "", "json"),
     ("GET /api/workflow/{id}/status", "A run's status", "includeOutput:bool includeVariables:bool", "", "json"),
     ("GET /api/workflow/{id}/tasks", "A run's tasks, in pages", "start:int count:int status[]", "", "json"),
+    ("GET /api/workflow/{id}/explain", "Why a run stands where it stands, and where its time went (not of Conductor's API)", "", "", "json"),
     ("GET /api/workflow/running/{name}", "Ids of the runs that run", "version:int startTime:int endTime:int", "", "list"),
     ("GET /api/workflow/{id}/correlated/{correlation_id}", "Runs of a name by their correlation id", "includeClosed:bool includeTasks:bool", "", "list"),
     ("POST /api/workflow/{id}/correlated", "Runs of a name by their correlation ids", "includeClosed:bool includeTasks:bool", "strings", "json"),

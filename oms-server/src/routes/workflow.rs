@@ -20,6 +20,7 @@ pub(super) fn routes() -> Vec<Route> {
         route!(GET "/api/workflow/{id}" get),
         route!(GET "/api/workflow/{id}/status" status),
         route!(GET "/api/workflow/{id}/tasks" tasks),
+        route!(GET "/api/workflow/{id}/explain" explain),
         route!(GET "/api/workflow/running/{name}" running),
         route!(GET "/api/workflow/{id}/correlated/{correlation_id}" correlated),
         route!(POST "/api/workflow/{id}/correlated" all_correlated),
@@ -57,6 +58,10 @@ async fn tasks(State(app): State<App>, asked: Asked) -> Answer {
     let all: Vec<_> = of_status.collect();
     let page = all.iter().skip(start).take(count).map(|task| task_json(&run, task));
     answer(&json!({ "totalHits": all.len(), "results": page.collect::<Vec<Value>>() }))
+}
+
+async fn explain(State(app): State<App>, asked: Asked) -> Answer {
+    answer(&app.engine.explain(asked.workflow()?).await?)
 }
 
 /// Ids of the runs that fit, newest first.

@@ -71,6 +71,26 @@ async fn a_run_is_started_operated_and_watched_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_explained_while_it_waits_and_when_it_has_ended() {
+    let (_database, server) = server().await;
+    server.register("line", 1);
+    let (first, id) = (server.start_workflow("line"), server.start_workflow("line"));
+    let said = server.oms(&["explain", &id]).expect(0);
+    assert!(
+        said.out.contains("work_0 waits for a worker in the queue work, where 1 is before it"),
+        "{said:?}"
+    );
+    let explained = server.oms_json(&["explain", &first]);
+    assert_eq!(explained["openTasks"][0]["waitsFor"]["ahead"], json!(0));
+    server.oms(&["task", "poll", "work", "--timeout", "5000", "--worker", "me"]).expect(0);
+    server.oms(&["task", "update", &first, "COMPLETED", "--reference", "work_0"]).expect(0);
+    let ended = server.oms_json(&["explain", &first]);
+    assert_eq!((&ended["status"], &ended["openTasks"]), (&json!("COMPLETED"), &json!([])));
+    assert_eq!(ended["time"]["criticalPath"][0]["referenceTaskName"], json!("work_0"));
+    server.oms(&["explain", NOT_THERE]).expect(3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_brought_back_is_removed_only_by_who_is_sure() {
     let (_database, server) = server().await;
     server.register("line", 1);

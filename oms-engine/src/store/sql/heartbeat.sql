@@ -22,13 +22,14 @@ polled AS (
     FROM unnest($3::text[], $4::text[]) AS u(task_type, domain)
     ORDER BY u.task_type, u.domain
     ON CONFLICT (task_type, domain) DO UPDATE SET polled_at = excluded.polled_at
-        WHERE p.polled_at < excluded.polled_at - interval '1 second'
+        WHERE p.polled_at < excluded.polled_at
+            - CASE WHEN p.domain = '' THEN interval '10 seconds' ELSE interval '1 second' END
 ),
 polls AS MATERIALIZED (
     SELECT task_type, domain,
         (extract(epoch FROM statement_timestamp() - polled_at) * 1000)::bigint AS age_ms
     FROM {schema}.worker_polls
-    WHERE polled_at > statement_timestamp() - interval '1 minute'
+    WHERE domain <> '' AND polled_at > statement_timestamp() - interval '1 minute'
 )
 SELECT
     EXISTS (SELECT FROM beat) AS alive,
