@@ -1,5 +1,6 @@
 //! Settings of an engine, with their reasons.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -29,6 +30,41 @@ pub(crate) struct Config {
     pub(crate) heartbeat_interval: Duration,
     pub(crate) heartbeat_limit: Duration,
     pub(crate) start: StartMode,
+    /// None: ended runs are kept.
+    pub(crate) retention: Option<Retention>,
+}
+
+/// How long ended runs are kept.
+///
+/// A run goes with all of its family, parents and children, once each of them has ended longer ago than
+/// that. What a run's idempotency key was used for is not known any more then.
+///
+/// ```
+/// use std::time::Duration;
+/// use oms_engine::Retention;
+///
+/// let month = Retention::of(Duration::from_secs(30 * 24 * 3_600)).export_to("/var/lib/oms/ended.jsonl");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Retention {
+    pub(crate) age: Duration,
+    pub(crate) export: Option<PathBuf>,
+}
+
+impl Retention {
+    /// Ended runs are kept so long.
+    pub const fn of(age: Duration) -> Self {
+        Self { age, export: None }
+    }
+
+    /// Runs are written to this file before they are removed: appended, one a line, as the JSON of
+    /// [`Engine::get`](crate::Engine::get), payloads and all. After a crash a run may be in it
+    /// twice. While it cannot be written nothing is removed.
+    pub fn export_to(mut self, file: impl Into<PathBuf>) -> Self {
+        self.export = Some(file.into());
+        self
+    }
 }
 
 /// What to do about the tables when the engine is built.
@@ -54,6 +90,7 @@ impl Default for Config {
             heartbeat_interval: Duration::from_secs(1),
             heartbeat_limit: Duration::from_secs(10),
             start: StartMode::Check,
+            retention: None,
         }
     }
 }

@@ -205,6 +205,15 @@ pub enum Error {
         /// Its reason for incompletion.
         reason: String,
     },
+    /// Runs that were to be removed could not be written to the file that they are exported to.
+    #[error("exporting workflows to {path}")]
+    Export {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
+    },
     /// What the tables hold contradicts itself. Report it: it is a bug of this library, or
     /// somebody changed the tables by hand.
     #[error("broken invariant{}: {what}", workflow_id.map_or(String::new(), |id| format!(" in workflow {id}")))]

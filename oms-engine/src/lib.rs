@@ -21,7 +21,7 @@ pub use advance::{
     Execution, Explanation, NotCompensated, OpenTaskExplained, PathStep, PolledTask, StepTime,
     TaskExecution, TimeExplained, TimeSpent, WaitsFor,
 };
-pub use config::LOG_LINES_MAX;
+pub use config::{LOG_LINES_MAX, Retention};
 pub use decide::{TaskStatus, WorkflowStatus};
 pub use definition::{IdempotencyStrategy, TaskDef, TaskSchemas, WorkflowDef, WorkflowTask};
 pub use engine::{
@@ -36,7 +36,7 @@ pub use engine::{
 pub use engine::{FireState, ScheduleFire};
 pub use error::Error;
 pub use ids::{InvalidId, TaskId, WorkflowId, idempotency_key};
-pub use store::{ApiKey, ApiRole, Migration, migration_sql};
+pub use store::{ApiKey, ApiRole, Migration, migration_sql, roles_sql};
 #[cfg(feature = "http")]
 pub use worker::HttpSettings;
 pub use worker::{

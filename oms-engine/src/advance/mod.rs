@@ -23,6 +23,7 @@ mod outside;
 mod plans;
 mod polled;
 mod rerun;
+mod retention;
 mod route;
 mod rows;
 mod schemas;
@@ -51,6 +52,7 @@ pub(crate) use outside::{Said, must_be_heard};
 pub(crate) use plans::Plans;
 pub use polled::PolledTask;
 pub(crate) use rerun::{Rerun, RerunFrom};
+pub(crate) use retention::{Sweep, Swept};
 pub(crate) use start::{Begun, Met, NewRun, Resolved, met, resolve};
 
 use crate::error::{Error, Remedy, remedy};

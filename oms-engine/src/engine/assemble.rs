@@ -14,7 +14,7 @@ use crate::advance::Core;
 use crate::clock::Clock;
 use crate::config::{Config, StartMode};
 use crate::error::Error;
-use crate::maintain::{Shared, run_duties, run_events, run_session};
+use crate::maintain::{Shared, run_duties, run_events, run_retention, run_session};
 use crate::queue::{Polls, Pump, PumpSettings, Slots, Turns, Wakes};
 use crate::store::{Connector, LimitsInForce, Others, Statements};
 use crate::worker::{Gatherers, LocalWorkers, Registry, Sources, Transactions};
@@ -183,6 +183,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
     runtime.spawn(run_session(shared.clone()));
     runtime.spawn(run_duties(shared.clone()));
     runtime.spawn(run_events(shared.clone()));
+    runtime.spawn(run_retention(shared.clone()));
     runtime.spawn(slow_poll(shared.clone()));
     for pump in pumps {
         runtime.spawn(pump.run());

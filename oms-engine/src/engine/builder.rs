@@ -11,7 +11,7 @@ use tokio::runtime::{Builder as RuntimeBuilder, Handle};
 use super::assemble::{OwnRuntime, Parts, assemble, prepare, run_on};
 use super::{Engine, Inner};
 use crate::advance::{Core, Plans};
-use crate::config::{Config, StartMode};
+use crate::config::{Config, Retention, StartMode};
 use crate::definition::{VARIABLES_MAX_BYTES, check_payload};
 use crate::error::Error;
 use crate::store::{Connector, Statements, Store};
@@ -189,6 +189,14 @@ impl EngineBuilder {
     /// What this process is called in its session and as `workerId` (default: by process id).
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.config.name);
+        self
+    }
+
+    /// Removes ended runs after a while, by whole families of parents and children, in short
+    /// transactions beside the work. One engine of a database does it at a time; each goes by
+    /// what itself was told. Without it all are kept.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.config.retention = Some(retention);
         self
     }
 

@@ -1,15 +1,22 @@
 //! The engine's tables without an engine: for tools that make or look at them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::advance::{Core, Plans, Sweep, Swept};
+use crate::config::Retention;
 use crate::error::Error;
 use crate::store::{ApiKey, ApiRole, Connector, Migration, Store};
+
+/// While an engine removes old runs.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The tables of the engine in one database. No work is done through it.
 #[derive(Debug)]
 pub struct Tables {
     connector: Connector,
     store: Store,
+    deadline: Duration,
 }
 
 impl Tables {
@@ -21,6 +28,7 @@ impl Tables {
         Ok(Self {
             connector: Connector::new(database_url, deadline)?,
             store: Store::new(schema, deadline)?,
+            deadline,
         })
     }
 
@@ -52,6 +60,30 @@ impl Tables {
     pub async fn migrate(&self) -> Result<(), Error> {
         let mut client = self.connect().await?;
         self.store.migrate(&mut client).await
+    }
+
+    /// Removes all runs that ended longer ago than that, by whole families of parents and children.
+    /// Out: how many.
+    ///
+    /// # Errors
+    /// As [`create_api_key`](Self::create_api_key); [`Error::Export`]. What was removed before
+    /// stays so.
+    ///
+    /// # Cancel safety
+    /// Dropped, it was done in part: each family is there or gone.
+    pub async fn purge(&self, retention: &Retention) -> Result<usize, Error> {
+        let mut client = self.ready().await?;
+        let store = Store::new(self.store.schema(), self.deadline)?;
+        let core = Core { store, plans: Plans::new(Arc::default()) };
+        let mut sweep = Sweep::new(retention);
+        let mut removed = 0;
+        loop {
+            match sweep.step(&core, &mut client).await? {
+                Swept::Removed(runs) => removed += runs,
+                Swept::Busy => tokio::time::sleep(ASK_AGAIN).await,
+                Swept::All => return Ok(removed),
+            }
+        }
     }
 
     /// Keeps a key for clients of a server, with the hash of its secret.

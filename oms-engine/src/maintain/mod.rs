@@ -3,6 +3,7 @@
 mod duties;
 mod events;
 mod rescue;
+mod retention;
 #[cfg(feature = "cron")]
 mod schedules;
 mod session;
@@ -22,6 +23,7 @@ use crate::store::{Connector, Others, Pool};
 
 pub(crate) use duties::run_duties;
 pub(crate) use events::run_events;
+pub(crate) use retention::run_retention;
 pub(crate) use session::run_session;
 
 /// What the duties share with the rest of the engine.

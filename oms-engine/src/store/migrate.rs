@@ -27,10 +27,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (15, "api_keys", include_str!("../../migrations/engine/0015_api_keys.sql")),
     (16, "ends_in_place", include_str!("../../migrations/engine/0016_ends_in_place.sql")),
     (17, "operations", include_str!("../../migrations/engine/0017_operations.sql")),
+    (18, "start_in_sql", include_str!("../../migrations/engine/0018_start_in_sql.sql")),
 ];
 
 /// The version of the tables that this library works on.
-pub(crate) const SCHEMA_VERSION: i32 = 17;
+pub(crate) const SCHEMA_VERSION: i32 = 18;
 
 /// A migration that this library knows.
 #[derive(Clone, Debug, PartialEq, Eq)]

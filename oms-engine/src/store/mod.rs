@@ -22,6 +22,8 @@ mod operate;
 mod outside;
 mod pooler;
 mod read;
+mod retention;
+mod roles;
 mod rows;
 #[cfg(feature = "cron")]
 mod schedules;
@@ -62,6 +64,7 @@ pub use migrate::{Migration, migration_sql};
 pub(crate) use operate::{CanceledRow, Cut, ParkedRow, RestartRow};
 pub(crate) use outside::OpenTask;
 pub(crate) use read::{ListFilter, ListedRow, OpenTaskRow};
+pub use roles::roles_sql;
 pub(crate) use rows::{DueToken, HistoryRow, RunRow, Token, TokenState};
 #[cfg(feature = "cron")]
 pub(crate) use schedules::{DueSchedule, FireRow, MovedSchedule, PutSchedule, ScheduleRow};

@@ -22,7 +22,7 @@ pub(super) struct MigrateOptions {
     action: Action,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Action {
     /// Brings the tables to this version, in one transaction; two at once do it once.
     Up,
@@ -30,11 +30,31 @@ enum Action {
     Status,
     /// Prints the SQL of all migrations, for a migration tool of your own. No database is needed.
     Print,
+    /// Prints the SQL that grants three roles, which must exist, what they need: who owns and migrates
+    /// the tables, as whom servers and engines run, and who only looks. No database is needed.
+    Roles {
+        /// The owner of the tables.
+        #[arg(long, default_value = "oms_owner", value_name = "ROLE")]
+        owner: String,
+        /// As whom servers and engines run.
+        #[arg(long, default_value = "oms_application", value_name = "ROLE")]
+        application: String,
+        /// Who only looks, and sees no keys.
+        #[arg(long, default_value = "oms_reader", value_name = "ROLE")]
+        reader: String,
+    },
 }
 
 pub(super) fn run(options: &MigrateOptions, out: Out) -> Ended {
-    if matches!(options.action, Action::Print) {
-        let sql = oms_engine::migration_sql(&options.database.schema)?;
+    let schema = &options.database.schema;
+    let printed = match &options.action {
+        Action::Print => Some(oms_engine::migration_sql(schema)?),
+        Action::Roles { owner, application, reader } => {
+            Some(oms_engine::roles_sql(schema, owner, application, reader)?)
+        }
+        Action::Up | Action::Status => None,
+    };
+    if let Some(sql) = printed {
         out.answer(&json!({ "sql": sql }), |out| out.line(sql.trim_end()));
         return Ok(Exit::Done);
     }
@@ -44,7 +64,7 @@ pub(super) fn run(options: &MigrateOptions, out: Out) -> Ended {
         let before = tables.migrations().await?;
         match options.action {
             Action::Up => up(&tables, &before, out).await,
-            Action::Status | Action::Print => Ok(status(&before, out)),
+            _ => Ok(status(&before, out)),
         }
     })
 }

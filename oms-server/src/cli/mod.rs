@@ -4,7 +4,7 @@
 //! schedules goes over REST to a server (`--server`), so that it works from anywhere, is held to
 //! the key's role, needs no password of the database, and also reaches a real Conductor. What has
 //! to work before any server does, or must not be in a client's power, goes to the database
-//! (`--database-url`): `server`, `migrate`, `key`.
+//! (`--database-url`): `server`, `migrate`, `key`, `purge`.
 
 mod bench;
 mod client;
@@ -20,6 +20,7 @@ mod migrate;
 mod operate;
 mod out;
 mod pages;
+mod purge;
 mod query;
 mod schedule;
 mod server;
@@ -68,6 +69,8 @@ enum Command {
     Server(server::ServerOptions),
     /// Makes or upgrades the tables in the database.
     Migrate(migrate::MigrateOptions),
+    /// Removes workflows that ended long ago, by whole families of parents and children.
+    Purge(purge::PurgeOptions),
     /// Makes, lists and revokes the keys that clients come with.
     Key(key::KeyOptions),
     /// Starts, shows and operates workflows.
@@ -107,6 +110,7 @@ pub fn run() -> ExitCode {
     let ended = match options.command {
         Command::Server(options) => server::run(options, out),
         Command::Migrate(options) => migrate::run(&options, out),
+        Command::Purge(options) => purge::run(&options, out),
         Command::Key(options) => key::run(&options, out),
         Command::Workflow(options) => workflow::run(options, out),
         Command::Explain(options) => explain::run(&options, out),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use clap::Args;
 use oms_engine::embedded::Database;
-use oms_engine::{Engine, HttpSettings};
+use oms_engine::{Engine, HttpSettings, Retention};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -49,6 +49,13 @@ pub(super) struct ServerOptions {
     /// more than once.
     #[arg(long = "cors-origin", value_name = "ORIGIN", value_parser = origin)]
     cors_origins: Vec<HeaderValue>,
+    /// Removes workflows that ended so long ago, with their families: a number with `s`, `m`, `h` or `d`.
+    /// Without it all are kept.
+    #[arg(long, value_name = "AGE", value_parser = super::purge::age)]
+    keep_ended: Option<Duration>,
+    /// Writes workflows to this file before they are removed: appended, one a line, payloads and all.
+    #[arg(long, value_name = "FILE", requires = "keep_ended")]
+    export_ended: Option<PathBuf>,
     /// How many seconds requests under way are given when it is told to stop.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
     grace: u64,
@@ -100,6 +107,12 @@ async fn start(
     let (database, url) = options.database.open(out).await?;
     let name = format!("oms-server-{}", std::process::id());
     let builder = Engine::builder(&url).migrate().schema(&options.database.schema).name(&name);
+    let retention = options.keep_ended.map(Retention::of);
+    let builder = match (retention, &options.export_ended) {
+        (None, _) => builder,
+        (Some(kept), None) => builder.retention(kept),
+        (Some(kept), Some(file)) => builder.retention(kept.export_to(file)),
+    };
     let builder = match options.http_allow.as_slice() {
         [] => builder,
         hosts => builder.http(HttpSettings::allow(hosts.iter().cloned())),

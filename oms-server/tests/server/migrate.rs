@@ -24,6 +24,9 @@ async fn tables_are_made_once_and_their_state_is_told() {
     assert_eq!(due(migrate(&["status"]).expect(0).json()), 0);
     let printed = oms(&["migrate", "print", "--schema", "mine"]).expect(0).out;
     assert!(printed.contains(r#"CREATE TABLE "mine".workflows"#));
+    let roles = ["migrate", "roles", "--schema", "mine", "--application", "shop"];
+    let printed = oms(&roles).expect(0).out;
+    assert!(printed.contains(r#"GRANT USAGE ON SCHEMA "mine" TO "shop""#), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

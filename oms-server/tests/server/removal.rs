@@ -110,3 +110,33 @@ async fn many_are_removed_each_by_itself() {
     assert_eq!(removed["bulkErrorResults"].as_object().unwrap().len(), 2);
     server.get(&format!("/api/workflow/{open}")).expect(404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ended_long_ago_is_purged_and_exported_by_the_command_and_by_the_server() {
+    let (database, server) = server().await;
+    server.register("line", 1);
+    let (old, running) = (server.start_workflow("line"), server.start_workflow("line"));
+    server.oms(&["workflow", "terminate", &old]).expect(0);
+    let folder = crate::cli::Scratch::new("purge");
+    let file = folder.0.join("ended.jsonl");
+    let file = file.to_str().unwrap();
+    let purge = |age: &str| {
+        let command = ["--json", "purge", "--older-than", age, "--export", file];
+        crate::command::oms_with(&command, "", &[("DATABASE_URL", database.url())])
+    };
+    assert_eq!(purge("1h").expect(0).json(), json!({"removed": 0}));
+    assert_eq!(purge("0s").expect(0).json(), json!({"removed": 1}));
+    purge("yesterday").expect(2);
+    let exported: serde_json::Value =
+        serde_json::from_str(std::fs::read_to_string(file).unwrap().trim()).unwrap();
+    assert_eq!(exported["workflowId"], json!(old));
+    server.oms(&["workflow", "get", &old]).expect(3);
+    drop(server);
+    let server = Running::start(database.url(), &["--keep-ended", "1s"]);
+    server.oms(&["workflow", "terminate", &running]).expect(0);
+    let begun = std::time::Instant::now();
+    while server.oms(&["workflow", "get", &running]).code != 3 {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "it is kept");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
