@@ -1,7 +1,6 @@
 //! Retention: what ended long ago goes, by whole families and in bounded batches.
 
 #![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-#![expect(clippy::indexing_slicing, reason = "lists of the tests' own making")]
 
 mod common;
 
