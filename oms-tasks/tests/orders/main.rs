@@ -7,6 +7,7 @@ mod batches;
 mod booking;
 mod conservation;
 mod documentation;
+mod fulfilling;
 mod migration;
 mod payments;
 mod ports;

@@ -148,6 +148,7 @@ impl World {
             "reservation_lines",
             "order_returns",
             "delivery_schedule",
+            "delivery_updates",
             "notifications",
         ] {
             let sql = format!(
