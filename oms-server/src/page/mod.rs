@@ -36,6 +36,15 @@ type Answer = Result<axum::response::Response, Refusal>;
 /// Who may look and act is asked as by [`serve`](crate::serve()): everybody while the database has no
 /// key. Of the settings those of TLS and origins have no effect here, but for the cookie's `Secure`
 /// where there is TLS.
+///
+/// ```no_run
+/// # async fn example(engine: oms_engine::Engine) -> std::io::Result<()> {
+/// let page = oms_server::page(engine, oms_server::Settings::default());
+/// let program = axum::Router::new().nest("/workflows", page);
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// axum::serve(listener, program).await
+/// # }
+/// ```
 pub fn page(engine: Engine, settings: Settings) -> Router {
     routes(Router::new()).with_state(App::new(engine, settings))
 }
