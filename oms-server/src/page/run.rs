@@ -7,7 +7,7 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse as _;
 use oms_engine::chrono::{DateTime, Utc};
-use oms_engine::{Execution, OperatorAction, TaskDef, TaskExecution};
+use oms_engine::{Execution, Explanation, OperatorAction, TaskDef, TaskExecution};
 use serde_json::Value;
 
 use super::Answer;
@@ -27,6 +27,8 @@ use crate::shown::{plain_name, task_json, workflow_json};
 
 /// Attempts that one page lists.
 const ROWS_MAX: usize = 500;
+/// Open tasks of which it says what they wait for.
+const WHY_MAX: usize = 20;
 
 #[derive(Template)]
 #[template(path = "page/run.html")]
@@ -39,6 +41,8 @@ struct RunPage {
     acts: Vec<Act>,
     operations: Vec<OperatorAction>,
     reason: String,
+    /// Why it stands where it stands, or where its time went.
+    why: Vec<String>,
     facts: Vec<Fact>,
     /// Markup.
     graph: String,
@@ -102,8 +106,12 @@ impl Seen<'_> {
 pub(super) async fn run(visit: Visit) -> Answer {
     let id = visit.id()?;
     let engine = &visit.app.engine;
-    let (run, defs, operations) =
-        tokio::join!(engine.get(id), engine.task_definitions(), engine.operator_actions(id));
+    let (run, defs, operations, explained) = tokio::join!(
+        engine.get(id),
+        engine.task_definitions(),
+        engine.operator_actions(id),
+        engine.explain(id)
+    );
     let (mut run, operations) = (run?, operations?);
     // Only how a back-off is told from a wait hangs on them.
     let defs = defs.unwrap_or_default().into_iter().map(|def| (def.name.clone(), def)).collect();
@@ -133,6 +141,8 @@ pub(super) async fn run(visit: Visit) -> Answer {
         acts: on_run(&visit, &run),
         operations,
         reason: short(run.reason_for_incompletion.as_deref().unwrap_or_default(), 2_000),
+        // A run that is gone meanwhile has none.
+        why: explained.as_ref().map(why).unwrap_or_default(),
         facts: facts(&seen),
         graph: picture(&seen, &name),
         rows: rows(&seen, &name, from),
@@ -157,6 +167,13 @@ fn of_interest(run: &Execution) -> Option<String> {
         status.is_terminal() && !status.is_successful() && status.as_str() != "CANCELED"
     });
     bad.map(|task| task.reference_task_name.clone())
+}
+
+/// One sentence of the whole, and one of each open task where there are several.
+fn why(explained: &Explanation) -> Vec<String> {
+    let open = explained.open_tasks.iter().map(|task| &task.summary);
+    let open = open.take(if explained.open_tasks.len() > 1 { WHY_MAX } else { 0 });
+    std::iter::once(&explained.summary).chain(open).map(|text| short(text, 400)).collect()
 }
 
 fn fact(label: &'static str, value: impl Into<String>) -> Fact {

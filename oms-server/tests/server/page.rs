@@ -97,6 +97,7 @@ async fn what_a_run_says_is_text_in_the_page() {
         }
     }
     browser.get(&format!("/runs/{id}?task=a%22%3E%3Cu%3E")).has("alert(2)");
+    browser.get(&format!("/runs/{id}")).has("waits for a worker in the queue");
 }
 
 #[tokio::test(flavor = "multi_thread")]
