@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     /// Names of fields whose values are not shown.
     pub(crate) masked: BTreeSet<String>,
     pub(crate) origins: Vec<HeaderValue>,
+    /// Whether only this machine reaches the server, as far as that is known.
+    pub(crate) loopback: bool,
     /// Whether clients come by TLS.
     pub(crate) tls: bool,
     pub(crate) polls: PolledQueues,
@@ -82,7 +84,7 @@ impl Deref for App {
 }
 
 impl App {
-    pub(crate) fn new(engine: Engine, settings: Settings) -> Self {
+    pub(crate) fn new(engine: Engine, settings: Settings, loopback: bool) -> Self {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = if name.trim().is_empty() { "oms" } else { name.trim() };
         Self(Arc::new(Shared {
@@ -92,6 +94,7 @@ impl App {
             limits: settings.limits,
             masked: settings.masked,
             origins: settings.origins,
+            loopback,
             tls: settings.tls.is_some(),
             polls: PolledQueues::default(),
             live: Arc::default(),

@@ -2,7 +2,10 @@
 //!
 //! A browser lets any page send requests here, also to the loopback interface, and only keeps the
 //! answers from it. A poll or a start is done by then. So what comes from a page of another origin
-//! is refused unless that origin was named.
+//! is refused unless that origin was named. A page may also have its own name point here: then the browser
+//! takes this server for the page's origin, and only the name that it asks for tells.
+
+use std::net::IpAddr;
 
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -21,7 +24,8 @@ pub(crate) fn cors(origins: &[HeaderValue]) -> CorsLayer {
 }
 
 /// Refuses what comes from a page that may not call.
-pub(crate) fn keep_out(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(crate) async fn keep_out(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
+    keep_names_out(app, headers).await?;
     if is_foreign(headers, &app.origins) {
         app.access.count_foreign();
         let text =
@@ -29,6 +33,35 @@ pub(crate) fn keep_out(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
         return Err(Refusal::forbidden(text));
     }
     Ok(())
+}
+
+/// Where nobody is asked who he is, this machine is to be called by a name that is its alone.
+pub(crate) async fn keep_names_out(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
+    let asked = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if app.loopback
+        && !is_of_this_machine(asked, &app.origins)
+        && app.access.keys().await?.is_empty()
+    {
+        app.access.count_foreign();
+        return Err(Refusal::forbidden(format!(
+            "without keys this server does not answer to the name {asked:?}, which a web page may have given it: name it with --cors-origin, or make a key"
+        )));
+    }
+    Ok(())
+}
+
+fn is_of_this_machine(asked: &str, origins: &[HeaderValue]) -> bool {
+    let mut named = origins.iter().filter_map(|origin| origin.to_str().ok()?.split_once("://"));
+    if asked.is_empty() || named.any(|(_, host)| host == asked) {
+        return true;
+    }
+    let host = match asked.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => asked,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    let host = host.to_ascii_lowercase();
+    host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok()
 }
 
 fn is_foreign(headers: &HeaderMap, origins: &[HeaderValue]) -> bool {
@@ -43,4 +76,37 @@ fn is_foreign(headers: &HeaderMap, origins: &[HeaderValue]) -> bool {
     }
     // Images and links come without an origin.
     headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_localhost_are_of_this_machine_and_other_names_only_where_they_are_given() {
+        let given = [HeaderValue::from_static("https://ops.example.com")];
+        for own in [
+            "",
+            "localhost",
+            "LOCALHOST:8080",
+            "oms.localhost:8080",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "[::1]",
+            "192.168.0.7",
+            "ops.example.com",
+        ] {
+            assert!(is_of_this_machine(own, &given), "{own}");
+        }
+        for other in [
+            "evil.example.com:8080",
+            "127.0.0.1.evil.example.com",
+            "localhost.evil.example.com",
+            "notlocalhost",
+            "ops.example.com:8080",
+            "1.evil.example.com:80",
+        ] {
+            assert!(!is_of_this_machine(other, &given), "{other}");
+        }
+    }
 }

@@ -42,7 +42,7 @@ impl<H> Guarded<H> {
     where
         H: Handler<T, App>,
     {
-        if let Err(refusal) = keep_out(app, request.headers()) {
+        if let Err(refusal) = keep_out(app, request.headers()).await {
             return refusal.into_response();
         }
         let hides = app.hides(request.uri().path());

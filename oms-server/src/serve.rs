@@ -67,7 +67,7 @@ pub async fn serve(
     let address = listener.local_addr().map_err(refused)?;
     let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
     let (limits, tls) = (settings.limits, settings.tls.clone());
-    let app = App::new(engine.clone(), settings);
+    let app = App::new(engine.clone(), settings, address.ip().is_loopback());
     let (access, live) = (app.access.clone(), app.live.clone());
     let router = router(app);
     let places = Arc::new(Semaphore::new(limits.connections));

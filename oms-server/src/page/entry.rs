@@ -16,6 +16,7 @@ use super::session::token_of;
 use super::text::link;
 use crate::access::Caller;
 use crate::app::App;
+use crate::browser::keep_names_out;
 use crate::refusal::Refusal;
 use crate::request::{Asked, Given};
 
@@ -103,6 +104,7 @@ where
 {
     async fn answer(self, request: Request, app: App, base: String) -> Answer {
         let (mut parts, body) = request.into_parts();
+        keep_names_out(&app, &parts.headers).await?;
         let changes = !matches!(parts.method, Method::GET | Method::HEAD);
         if !is_welcome(&parts.headers, changes) {
             app.access.count_foreign();

@@ -46,7 +46,7 @@ type Answer = Result<axum::response::Response, Refusal>;
 /// # }
 /// ```
 pub fn page(engine: Engine, settings: Settings) -> Router {
-    routes(Router::new()).with_state(App::new(engine, settings))
+    routes(Router::new()).with_state(App::new(engine, settings, false))
 }
 
 /// With the routes of the page.

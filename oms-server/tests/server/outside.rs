@@ -131,6 +131,13 @@ async fn web_pages_of_other_origins_may_not_call_unless_they_are_named() {
     let headers = [("origin", "https://ops.example.com")];
     let refused = plain.send_with("POST", "/api/workflow", b"{}".to_vec(), &headers).expect(403);
     assert_eq!(refused.allowed, None);
+    // A name of a page's own that points here.
+    for path in ["/api/metadata/taskdefs", "/", "/health"] {
+        let mut asked = plain.send_with("GET", path, Vec::new(), &[("host", "evil.example.com")]);
+        assert_eq!(asked.status, 403, "{path}: {asked:?}");
+        asked = server.send_with("GET", path, Vec::new(), &[("host", "ops.example.com")]);
+        assert_eq!(asked.status, 200, "{path}: {asked:?}");
+    }
     let wild = ["server", "--port", "0", "--cors-origin", "*"];
     oms_with(&wild, "", &[("DATABASE_URL", database.url())]).expect(2);
 }

@@ -22,7 +22,19 @@ struct Stopped {
 }
 
 impl Stopped {
+    /// Slow is half a second: on a busy machine the worker can be through before it is stopped.
     async fn when(in_the_middle: &str, pointer: &str, slow: &str) -> Self {
+        for _ in 0..10 {
+            let stopped = Self::at(in_the_middle, pointer, slow).await;
+            let row = stopped.shop.client.query_one(in_the_middle, &[]).await.unwrap();
+            if row.get(0) {
+                return stopped;
+            }
+        }
+        panic!("a worker that does not wait: {in_the_middle}");
+    }
+
+    async fn at(in_the_middle: &str, pointer: &str, slow: &str) -> Self {
         // This process runs no task, but it notices who is silent.
         let shop = Shop::open_with(|_, _, builder| builder.heartbeat(LIMIT / 4, LIMIT)).await;
         let launch = Launch {
