@@ -24,14 +24,16 @@ struct Stopped {
 impl Stopped {
     /// Slow is half a second: on a busy machine the worker can be through before it is stopped.
     async fn when(in_the_middle: &str, pointer: &str, slow: &str) -> Self {
-        for _ in 0..10 {
+        let mut tries = 0;
+        loop {
             let stopped = Self::at(in_the_middle, pointer, slow).await;
             let row = stopped.shop.client.query_one(in_the_middle, &[]).await.unwrap();
             if row.get(0) {
                 return stopped;
             }
+            tries += 1;
+            assert!(tries < 10, "a worker that does not wait: {in_the_middle}");
         }
-        panic!("a worker that does not wait: {in_the_middle}");
     }
 
     async fn at(in_the_middle: &str, pointer: &str, slow: &str) -> Self {
