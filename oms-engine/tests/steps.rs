@@ -215,13 +215,14 @@ async fn by_all(
     let poll_timeout = column(&next, |s| s.time(3_000));
     let total = column(&next, |s| s.time(4_000));
     let (queues, free) = (Vec::<String>::new(), Vec::<i32>::new());
+    let (priorities, floors) = (Vec::<i16>::new(), Vec::<i64>::new());
     #[rustfmt::skip]
-    let params: [&(dyn ToSql + Sync); 37] = [
+    let params: [&(dyn ToSql + Sync); 39] = [
         tokens, rev, holder, &status, input, output, worker, &no_text, &ends, run_output,
         &no_text, &no_text, &arrives, &no_json, &no_json,
         &source, &reference, &zero, &queue, &text, &state, &small, &number, &time, &timeout,
         &poll_timeout, &total, &zero, &text, &json, &json, &json, &int, &number,
-        &HOLDER, &queues, &free,
+        &HOLDER, &queues, &free, &priorities, &floors,
     ];
     tx.query_one(&sql_of("advance"), &params).await
 }

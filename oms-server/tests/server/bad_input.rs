@@ -53,7 +53,7 @@ async fn a_body_that_cannot_be_meant_is_refused_with_the_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn paths_and_methods_that_are_not_there_are_told_apart() {
     let (_database, server) = server().await;
-    server.get("/").expect(404);
+    server.get("/nothing").expect(404);
     let unknown = server.get("/api/users").expect(404).json();
     assert_eq!(unknown["message"], json!("there is no endpoint GET /api/users"));
     server.send("PATCH", "/api/workflow", Vec::new()).expect(405);
