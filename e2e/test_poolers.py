@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -81,6 +82,10 @@ def test_a_pooler_by_transactions_is_refused_with_what_to_change(shop):
             assert server.process.wait(timeout=DEADLINE_SECONDS) != 0
             said = server.log.read_text()
             assert "pool_mode = session" in said and "share sessions" in said, said
+        command = [BINARIES / "oms", "--json", "doctor", "--database-url", url]
+        doctor = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
+        assert doctor.returncode == 7, doctor
+        assert [found["kind"] for found in json.loads(doctor.stdout)] == ["pooler"], doctor
     assert shop.count("SELECT count(*) FROM oms_engine.sessions WHERE dead_at IS NULL") == 1, "the shop's own"
 
 

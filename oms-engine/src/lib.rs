@@ -25,12 +25,12 @@ pub use config::{LOG_LINES_MAX, Retention};
 pub use decide::{TaskStatus, WorkflowStatus};
 pub use definition::{IdempotencyStrategy, TaskDef, TaskSchemas, WorkflowDef, WorkflowTask};
 pub use engine::{
-    Engine, EngineBuilder, EngineState, EventExecution, EventExecutionRequest,
-    EventExecutionStatus, EventRequest, Found, FoundWorkflow, Halt, ListRequest, Operator,
+    DoctorLimits, Engine, EngineBuilder, EngineState, EventExecution, EventExecutionRequest,
+    EventExecutionStatus, EventRequest, Finding, Found, FoundWorkflow, Halt, ListRequest, Operator,
     OperatorAction, Page, PollRequest, Polled, PublishedEvent, Pulse, QueueState, Registered,
-    RerunRequest, RestartOptions, RetryOptions, Signal, SortOrder, StartRequest, Started, Tables,
-    TaskLogLine, TaskSearch, TaskSort, TaskUpdate, TextQuery, TimeRange, Updated, WorkflowSearch,
-    WorkflowSort, WorkflowSummary,
+    RerunRequest, RestartOptions, RetryOptions, Severity, Signal, SortOrder, StartRequest, Started,
+    Tables, TaskLogLine, TaskSearch, TaskSort, TaskUpdate, TextQuery, TimeRange, Updated,
+    WorkflowSearch, WorkflowSort, WorkflowSummary,
 };
 #[cfg(feature = "cron")]
 pub use engine::{FireState, ScheduleFire};

@@ -4,6 +4,7 @@ mod assemble;
 mod builder;
 mod catalog;
 mod definitions;
+mod doctor;
 mod events;
 mod explain;
 mod find;
@@ -35,6 +36,7 @@ use tokio::sync::oneshot;
 
 pub use builder::EngineBuilder;
 pub use definitions::Registered;
+pub use doctor::{DoctorLimits, Finding, Severity};
 pub use events::{
     EventExecution, EventExecutionRequest, EventExecutionStatus, EventRequest, PublishedEvent,
 };

@@ -14,8 +14,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// The tables of the engine in one database. No work is done through it.
 #[derive(Debug)]
 pub struct Tables {
-    connector: Connector,
-    store: Store,
+    pub(super) connector: Connector,
+    pub(super) store: Store,
     deadline: Duration,
 }
 
@@ -136,7 +136,7 @@ impl Tables {
         Ok(client)
     }
 
-    async fn connect(&self) -> Result<deadpool_postgres::ClientWrapper, Error> {
+    pub(super) async fn connect(&self) -> Result<deadpool_postgres::ClientWrapper, Error> {
         let connected = self.connector.connect().await;
         Ok(connected.map_err(|error| error.unreachable(self.connector.target()))?.0)
     }

@@ -8,6 +8,7 @@ mod advance;
 mod connect;
 mod container;
 mod definitions;
+mod doctor;
 mod events;
 mod executor;
 mod explain;

@@ -50,6 +50,9 @@ statements!(
     count_leases,
     disarm,
     disarm_workflow,
+    doctor,
+    doctor_rights,
+    doctor_time,
     draw_holder,
     #[cfg(feature = "cron")]
     due_schedules,

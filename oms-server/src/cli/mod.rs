@@ -4,13 +4,14 @@
 //! schedules goes over REST to a server (`--server`), so that it works from anywhere, is held to
 //! the key's role, needs no password of the database, and also reaches a real Conductor. What has
 //! to work before any server does, or must not be in a client's power, goes to the database
-//! (`--database-url`): `server`, `migrate`, `key`, `purge`.
+//! (`--database-url`): `server`, `migrate`, `key`, `purge`, `doctor`.
 
 mod bench;
 mod client;
 mod database;
 mod definition;
 mod differences;
+mod doctor;
 mod explain;
 mod failure;
 mod import;
@@ -48,7 +49,7 @@ Exit codes:
   5  not allowed: a key is missing, wrong, or has not the role
   6  cannot be reached, or there was no answer in time
   7  the answer is no: a run did not complete, definitions differ, migrations are due, an import
-     left something out
+     left something out, a doctor found something
 
 On a terminal answers are tables; else one line each with tabs between, without a heading.";
 
@@ -69,6 +70,8 @@ enum Command {
     Server(server::ServerOptions),
     /// Makes or upgrades the tables in the database.
     Migrate(migrate::MigrateOptions),
+    /// Looks for what is wrong with the database, the role and the tables. Ends with 7 if something is.
+    Doctor(doctor::DoctorOptions),
     /// Removes workflows that ended long ago, by whole families of parents and children.
     Purge(purge::PurgeOptions),
     /// Makes, lists and revokes the keys that clients come with.
@@ -110,6 +113,7 @@ pub fn run() -> ExitCode {
     let ended = match options.command {
         Command::Server(options) => server::run(options, out),
         Command::Migrate(options) => migrate::run(&options, out),
+        Command::Doctor(options) => doctor::run(&options, out),
         Command::Purge(options) => purge::run(&options, out),
         Command::Key(options) => key::run(&options, out),
         Command::Workflow(options) => workflow::run(options, out),

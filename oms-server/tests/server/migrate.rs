@@ -44,3 +44,19 @@ async fn a_database_that_cannot_be_had_is_told_without_its_password() {
     let schema = oms(&["migrate", "print", "--schema", "no no"]).expect(4);
     assert!(schema.err.contains("schema name"), "{schema:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_says_what_is_wrong_and_what_to_do() {
+    let database = TestDatabase::empty().await.unwrap();
+    let doctor = |arguments: &[&str]| {
+        oms_with(&[&["doctor"], arguments].concat(), "", &[("DATABASE_URL", database.url())])
+    };
+    let said = doctor(&["--json"]).expect(7).json();
+    let schema = said.as_array().unwrap().iter().find(|found| found["kind"] == json!("schema"));
+    assert!(schema.is_some_and(|found| found["severity"] == json!("FAULT")), "{said}");
+    let said = doctor(&[]).expect(7);
+    assert!(
+        said.out.contains("FAULT\tschema\t") && said.out.contains("oms migrate up"),
+        "{said:?}"
+    );
+}

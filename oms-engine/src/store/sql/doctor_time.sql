@@ -1,0 +1,2 @@
+-- doctor_time: the server's time.
+SELECT clock_timestamp()
