@@ -169,12 +169,6 @@ async fn who_is_missing_and_what_stands_still_is_found() {
     planted(&client, "INSERT INTO oms_engine.worker_polls (task_type, domain) VALUES ('work', '')")
         .await;
     assert_eq!(of_kind(&database, "no worker").await, [""; 0]);
-    planted(
-        &client,
-        "INSERT INTO oms_engine.sessions (name, engine_version, heartbeat_at)
-        VALUES ('asleep', 1, now() - interval '25 seconds')",
-    )
-    .await;
     // Until the engine that lives has buried it.
     let overdue = "INSERT INTO oms_engine.sessions (name, engine_version, heartbeat_at)
         VALUES ('asleep', 1, now() - interval '25 seconds')";

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use common::script::Work;
 use common::{assert_nothing_stuck, line, until, wait};
+use oms_engine::chrono::{DateTime, Utc};
 use oms_engine::testkit::TestDatabase;
 use oms_engine::{
-    ApiRole, Engine, EventRequest, PollRequest, Retention, StartRequest, Tables, TaskDef,
-    TaskUpdate, WorkflowDef, WorkflowId, WorkflowSearch, roles_sql,
+    ApiRole, DoctorLimits, Engine, EventRequest, PollRequest, Retention, StartRequest, Tables,
+    TaskDef, TaskUpdate, WorkflowDef, WorkflowId, WorkflowSearch, roles_sql,
 };
 use serde_json::json;
 
@@ -67,6 +68,18 @@ async fn refused(url: &str, sql: &str) {
     running.await.unwrap().unwrap();
 }
 
+/// What a doctor says that this role may not do.
+async fn rights_missed(url: &str) -> Vec<String> {
+    let tables = Tables::new(url, "oms_engine", Duration::from_secs(30)).unwrap();
+    let found = tables.doctor(&DoctorLimits::default(), now).await.unwrap();
+    found.into_iter().filter(|found| found.kind == "rights").map(|found| found.what).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this machine's time is what is compared")]
+fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
 fn family() -> WorkflowDef {
     let def = json!({"name": "family", "tasks": [
         {"name": "sub", "taskReferenceName": "sub", "type": "SUB_WORKFLOW", "subWorkflowParam": {"name": "one"}},
@@ -114,6 +127,7 @@ async fn an_engine_does_its_work_as_the_application() {
     tables.create_api_key("id", "name", ApiRole::Read, b"hash").await.unwrap();
     assert_eq!(tables.purge(&Retention::of(Duration::ZERO)).await.unwrap(), 3);
     assert_nothing_stuck(&client).await;
+    assert_eq!(rights_missed(&url).await, [""; 0]);
     engine.shutdown(Duration::from_secs(5)).await;
     for sql in [
         "DROP TABLE oms_engine.workflows",
@@ -142,6 +156,13 @@ async fn the_reader_sees_all_but_keys_and_changes_nothing() {
         roles.reader
     );
     client.batch_execute(&looks).await.unwrap();
+    let missed = rights_missed(&url).await;
+    for missing in [
+        "no SELECT, INSERT, UPDATE, DELETE on oms_engine.api_keys",
+        "no INSERT, UPDATE, DELETE on oms_engine.workflows",
+    ] {
+        assert!(missed.iter().any(|what| what == missing), "{missing}: {missed:?}");
+    }
     for sql in [
         "SELECT * FROM oms_engine.api_keys",
         "SELECT * FROM oms_engine.api_tokens",
