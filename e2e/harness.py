@@ -182,7 +182,8 @@ class Shop:
         of what gateway and carrier did."""
         good = [run for run in runs.values() if run["status"] == "COMPLETED"]
         bad = [run for run in runs.values() if run["status"] == "FAILED"]
-        assert (len(good), len(bad)) == (len(runs) - declined, declined), [r["status"] for r in runs.values()]
+        ended = [(run["status"], run.get("reasonForIncompletion")) for run in runs.values()]
+        assert (len(good), len(bad)) == (len(runs) - declined, declined), ended
         for run in good:
             done = [task["referenceTaskName"] for task in run["tasks"] if task["status"] == "COMPLETED"]
             assert len(done) == len(set(done)) == 5, done

@@ -252,7 +252,7 @@ impl Shop {
     async fn complete(&mut self, batch: &mut Batch) -> Result<(), Failure> {
         let bodies = batch.bodies(|id| format!("Your order {id} is complete and on its way."));
         let sql = self.statements.clone();
-        let params: &Params<'_> = &[&batch.ids, &bodies];
+        let params: &Params<'_> = &[&batch.ids, &bodies, &"COMPLETED"];
         let inputs = batch.each(|id, _| json!({"order_id": id}));
         let outputs = batch.each(|_, _| json!({"status": "COMPLETED"}));
         let ending = |_: &[Row]| Ending { inputs, outputs, next: None };

@@ -100,7 +100,7 @@ async function schedule(task) {
 
 async function complete(task) {
   const { order_id: id } = task.inputData;
-  await one("complete_orders", [id], [`Your order ${id} is complete and on its way.`]);
+  await one("complete_orders", [id], [`Your order ${id} is complete and on its way.`], "COMPLETED");
   return { status: "COMPLETED" };
 }
 

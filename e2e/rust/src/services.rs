@@ -183,7 +183,7 @@ impl Services {
     async fn complete(&self, task: &Task) -> Result<Value, Refused> {
         let id = input(task, "order_id")?;
         let body = format!("Your order {id} is complete and on its way.");
-        self.one(sql!("complete_orders"), &[&vec![id], &vec![body]]).await?;
+        self.one(sql!("complete_orders"), &[&vec![id], &vec![body], &"COMPLETED"]).await?;
         Ok(json!({"status": "COMPLETED"}))
     }
 
