@@ -50,6 +50,13 @@ pub(crate) async fn keep_names_out(app: &App, headers: &HeaderMap) -> Result<(),
     Ok(())
 }
 
+/// Whether it is the origin of a page that this server gave, or one behind the same name.
+pub(crate) fn is_of_host(origin: &HeaderValue, headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let of = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    of.is_some_and(|(_, of)| of == host)
+}
+
 fn is_of_this_machine(asked: &str, origins: &[HeaderValue]) -> bool {
     let mut named = origins.iter().filter_map(|origin| origin.to_str().ok()?.split_once("://"));
     if asked.is_empty() || named.any(|(_, host)| host == asked) {
@@ -71,10 +78,7 @@ fn is_foreign(headers: &HeaderMap, origins: &[HeaderValue]) -> bool {
         if origins.contains(origin) {
             return false;
         }
-        // A page that this server gave, or one behind the same name.
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let of = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-        return of.is_none_or(|(_, of)| of != host);
+        return !is_of_host(origin, headers);
     }
     // Images and links come without an origin.
     headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site")

@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use axum::extract::{FromRequestParts as _, OriginalUri, Request};
 use axum::handler::Handler;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, LOCATION, ORIGIN};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use oms_engine::{ApiRole, WorkflowId};
@@ -16,7 +16,7 @@ use super::session::token_of;
 use super::text::link;
 use crate::access::Caller;
 use crate::app::App;
-use crate::browser::keep_names_out;
+use crate::browser::{is_of_host, keep_names_out};
 use crate::refusal::Refusal;
 use crate::request::{Asked, Given};
 
@@ -151,11 +151,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// other pages send, too. What only looks may also come by a link from anywhere.
 fn is_welcome(headers: &HeaderMap, changes: bool) -> bool {
     let site = text(headers, "sec-fetch-site");
-    let origin = headers.get(ORIGIN).map(|origin| {
-        let host = text(headers, HOST.as_str()).unwrap_or_default();
-        let of = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-        of.is_some_and(|(_, of)| of == host)
-    });
+    let origin = headers.get(ORIGIN).map(|origin| is_of_host(origin, headers));
     if changes {
         return match site {
             Some(site) => site == "same-origin" && origin != Some(false),

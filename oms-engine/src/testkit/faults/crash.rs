@@ -66,12 +66,12 @@ impl Moment {
 ///     }
 ///     // The rest as for `fail_each_step`.
 /// #   type World = TestDatabase;
-/// #   fn definitions(&self) -> Result<(Vec<TaskDef>, Vec<WorkflowDef>), Failure> { todo!() }
-/// #   async fn open(&self) -> Result<TestDatabase, Failure> { todo!() }
+/// #   fn definitions(&self) -> Result<(Vec<TaskDef>, Vec<WorkflowDef>), Failure> { Ok((vec![], vec![])) }
+/// #   async fn open(&self) -> Result<TestDatabase, Failure> { Ok(TestDatabase::migrated().await?) }
 /// #   fn url<'a>(&self, world: &'a TestDatabase) -> &'a str { world.url() }
 /// #   fn furnish(&self, _world: &TestDatabase, engine: EngineBuilder) -> EngineBuilder { engine }
-/// #   fn request(&self, _world: &TestDatabase) -> StartRequest { todo!() }
-/// #   async fn check(&self, _: &TestDatabase, _: &Execution) -> Result<(), Failure> { todo!() }
+/// #   fn request(&self, _world: &TestDatabase) -> StartRequest { StartRequest::new("purchase") }
+/// #   async fn check(&self, _: &TestDatabase, _: &Execution) -> Result<(), Failure> { Ok(()) }
 /// }
 ///
 /// // With #[tokio::test].
