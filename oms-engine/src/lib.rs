@@ -30,7 +30,7 @@ pub use engine::{
     OperatorAction, Page, PollRequest, Polled, PublishedEvent, Pulse, QueueState, Registered,
     RerunRequest, RestartOptions, RetryOptions, Severity, Signal, SortOrder, StartRequest, Started,
     Tables, TaskLogLine, TaskSearch, TaskSort, TaskUpdate, TextQuery, TimeRange, Updated,
-    WorkflowSearch, WorkflowSort, WorkflowSummary,
+    WorkflowSearch, WorkflowSort, WorkflowSummary, connection_pool,
 };
 #[cfg(feature = "cron")]
 pub use engine::{FireState, ScheduleFire};
@@ -58,6 +58,7 @@ pub fn begin_for_fuzzing(def: WorkflowDef, input: serde_json::Value) {
 // Named in this crate's API.
 pub use async_trait;
 pub use chrono;
+pub use deadpool_postgres;
 #[cfg(feature = "schema")]
 pub use schemars;
 pub use tokio_postgres;

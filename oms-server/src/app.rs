@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use oms_engine::Engine;
+use oms_tasks::orders::Orders;
 
 use crate::access::Access;
 use crate::mask::is_whole;
-use crate::page::Live;
+use crate::page::{Live, OrderDesk};
 use crate::polled::PolledQueues;
 use crate::tls::Tls;
 
@@ -51,6 +52,8 @@ pub struct Settings {
     pub masked: BTreeSet<String>,
     /// Origins whose web pages may call (default none).
     pub origins: Vec<HeaderValue>,
+    /// Where the page reads orders (default nowhere). It shows them once their tables are there.
+    pub orders: Option<Orders>,
 }
 
 /// What all handlers share. Cheap to clone: every request has its own.
@@ -73,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) tls: bool,
     pub(crate) polls: PolledQueues,
     pub(crate) live: Arc<Live>,
+    pub(crate) orders: Option<OrderDesk>,
 }
 
 impl Deref for App {
@@ -98,6 +102,7 @@ impl App {
             tls: settings.tls.is_some(),
             polls: PolledQueues::default(),
             live: Arc::default(),
+            orders: settings.orders.map(OrderDesk::new),
         }))
     }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::refusal::Refusal;
 
 /// What stands for a value that is not shown.
-const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 
 /// What is not masked: tasks on their way to workers, who need them whole, and definitions, which
 /// are read to be written back.

@@ -123,6 +123,16 @@ impl From<Error> for Refusal {
     }
 }
 
+impl From<oms_tasks::Error> for Refusal {
+    fn from(error: oms_tasks::Error) -> Self {
+        if error.is_retryable() {
+            Self::busy(error.to_string())
+        } else {
+            Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        }
+    }
+}
+
 /// A refusal on its way out; whoever knows what this server is called writes its body.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused(pub(crate) Arc<Refusal>);

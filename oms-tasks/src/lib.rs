@@ -36,10 +36,10 @@ pub mod unwinding;
 
 pub use error::Error;
 pub use inventory::{Restock, Shelf, restock};
-pub use migrate::{migrate, migration_sql};
+pub use migrate::{TABLES_VERSION, migrate, migration_sql};
 pub use summary::{
     AuthorisationSummary, BookingSummary, DeliverySummary, ItemSummary, NotificationSummary,
-    OrderEvent, OrderSummary, PaymentSummary, ReservationSummary, order_summary,
+    OrderEvent, OrderSummary, PaymentSummary, RefundSummary, ReservationSummary, order_summary,
 };
 pub use tasks::OrderTasks;
 

@@ -1,6 +1,6 @@
 //! The tables: made and checked.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, GenericClient};
 
 use crate::error::{Doing as _, Error};
 
@@ -14,7 +14,8 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (6, "deliveries", include_str!("../migrations/oms/0006_deliveries.sql")),
 ];
 
-/// The version of the tables that this library works on.
+/// The version of the order tables that this library works on.
+pub const TABLES_VERSION: i32 = KNOWN;
 const KNOWN: i32 = 6;
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS oms_tasks_migrations (
@@ -41,16 +42,7 @@ pub async fn migrate(client: &mut Client) -> Result<(), Error> {
     )
     .await
     .doing(doing)?;
-    let row = tx
-        .query_one("SELECT to_regclass('oms_tasks_migrations') IS NOT NULL", &[])
-        .await
-        .doing(doing)?;
-    let found: i32 = if row.try_get(0).doing(doing)? {
-        let highest = "SELECT coalesce(max(version), 0) FROM oms_tasks_migrations";
-        tx.query_one(highest, &[]).await.doing(doing)?.try_get(0).doing(doing)?
-    } else {
-        0
-    };
+    let found = found(&tx).await?.unwrap_or(0);
     if found > KNOWN {
         return Err(Error::SchemaVersion { found, known: KNOWN });
     }
@@ -64,6 +56,18 @@ pub async fn migrate(client: &mut Client) -> Result<(), Error> {
         tx.execute(record, &[version, name]).await.doing(doing)?;
     }
     tx.commit().await.doing(doing)
+}
+
+/// The version of the order tables that are there.
+pub(crate) async fn found(client: &impl GenericClient) -> Result<Option<i32>, Error> {
+    let doing = "looking for the order tables";
+    let there = "SELECT to_regclass('oms_tasks_migrations') IS NOT NULL";
+    let row = client.query_one(there, &[]).await.doing(doing)?;
+    if !row.try_get(0).doing(doing)? {
+        return Ok(None);
+    }
+    let highest = "SELECT max(version) FROM oms_tasks_migrations";
+    client.query_one(highest, &[]).await.doing(doing)?.try_get(0).doing(doing)
 }
 
 /// The SQL that [`migrate`] runs on an empty schema, for the user's own migration tool.

@@ -12,6 +12,13 @@ pub const MINOR_MAX: i64 = 9_007_199_254_740_991;
 #[serde(try_from = "String", into = "String")]
 pub struct Currency([u8; 3]);
 
+/// Those of ISO 4217 whose minor unit is not a hundredth: without one, and with thousandths.
+const WHOLE: [&str; 17] = [
+    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND",
+    "VUV", "XAF", "XOF", "XPF",
+];
+const THOUSANDTHS: [&str; 7] = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"];
+
 /// Minor units (cents) of a currency; from `-`[`MINOR_MAX`] to [`MINOR_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]
@@ -48,6 +55,17 @@ impl Currency {
     pub fn as_str(&self) -> &str {
         // Only letters A-Z are taken in.
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// Digits behind the point, as ISO 4217 has them.
+    #[must_use]
+    pub fn digits(self) -> u32 {
+        match self.as_str() {
+            letters if WHOLE.contains(&letters) => 0,
+            letters if THOUSANDTHS.contains(&letters) => 3,
+            "CLF" | "UYW" => 4,
+            _ => 2,
+        }
     }
 }
 
@@ -126,6 +144,19 @@ impl Money {
     #[must_use]
     pub fn minor(self) -> i64 {
         self.minor
+    }
+
+    /// As people write it: `24.99 EUR`.
+    #[must_use]
+    pub fn written(self) -> String {
+        let (sign, minor) = (if self.minor < 0 { "-" } else { "" }, self.minor.unsigned_abs());
+        let digits = self.currency.digits();
+        let unit = 10_u64.pow(digits);
+        let (whole, rest, width) = (minor / unit, minor % unit, digits as usize);
+        match digits {
+            0 => format!("{sign}{whole} {}", self.currency),
+            _ => format!("{sign}{whole}.{rest:0>width$} {}", self.currency),
+        }
     }
 
     /// Of the amount.
@@ -210,6 +241,20 @@ mod tests {
 
     fn euro(minor: i64) -> Money {
         Money::new(minor, Currency::try_from("EUR").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn amounts_are_written_with_the_digits_of_their_currency() {
+        for (minor, currency, text) in [
+            (2_499, "EUR", "24.99 EUR"),
+            (-5, "EUR", "-0.05 EUR"),
+            (500, "JPY", "500 JPY"),
+            (1_234, "KWD", "1.234 KWD"),
+            (7, "CLF", "0.0007 CLF"),
+        ] {
+            let money = Money::new(minor, Currency::try_from(currency).unwrap()).unwrap();
+            assert_eq!(money.written(), text);
+        }
     }
 
     #[test]

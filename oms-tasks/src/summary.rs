@@ -32,6 +32,8 @@ pub struct OrderSummary {
     pub payment: Option<PaymentSummary>,
     /// Of an order that is authorised first.
     pub authorisation: Option<AuthorisationSummary>,
+    /// Parts of its payment that are meant to be given back, or were, in their order.
+    pub refunds: Vec<RefundSummary>,
     pub reservation: Option<ReservationSummary>,
     pub bookings: Vec<BookingSummary>,
     pub delivery: Option<DeliverySummary>,
@@ -66,6 +68,19 @@ pub struct AuthorisationSummary {
     pub authorised_at: Option<DateTime<Utc>>,
     pub captured_at: Option<DateTime<Utc>>,
     pub reversed_at: Option<DateTime<Utc>>,
+}
+
+/// A part of its payment that is given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of docs/order-tables.md, by their names")]
+#[non_exhaustive]
+pub struct RefundSummary {
+    pub status: String,
+    pub amount_minor: i64,
+    pub refund_id: Option<String>,
+    pub refusal_code: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 /// The reservation of its pieces.

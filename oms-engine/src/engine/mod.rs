@@ -14,6 +14,7 @@ mod keys;
 mod look;
 mod operate;
 mod operators;
+mod pool;
 mod query;
 mod remote;
 mod resolved;
@@ -44,6 +45,7 @@ pub use halt::Halt;
 pub use look::{EngineState, Pulse, QueueState};
 pub use operate::{RerunRequest, RestartOptions, RetryOptions};
 pub use operators::{Operator, OperatorAction};
+pub use pool::connection_pool;
 pub use query::{ListRequest, Page, TaskLogLine, WorkflowSummary};
 pub use remote::{PollRequest, Polled};
 #[cfg(feature = "cron")]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use clap::Args;
 use oms_engine::embedded::Database;
-use oms_engine::{Engine, HttpSettings, Retention};
+use oms_engine::{Engine, HttpSettings, Retention, connection_pool};
+use oms_tasks::orders::Orders;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -61,6 +62,9 @@ pub(super) struct ServerOptions {
     grace: u64,
 }
 
+/// For the page's view of orders.
+const ORDER_CONNECTIONS: usize = 2;
+
 /// Of each thread that answers requests; what is not used costs nothing.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
@@ -103,7 +107,7 @@ async fn start(
     options: &ServerOptions,
     out: Out,
 ) -> Result<(Option<Database>, crate::Server), Failure> {
-    let settings = settings(options)?;
+    let mut settings = settings(options)?;
     let (database, url) = options.database.open(out).await?;
     let name = format!("oms-server-{}", std::process::id());
     let builder = Engine::builder(&url).migrate().schema(&options.database.schema).name(&name);
@@ -121,6 +125,8 @@ async fn start(
     if !options.bind.is_loopback() {
         check_exposed(options, &engine).await?;
     }
+    let pool = connection_pool(&url, ORDER_CONNECTIONS)?;
+    settings.orders = Some(Orders::new(engine.clone(), pool));
     let address = SocketAddr::new(options.bind, options.port);
     Ok((database, serve(engine, address, settings).await?))
 }

@@ -6,4 +6,4 @@ mod svg;
 mod tests;
 
 pub(crate) use layout::{Node, layout};
-pub(crate) use svg::{Mark, alone, within};
+pub(crate) use svg::{Mark, alone, escaped, within};

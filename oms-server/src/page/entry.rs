@@ -12,6 +12,7 @@ use oms_engine::{ApiRole, WorkflowId};
 
 use super::Answer;
 use super::frame::{again, failed};
+use super::orders::OrderDesk;
 use super::session::token_of;
 use super::text::link;
 use crate::access::Caller;
@@ -49,6 +50,8 @@ pub(super) struct Visit {
     pub(super) base: String,
     /// Whose key it came with; none while there are no keys, or where none is needed.
     pub(super) caller: Option<Caller>,
+    /// Whether there are orders to look at.
+    pub(super) orders: bool,
     pub(super) asked: Asked,
     form: Vec<(String, String)>,
 }
@@ -83,13 +86,14 @@ where
             let (method, headers) = (request.method().clone(), request.headers().clone());
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
             let deadline = app.limits.request;
+            let orders = app.orders.as_ref().is_some_and(OrderDesk::was_open);
             let answered = tokio::time::timeout(deadline, self.answer(request, app, base.clone()));
             let answer = answered.await.unwrap_or_else(|_| {
                 Err(Refusal::busy(format!("there was no answer within {deadline:?}")))
             });
             let mut response = match answer {
                 Ok(response) => response,
-                Err(refusal) => told(&refusal, (&method, &path, &headers), &base),
+                Err(refusal) => told(&refusal, (&method, &path, &headers), (&base, orders)),
             };
             protect(response.headers_mut());
             response
@@ -128,7 +132,11 @@ where
                 return Err(Refusal::argument("form", "has a NUL character"));
             }
         }
-        let visit = Visit { app, base, caller, asked, form };
+        let orders = match (&app.orders, self.needs) {
+            (Some(desk), Needs::Role(_)) => desk.is_open().await,
+            _ => false,
+        };
+        let visit = Visit { app, base, caller, orders, asked, form };
         (self.work)(visit).await
     }
 }
@@ -168,7 +176,7 @@ fn is_welcome(headers: &HeaderMap, changes: bool) -> bool {
 fn told(
     refusal: &Refusal,
     (method, path, headers): (&Method, &str, &HeaderMap),
-    base: &str,
+    (base, orders): (&str, bool),
 ) -> Response {
     let (status, reason) = (refusal.status, &refusal.message);
     if status.is_server_error() {
@@ -184,7 +192,7 @@ fn told(
         }
         return to(&link(base, "/sign-in", &[("to", path)]));
     }
-    failed(base, refusal)
+    failed((base, orders), refusal)
 }
 
 /// Sends a browser elsewhere.

@@ -17,17 +17,20 @@ pub(super) struct Frame {
     pub(super) section: &'static str,
     /// Whose key it is.
     pub(super) who: Option<String>,
+    /// Whether there are orders to look at.
+    pub(super) orders: bool,
     pub(super) version: &'static str,
 }
 
 impl Frame {
     pub(super) fn of(visit: &Visit, section: &'static str) -> Self {
         let who = visit.caller.as_ref().map(ToString::to_string);
-        Self { who, ..Self::bare(&visit.base, section) }
+        Self { who, orders: visit.orders, ..Self::bare(&visit.base, section) }
     }
 
     pub(super) fn bare(base: &str, section: &'static str) -> Self {
-        Self { base: base.to_owned(), section, who: None, version: assets::version() }
+        let version = assets::version();
+        Self { base: base.to_owned(), section, who: None, orders: false, version }
     }
 }
 
@@ -51,7 +54,7 @@ struct Failed<'a> {
 }
 
 /// A page that says why something was not done.
-pub(super) fn failed(base: &str, refusal: &Refusal) -> Response {
+pub(super) fn failed((base, orders): (&str, bool), refusal: &Refusal) -> Response {
     let what = match refusal.status {
         StatusCode::NOT_FOUND => "This is not here",
         StatusCode::CONFLICT => "Its state does not allow that",
@@ -61,7 +64,8 @@ pub(super) fn failed(base: &str, refusal: &Refusal) -> Response {
         _ => "That was not understood",
     };
     let status = refusal.status.as_u16();
-    let page = Failed { frame: Frame::bare(base, ""), status, what, message: &refusal.message };
+    let frame = Frame { orders, ..Frame::bare(base, "") };
+    let page = Failed { frame, status, what, message: &refusal.message };
     match html(&page) {
         Ok(page) => (refusal.status, page).into_response(),
         Err(_) => refusal.status.into_response(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use oms_engine::{FireState, TaskExecution, TaskStatus, WorkflowStatus};
 
+use crate::graph::escaped;
+
 /// How a state looks. It is written as markup.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
@@ -85,6 +87,29 @@ impl Look {
     }
 }
 
+/// A state that is given as a word in capitals, as markup.
+pub(super) fn state(word: &str) -> String {
+    let (class, icon) = match word {
+        "COMPLETED" | "CAPTURED" | "CONFIRMED" | "BOOKED" | "RESERVED" | "SHIPPED" | "SENT"
+        | "DELIVERED" | "SCHEDULED" => ("ok", GOOD),
+        "FAILED" | "DECLINED" | "REFUSED" | "UNDELIVERABLE" => ("bad", BAD),
+        "ACKNOWLEDGED" | "PAID" | "DISPATCHED" | "OUT_FOR_DELIVERY" => ("run", GOES),
+        "PENDING" | "INTENDED" | "AUTHORISED" | "BACKORDERED" => ("wait", CLOCK),
+        "UNWINDING" | "REVERSING" => ("warn", NOTE),
+        _ => ("off", STOP),
+    };
+    let word: String = word.chars().take(40).collect();
+    let word = escaped(&word.to_lowercase().replace('_', " "));
+    marked(class, icon, &word)
+}
+
+fn marked(class: &str, icon: &str, word: &str) -> String {
+    format!(
+        "<span class=\"state {class}\"><svg viewBox=\"0 0 12 12\" width=\"12\" height=\"12\" \
+         aria-hidden=\"true\"><path d=\"{icon}\"/></svg>{word}</span>"
+    )
+}
+
 /// Whether a task of this type does nothing itself but wait: for others, a time or a person.
 pub(super) fn waits(task_type: &str) -> bool {
     const WAITING: [&str; 7] =
@@ -94,11 +119,6 @@ pub(super) fn waits(task_type: &str) -> bool {
 
 impl fmt::Display for Look {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { class, icon, word } = self;
-        write!(
-            f,
-            "<span class=\"state {class}\"><svg viewBox=\"0 0 12 12\" width=\"12\" height=\"12\" \
-             aria-hidden=\"true\"><path d=\"{icon}\"/></svg>{word}</span>"
-        )
+        f.write_str(&marked(self.class, self.icon, self.word))
     }
 }

@@ -8,6 +8,7 @@ mod entry;
 mod frame;
 mod live;
 mod look;
+mod orders;
 mod overview;
 mod payload;
 mod picture;
@@ -27,6 +28,7 @@ use crate::app::{App, Settings};
 use crate::refusal::Refusal;
 use entry::{Entry, Needs};
 pub(crate) use live::Live;
+pub(crate) use orders::OrderDesk;
 
 /// What a handler of the page gives.
 type Answer = Result<axum::response::Response, Refusal>;
@@ -73,6 +75,9 @@ pub(crate) fn routes(router: Router<App>) -> Router<App> {
         .route("/queues", get(Entry { needs: read, work: overview::queues }))
         .route("/engines", get(Entry { needs: read, work: overview::engines }))
         .route("/schedules", get(Entry { needs: read, work: overview::schedules }))
+        .route("/orders", get(Entry { needs: read, work: orders::list }))
+        .route("/orders/{id}", get(Entry { needs: read, work: orders::one }))
+        .route("/orders/{id}/json", get(Entry { needs: read, work: orders::json }))
         .route("/start", begin())
         .route("/live", get(Entry { needs: read, work: live::live }))
         .route("/sign-in", sign_in())

@@ -18,7 +18,7 @@ use super::look::Look;
 use super::payload::Payload;
 use super::picture::picture;
 use super::task::{Chosen, chosen};
-use super::text::{exact, moment, now, number, short, span};
+use super::text::{exact, moment, now, number, segment, short, span};
 use super::timeline::{Span, Times};
 use crate::mask::mask;
 use crate::refusal::Refusal;
@@ -92,6 +92,11 @@ impl Seen<'_> {
     pub(super) fn link_to(&self, reference_name: &str) -> String {
         let path = format!("/runs/{}", self.run.workflow_id);
         format!("{}#task", self.visit.link(&path, &[("task", reference_name)]))
+    }
+
+    /// Whether it is one of the runs that `oms-tasks` starts for an order, named by its correlation id.
+    fn is_of_order(&self) -> bool {
+        self.visit.orders && self.run.workflow_name.starts_with("order_")
     }
 
     pub(super) fn times(&self, task: &TaskExecution) -> Times {
@@ -199,6 +204,10 @@ fn facts(seen: &Seen<'_>) -> Vec<Fact> {
     if let Some(id) = &run.correlation_id {
         let link = Some(seen.visit.link("/", &[("correlation", id)]));
         facts.push(Fact { link, ..fact("Correlation id", short(id, 200)) });
+    }
+    if let Some(id) = run.correlation_id.as_ref().filter(|_| seen.is_of_order()) {
+        let link = Some(seen.visit.link(&format!("/orders/{}", segment(id)), &[]));
+        facts.push(Fact { link, ..fact("Order", short(id, 200)) });
     }
     facts.extend(run.idempotency_key.as_ref().map(|key| fact("Idempotency key", short(key, 200))));
     facts.extend(run.parent_workflow_id.map(|id| other("Started by", id.to_string())));

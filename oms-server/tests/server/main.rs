@@ -21,6 +21,7 @@ mod metadata;
 mod migrate;
 mod outside;
 mod page;
+mod page_orders;
 mod page_parts;
 mod pages;
 mod removal;

@@ -42,6 +42,7 @@ use uuid::Uuid;
 pub use returning::Returned;
 
 use crate::error::{Doing as _, Error};
+use crate::migrate;
 use crate::order::Order;
 use crate::sql::{CANCEL_ORDER, LIST_ORDERS, get};
 use crate::stock::WhenShort;
@@ -135,6 +136,19 @@ impl Orders {
     #[must_use]
     pub fn new(engine: Engine, pool: Pool) -> Self {
         Self { engine, pool }
+    }
+
+    /// The version of the order tables in this database; none where it has none. This library reads those
+    /// of [`TABLES_VERSION`](crate::TABLES_VERSION).
+    ///
+    /// # Errors
+    /// Database errors.
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn tables_version(&self) -> Result<Option<i32>, Error> {
+        let client = self.pool.get().await.doing("looking for the order tables")?;
+        migrate::found(&**client).await
     }
 
     /// Places an order. When it returns, the order is safe: it is taken to its end whatever crashes. The

@@ -33,6 +33,12 @@ SELECT jsonb_build_object(
             'authorised_at', p.authorised_at, 'captured_at', p.captured_at,
             'reversed_at', p.reversed_at)
         FROM payment_intents p WHERE p.order_id = o.order_id),
+    'refunds', (
+        SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'status', r.status, 'amount_minor', r.amount_minor, 'refund_id', r.refund_id,
+            'refusal_code', r.refusal_code, 'created_at', r.created_at,
+            'ended_at', r.ended_at) ORDER BY r.created_at, r.idempotency_key), '[]')
+        FROM payment_refunds r WHERE r.order_id = o.order_id),
     'reservation', (
         SELECT jsonb_build_object(
             'status', r.status, 'created_at', r.created_at, 'reserved_at', r.reserved_at,
