@@ -198,7 +198,7 @@ async fn a_server_that_is_not_there_or_lets_nobody_in_is_named_with_what_to_do()
     let port = silent.local_addr().unwrap().port();
     let error = build(&format!("postgres://u@127.0.0.1:{port}/db"), |b| b).await;
     assert!(error.contains("no answer within 3s") && error.contains("127.0.0.1"), "{error}");
-    let missing = database.url().replace(database.name(), "oms_no_such_database");
+    let missing = database.owner_url().replace(database.name(), "oms_no_such_database");
     let error = build(&missing, |b| b).await;
     assert!(
         error.contains("oms_no_such_database") && error.contains("create the database"),

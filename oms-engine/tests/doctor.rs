@@ -24,9 +24,9 @@ async fn found_by(url: &str, limits: &DoctorLimits) -> Vec<Finding> {
     tables.doctor(limits, now).await.unwrap()
 }
 
-/// What was found of one kind.
+/// What its owner finds of one kind, who sees all sessions.
 async fn of_kind(database: &TestDatabase, kind: &str) -> Vec<String> {
-    let found = found_by(database.url(), &limits()).await;
+    let found = found_by(database.owner_url(), &limits()).await;
     found.into_iter().filter(|f| f.kind == kind).map(|f| f.what).collect()
 }
 
@@ -75,8 +75,8 @@ async fn old_tables_and_missing_rights_are_found() {
         ),
     )
     .await;
-    let sign = if database.url().contains('?') { '&' } else { '?' };
-    let url = format!("{}{sign}options=-c%20role%3D{role}", database.url());
+    let sign = if database.owner_url().contains('?') { '&' } else { '?' };
+    let url = format!("{}{sign}options=-c%20role%3D{role}", database.owner_url());
     let found = found_by(&url, &limits()).await;
     let rights: Vec<&str> =
         found.iter().filter(|f| f.kind == "rights").map(|f| f.what.as_str()).collect();

@@ -117,7 +117,7 @@ impl Subject for Purchase {
     }
 
     async fn open(&self) -> Result<TestDatabase, Failure> {
-        let database = TestDatabase::migrated().await?;
+        let database = TestDatabase::migrated().await?.as_application().await?;
         database.connect().await?.batch_execute(TABLES).await?;
         Ok(database)
     }

@@ -13,6 +13,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::TestkitError;
 use super::database::drop_old_templates;
+use super::rights::names_of;
 use crate::embedded::env::Env;
 use crate::embedded::folder::random_hex;
 use crate::embedded::{Database, Postgres};
@@ -147,7 +148,20 @@ impl Seat {
         self.admin
             .batch_execute(&format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"))
             .await
-            .map_err(|source| doing(&format!("dropping {name}"), source))
+            .map_err(|source| doing(&format!("dropping {name}"), source))?;
+        self.drop_roles(name).await
+    }
+
+    /// Nothing is left that they could own. Who may make none has none to drop.
+    async fn drop_roles(&self, database: &str) -> Result<(), TestkitError> {
+        let failed = |source| doing("dropping the roles of a database", source);
+        let names = names_of(database);
+        let sql = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY($1::text[])";
+        for row in self.admin.query(sql, &[&names.as_slice()]).await.map_err(failed)? {
+            let sql = format!("DROP ROLE IF EXISTS \"{}\"", row.get::<_, &str>(0));
+            self.admin.batch_execute(&sql).await.map_err(failed)?;
+        }
+        Ok(())
     }
 }
 

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::TestkitError;
 use super::admin::{Seat, background, connect, doing};
+use super::{TestkitError, rights};
 
 /// Advisory lock class of the templates.
 const TEMPLATE_LOCKS: i32 = 0x6f6d_7302;
@@ -28,6 +28,7 @@ const IN_USE_PAUSE: Duration = Duration::from_millis(50);
 pub struct TestDatabase {
     name: String,
     url: String,
+    owner_url: String,
 }
 
 impl TestDatabase {
@@ -73,7 +74,8 @@ impl TestDatabase {
     async fn cloned_from(seat: &'static Seat, template: &str) -> Result<Self, TestkitError> {
         let name = seat.new_name();
         // From here on the name is dropped, also when the clone fails half way.
-        let database = Self { url: seat.url_of(&name), name };
+        let url = seat.url_of(&name);
+        let database = Self { owner_url: url.clone(), url, name };
         let sql = format!("CREATE DATABASE \"{}\" TEMPLATE \"{template}\"", database.name);
         while_in_use(&seat.admin, &sql).await?;
         Ok(database)
@@ -95,10 +97,38 @@ impl TestDatabase {
         Self::create(&key, async |client: &Client| client.batch_execute(&sql).await).await
     }
 
+    /// The same database, where [`url`](Self::url) is now of a user of its own, with the rights
+    /// that [`roles_sql`](crate::roles_sql) gives an application, and all rights on what is and
+    /// will be in the schema `public`. So a test shows that what it runs needs no more in
+    /// production. [`connect`](Self::connect) and [`owner_url`](Self::owner_url) stay the owner's.
+    ///
+    /// The database has the engine's tables in their default schema. The user of `DATABASE_URL`
+    /// may make roles; they go with the database.
+    ///
+    /// # Errors
+    ///
+    /// [`TestkitError`] when the roles could not be made.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`create`](Self::create).
+    pub async fn as_application(mut self) -> Result<Self, TestkitError> {
+        let password = rights::make_roles(&self.connect().await?, &self.name).await?;
+        let [application, _] = rights::names_of(&self.name);
+        self.url = rights::with_user(&self.owner_url, &application, &password);
+        Ok(self)
+    }
+
     /// Where to connect.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where its owner connects.
+    #[must_use]
+    pub fn owner_url(&self) -> &str {
+        &self.owner_url
     }
 
     /// The database's name.
@@ -107,7 +137,7 @@ impl TestDatabase {
         &self.name
     }
 
-    /// Connects to it. The connection lives on a runtime of the test kit's.
+    /// Connects to it as its owner. The connection lives on a runtime of the test kit's.
     ///
     /// # Errors
     ///
@@ -117,7 +147,7 @@ impl TestDatabase {
     ///
     /// Dropping the future closes the connection.
     pub async fn connect(&self) -> Result<Client, TestkitError> {
-        connect(&self.url).await
+        connect(&self.owner_url).await
     }
 }
 

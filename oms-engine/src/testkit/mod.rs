@@ -6,6 +6,7 @@ mod database;
 mod dry;
 pub mod faults;
 mod own;
+mod rights;
 mod statements;
 #[cfg(test)]
 mod tests;

@@ -11,9 +11,9 @@ use oms_engine::testkit::TestDatabase;
 use oms_engine::{Engine, EngineBuilder, Execution, WorkflowDef, WorkflowId, WorkflowTask};
 use serde_json::json;
 
-/// A database with the engine's tables.
+/// A database with the engine's tables, whose URL has an application's rights and no more.
 pub(crate) async fn database() -> TestDatabase {
-    TestDatabase::migrated().await.unwrap()
+    TestDatabase::migrated().await.unwrap().as_application().await.unwrap()
 }
 
 /// An engine with settings that make tests quick.

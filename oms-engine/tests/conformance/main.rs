@@ -66,7 +66,7 @@ async fn play_all(cases: Vec<case::Case>) {
     for _ in 0..AT_ONCE {
         let waiting = waiting.clone();
         players.spawn(async move {
-            let database = TestDatabase::migrated().await.unwrap();
+            let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
             let client = database.connect().await.unwrap();
             let mut wrong = Vec::new();
             loop {

@@ -73,7 +73,7 @@ async fn from_the_first_key_on_everybody_is_asked_also_when_it_is_revoked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_good_at_every_server_until_it_expires() {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let key = Key::create(&database, "work");
     let (first, second) =
         (Running::start(database.url(), &[]), Running::start(database.url(), &[]));
@@ -94,7 +94,7 @@ async fn a_token_is_good_at_every_server_until_it_expires() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_token_is_refused() {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let key = Key::create(&database, "admin");
     let server = Running::start(database.url(), &[]);
     let token = key.token(&server);
@@ -166,7 +166,7 @@ fn who_only_looks_changes_nothing_and_who_works_only_what_workers_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_endpoint_asks_for_its_role() {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let keys = ["read", "work", "admin"].map(|role| Key::create(&database, role));
     let server = Running::start(database.url(), &[]);
     let tokens = keys.each_ref().map(|key| key.token(&server));
@@ -202,7 +202,7 @@ async fn every_endpoint_asks_for_its_role() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_comes_with_a_key() {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let (work, admin) = (Key::create(&database, "work"), Key::create(&database, "admin"));
     let server = Running::start(database.url(), &[]);
     let run = |key: Option<&Key>, arguments: &[&str]| {

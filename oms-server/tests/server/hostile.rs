@@ -40,7 +40,7 @@ fn head_of(answer: &str) -> &str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_does_not_come_in_time_is_given_up() {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let engine = Engine::builder(database.url()).build().await.unwrap();
     let mut settings = Settings::default();
     let limits = &mut settings.limits;

@@ -12,7 +12,7 @@ use crate::running::{Running, result_of, server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_others_reach_it_a_server_without_keys_does_not_start() {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let bind = ["server", "--port", "0", "--bind", "0.0.0.0"];
     let refused = oms_with(&bind, "", &[("DATABASE_URL", database.url())]).expect(4);
     assert!(refused.err.contains("oms key create"), "{refused:?}");
@@ -23,7 +23,7 @@ async fn where_others_reach_it_a_server_without_keys_does_not_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_certificate_clients_come_by_tls_alone_and_a_new_one_is_read() {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let scratch = Scratch::new("tls");
     let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
     let path = |name: &str| scratch.0.join(name).to_str().unwrap().to_owned();
@@ -63,7 +63,7 @@ async fn with_a_certificate_clients_come_by_tls_alone_and_a_new_one_is_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_without_tls_is_refused_to_who_asks_for_it() {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let more = if database.url().contains('?') { '&' } else { '?' };
     let url = |mode: &str| format!("{}{more}sslmode={mode}", database.url());
     let status = |url: &str| oms_with(&["migrate", "status"], "", &[("DATABASE_URL", url)]);
@@ -76,7 +76,7 @@ async fn a_database_without_tls_is_refused_to_who_asks_for_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_logged_whatever_the_level() {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let key = Key::create(&database, "admin");
     let scratch = Scratch::new("logs");
     let log = scratch.0.join("log");
@@ -106,7 +106,7 @@ async fn no_secret_is_logged_whatever_the_level() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn web_pages_of_other_origins_may_not_call_unless_they_are_named() {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let server = Running::start(database.url(), &["--cors-origin", "https://ops.example.com"]);
     let get = |headers: &[(&str, &str)]| {
         server.send_with("GET", "/api/metadata/taskdefs", Vec::new(), headers)

@@ -102,7 +102,7 @@ async fn what_a_run_says_is_text_in_the_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn masked_fields_stay_masked_and_large_payloads_are_cut() {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let server = Running::start(database.url(), &["--mask-field", "card"]);
     let task = json!({"name": "work", "taskReferenceName": "work_0", "type": "SIMPLE",
         "inputParameters": {"all": "${workflow.input}"}});
@@ -237,7 +237,7 @@ async fn only_a_page_of_this_server_may_act() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_keys_the_page_asks_for_one_and_shows_and_does_what_its_role_allows() {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let (reader, admin) = (Key::create(&database, "read"), Key::create(&database, "admin"));
     let server = Running::start(database.url(), &[]);
     let token = admin.token(&server);
@@ -338,7 +338,7 @@ async fn a_browser_hears_of_what_it_shows_and_of_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_stands_in_any_axum_program_below_any_path() {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let engine = Engine::builder(database.url()).build().await.unwrap();
     let page = oms_server::page(engine.clone(), oms_server::Settings::default());
     let program = axum::Router::new().nest("/in/ops", page);

@@ -40,7 +40,7 @@ impl Answered {
 
 /// A server on a new database.
 pub(crate) async fn server() -> (TestDatabase, Running) {
-    let database = TestDatabase::migrated().await.unwrap();
+    let database = TestDatabase::migrated().await.unwrap().as_application().await.unwrap();
     let running = Running::start(database.url(), &[]);
     (database, running)
 }

@@ -100,7 +100,12 @@ async fn loops_and_sub_workflows_take_their_own_mocks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_would_call_itself_is_not_called() {
-    let database = oms_engine::testkit::TestDatabase::migrated().await.unwrap();
+    let database = oms_engine::testkit::TestDatabase::migrated()
+        .await
+        .unwrap()
+        .as_application()
+        .await
+        .unwrap();
     let gateway = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     gateway.set_nonblocking(true).unwrap();
     let address = gateway.local_addr().unwrap().to_string();

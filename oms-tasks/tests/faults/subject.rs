@@ -122,7 +122,9 @@ impl Subject for Order {
         let opened = self.shops.lock().unwrap().pop();
         let database = match opened {
             Some(database) => database,
-            None => TestDatabase::create(&format!("{sql} tea"), fill).await?,
+            None => {
+                TestDatabase::create(&format!("{sql} tea"), fill).await?.as_application().await?
+            }
         };
         let order_id = format!("o{}", self.placed.fetch_add(1, Ordering::Relaxed));
         let (all_is_well, shops) = (AtomicBool::new(false), self.shops.clone());

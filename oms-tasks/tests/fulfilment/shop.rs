@@ -31,7 +31,8 @@ impl Shop {
     ) -> Self {
         let sql = migrations();
         let fill = async |client: &Client| client.batch_execute(&sql).await;
-        let database = TestDatabase::create(&sql, fill).await.unwrap();
+        let database =
+            TestDatabase::create(&sql, fill).await.unwrap().as_application().await.unwrap();
         let client = database.connect().await.unwrap();
         stock(&client, "tea", 10, 250).await;
         let sandbox = Sandbox::start();
