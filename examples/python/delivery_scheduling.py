@@ -1,5 +1,7 @@
 """The delivery service: has an order fetched once, and calls off a failed one."""
 
+from datetime import date
+
 from conductor.client.worker.worker_task import worker_task
 
 import shop
@@ -30,6 +32,8 @@ def delivery_scheduling(order_id: str) -> dict:
             "tracking_number": intended["tracking_number"],
             "delivery_date": intended["delivery_date"].isoformat(),
         }
+    window = {"from": order["deliver_from"], "to": order["deliver_to"]}
+    asked = {"window": {key: day.isoformat() for key, day in window.items()}} if window["to"] else {}
     answer = shop.ask({
         "op": "book",
         "key": intended["idempotency_key"],
@@ -37,10 +41,17 @@ def delivery_scheduling(order_id: str) -> dict:
         "recipient": order["customer_name"],
         "ship_to": order["ship_to"],
         "pieces": intended["pieces"],
+        **asked,
     })
     if answer["answer"] == "refused":
         settle(order_id, "status = 'REFUSED', refusal_code = %s", [answer["code"]])
         raise refused(order_id, answer["code"])
+    if asked and not window["from"] <= date.fromisoformat(answer["delivery_date"]) <= window["to"]:
+        # The row stays open, so that the unwinding calls this booking off.
+        raise Refused(
+            f"order {order_id}: the carrier would deliver on {answer['delivery_date']}, "
+            f"not from {window['from']} to {window['to']}"
+        )
     booked = {key: answer[key] for key in ("tracking_number", "delivery_date")}
     scheduled = """status = 'SCHEDULED', tracking_number = %s, delivery_date = %s,
                    scheduled_at = statement_timestamp()"""

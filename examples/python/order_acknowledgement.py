@@ -1,6 +1,7 @@
 """The order service: takes an order in, and closes one that fails."""
 
 import json
+from datetime import date, datetime, timezone
 from pathlib import Path
 from conductor.client.context.task_context import get_task_context
 from conductor.client.worker.worker_task import worker_task
@@ -33,8 +34,19 @@ def check(order: object) -> None:
     faults = [f"{error.json_path}: {error.message}" for error in ORDER.iter_errors(order)]
     if not faults:
         faults = [f"{path}: blank, or with control characters" for path, text in texts(order) if bad(text)]
+        faults += window_faults(order.get("delivery_window"))
     if faults:
         raise Refused("order refused: " + "; ".join(faults))
+
+
+def window_faults(window: object) -> list[str]:
+    if window is None:
+        return []
+    try:
+        start, end = (date.fromisoformat(window[key]) for key in ("from", "to"))
+    except ValueError as error:
+        return [f"$.delivery_window: {error}"]
+    return [] if start <= end else ["$.delivery_window.to: use a day that is not before $.delivery_window.from"]
 
 
 def texts(value: object, path: str = "$"):
@@ -64,6 +76,9 @@ def write(db, order: dict, workflow_id: str):
         raise Refused(
             f"order {order_id} in {order['currency']}: priced in another currency: {', '.join(foreign)}"
         )
+    window = order.get("delivery_window") or {"from": None, "to": None}
+    if window["to"] and date.fromisoformat(window["to"]) < datetime.now(timezone.utc).date():
+        raise Refused(f"order refused: $.delivery_window.to: {window['to']} is past")
     items = [
         (order_id, number, line["sku"], int(line["quantity"]), shelves[line["sku"]]["price_minor"])
         for number, line in enumerate(lines, start=1)
@@ -73,12 +88,12 @@ def write(db, order: dict, workflow_id: str):
         raise Refused(f"order {order_id}: the total exceeds {TOTAL_MAX} minor units")
     written = db.execute(
         """INSERT INTO orders (order_id, workflow_id, status, customer_name, customer_email, ship_to,
-                               currency, total_minor, acknowledged_at)
-           VALUES (%s, %s, 'ACKNOWLEDGED', %s, %s, %s, %s, %s, statement_timestamp())
+                               currency, total_minor, acknowledged_at, deliver_from, deliver_to)
+           VALUES (%s, %s, 'ACKNOWLEDGED', %s, %s, %s, %s, %s, statement_timestamp(), %s, %s)
            ON CONFLICT (order_id) DO NOTHING
            RETURNING *""",
         [order_id, workflow_id, customer["name"], customer["email"], Jsonb(order["ship_to"]),
-         order["currency"], total],
+         order["currency"], total, window["from"], window["to"]],
     ).fetchone()
     if written:
         db.cursor().executemany(

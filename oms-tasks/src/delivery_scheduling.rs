@@ -14,6 +14,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::error::Error;
+use crate::order::DeliveryWindow;
 use crate::ports::{BookingAnswer, BookingRequest, Carrier};
 use crate::sql::{CONFIRM_DELIVERY, INTEND_DELIVERY, REFUSE_DELIVERY, get};
 use crate::stage::{Stage, refuse_closed, refuse_early};
@@ -77,10 +78,18 @@ impl DeliveryScheduling {
             recipient: get(&intended, "customer_name")?,
             ship_to,
             pieces: get(&intended, "pieces")?,
+            window: window(&intended)?,
         };
         let answer = self.carrier.book(&request).await;
         match answer.map_err(|source| Error::Port { port: "carrier", source })? {
             BookingAnswer::Booked { tracking_number, delivery_date } => {
+                if let Some(DeliveryWindow { from, to }) = request.window
+                    && !(from..=to).contains(&delivery_date)
+                {
+                    // The row stays open, so that whoever undoes the order calls this booking off.
+                    let order_id = request.order_id;
+                    return Err(Error::DeliveryOutsideWindow { order_id, delivery_date, from, to });
+                }
                 self.confirm(request.order_id, Output { tracking_number, delivery_date }).await
             }
             BookingAnswer::Refused { code } => {
@@ -124,4 +133,11 @@ impl DeliveryScheduling {
         // Not written by this call: another attempt under the same key has written the same.
         Ok(booked)
     }
+}
+
+/// The order's, of a row of `intend_delivery`.
+fn window(row: &Row) -> Result<Option<DeliveryWindow>, Error> {
+    let days: (Option<NaiveDate>, Option<NaiveDate>) =
+        (get(row, "deliver_from")?, get(row, "deliver_to")?);
+    Ok(days.0.zip(days.1).map(|(from, to)| DeliveryWindow { from, to }))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use oms_engine::TaskError;
 use oms_engine::definition::Faults;
 use uuid::Uuid;
@@ -55,6 +56,20 @@ pub enum Error {
     Smtp {
         /// What is wrong with them.
         reason: String,
+    },
+    /// The carrier would deliver at another time than the order asks for.
+    #[error(
+        "order {order_id}: the carrier would deliver on {delivery_date}, not from {from} to {to}"
+    )]
+    DeliveryOutsideWindow {
+        /// The order.
+        order_id: String,
+        /// The carrier's.
+        delivery_date: NaiveDate,
+        /// The first day that the order asks for.
+        from: NaiveDate,
+        /// The last one.
+        to: NaiveDate,
     },
     /// No order has a delivery of this number.
     #[error("no delivery has the tracking number {tracking_number}")]

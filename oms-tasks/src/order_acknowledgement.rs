@@ -3,6 +3,7 @@
 //! Transactional, for many orders at once: order, lines, first notification and the step's end commit
 //! together.
 
+use chrono::NaiveDate;
 use oms_engine::{TaskContext, TaskError, TransactionalBatchTask};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -102,12 +103,17 @@ fn answer(
     order: Order,
     priced: &Row,
 ) -> Result<Output, Error> {
-    let Order { order_id, currency, .. } = order;
+    let Order { order_id, currency, delivery_window, .. } = order;
     if get(priced, "written")? {
         let total_minor = total(priced, &order_id)?;
         return Ok(Output { order_id, total_minor, currency });
     }
-    let Some(found) = found else { return Err(why_unpriced(order_id, currency, priced)?) };
+    let Some(found) = found else {
+        return Err(match delivery_window {
+            Some(window) if get(priced, "window_past")? => window.past(),
+            _ => why_unpriced(order_id, currency, priced)?,
+        });
+    };
     let owner: Uuid = get(found, "workflow_id")?;
     if owner != workflow_id {
         return Err(Error::OrderTaken { order_id, workflow_id: owner });
@@ -127,6 +133,8 @@ struct Given<'a> {
     ship_to: Vec<Value>,
     currencies: Vec<&'a str>,
     bodies: Vec<String>,
+    deliver_from: Vec<Option<NaiveDate>>,
+    deliver_to: Vec<Option<NaiveDate>>,
     /// Of the lines.
     numbers: Vec<i32>,
     line_numbers: Vec<i32>,
@@ -144,6 +152,8 @@ impl<'a> Given<'a> {
             given.emails.push(&order.customer.email);
             given.ship_to.push(serde_json::to_value(&order.ship_to).unwrap_or(Value::Null));
             given.currencies.push(&order.currency);
+            given.deliver_from.push(order.delivery_window.map(|window| window.from));
+            given.deliver_to.push(order.delivery_window.map(|window| window.to));
             given.bodies.push(Stage::Acknowledged.body(&order.order_id));
             for (line_no, line) in (1..).zip(&order.lines) {
                 given.numbers.push(number);
@@ -155,7 +165,7 @@ impl<'a> Given<'a> {
         given
     }
 
-    fn params(&self) -> [Param<'_>; 11] {
+    fn params(&self) -> [Param<'_>; 13] {
         [
             (&self.order_ids, Type::TEXT_ARRAY),
             (&self.workflow_ids, Type::UUID_ARRAY),
@@ -168,6 +178,8 @@ impl<'a> Given<'a> {
             (&self.line_numbers, Type::INT4_ARRAY),
             (&self.skus, Type::TEXT_ARRAY),
             (&self.quantities, Type::INT4_ARRAY),
+            (&self.deliver_from, Type::DATE_ARRAY),
+            (&self.deliver_to, Type::DATE_ARRAY),
         ]
     }
 }

@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use crate::error::{Doing as _, Error};
+use crate::order::DeliveryWindow;
 use crate::sql::{ORDER_SUMMARY, get};
 
 /// An order with all that was done for it. Statuses as in `docs/order-tables.md`.
@@ -27,6 +28,8 @@ pub struct OrderSummary {
     pub failed_at: Option<DateTime<Utc>>,
     pub failure_reason: Option<String>,
     pub cancelled_at: Option<DateTime<Utc>>,
+    /// When it is to be delivered.
+    pub delivery_window: Option<DeliveryWindow>,
     pub items: Vec<ItemSummary>,
     /// Of an order that is charged at once.
     pub payment: Option<PaymentSummary>,

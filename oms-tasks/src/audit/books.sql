@@ -84,6 +84,13 @@ SELECT 'a delivery stands for an order that ended without',
 FROM books b
 WHERE b.status IN ('FAILED', 'CANCELLED') AND b.delivery IN ('PENDING', 'SCHEDULED')
 UNION ALL
+SELECT 'a delivery is outside of the time that was asked for',
+       format('order %s: on %s, not from %s to %s', o.order_id, d.delivery_date, o.deliver_from,
+              o.deliver_to)
+FROM delivery_schedule d
+JOIN orders o ON o.order_id = d.order_id
+WHERE d.status = 'SCHEDULED' AND d.delivery_date NOT BETWEEN o.deliver_from AND o.deliver_to
+UNION ALL
 SELECT 'tables and carrier differ', format('order %s is %s: %s', b.order_id, b.status, to_jsonb(w))
 FROM books b
 JOIN witness w ON w.order_id = b.order_id

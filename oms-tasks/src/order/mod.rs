@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -30,6 +31,28 @@ pub struct Order {
     pub ship_to: Address,
     /// ISO 4217; the articles must be priced in it.
     pub currency: String,
+    /// When it is to be delivered; whenever the carrier can, unless this says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_window: Option<DeliveryWindow>,
+}
+
+/// The days between which an order is to be delivered, both included. An order that cannot be delivered
+/// then fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliveryWindow {
+    /// The first day.
+    pub from: NaiveDate,
+    /// The last day; not before the first, nor, when the order is placed, in the past (by UTC).
+    pub to: NaiveDate,
+}
+
+impl DeliveryWindow {
+    /// What is wrong with a window that is over.
+    pub(crate) fn past(&self) -> Error {
+        let fault = format!("$.delivery_window.to: {} is past", self.to);
+        Error::InvalidOrder { faults: vec![fault] }
+    }
 }
 
 /// Who ordered.
@@ -133,6 +156,10 @@ impl Order {
         hold(
             (1..=LINES_MAX).contains(&self.lines.len()),
             &format!("$.lines: use 1 to {LINES_MAX} lines"),
+        );
+        hold(
+            self.delivery_window.is_none_or(|window| window.from <= window.to),
+            "$.delivery_window.to: use a day that is not before $.delivery_window.from",
         );
         for (i, line) in self.lines.iter().enumerate().take(LINES_MAX) {
             hold(

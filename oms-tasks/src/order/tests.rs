@@ -22,12 +22,21 @@ fn all_faults_are_told_at_once_with_their_paths() {
     bad.customer.email = "nobody".into();
     bad.currency = "Franken".into();
     bad.lines.push(Line { sku: String::new(), quantity: 0 });
+    let (from, to) = (NaiveDate::from_ymd_opt(2030, 1, 2), NaiveDate::from_ymd_opt(2030, 1, 1));
+    bad.delivery_window = from.zip(to).map(|(from, to)| DeliveryWindow { from, to });
     let Err(Error::InvalidOrder { faults }) = bad.check() else { panic!("accepted") };
-    for path in ["order_id", "customer.email", "currency", "lines[1].sku", "lines[1].quantity"] {
+    for path in [
+        "order_id",
+        "customer.email",
+        "currency",
+        "lines[1].sku",
+        "lines[1].quantity",
+        "delivery_window.to",
+    ] {
         let named = faults.iter().filter(|fault| fault.starts_with(&format!("$.{path}: ")));
         assert_eq!(named.count(), 1, "{path} in {faults:?}");
     }
-    assert_eq!(faults.len(), 5);
+    assert_eq!(faults.len(), 6);
     order().check().unwrap();
 }
 

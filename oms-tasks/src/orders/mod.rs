@@ -44,7 +44,7 @@ pub use returning::Returned;
 use crate::error::{Doing as _, Error};
 use crate::migrate;
 use crate::order::Order;
-use crate::sql::{CANCEL_ORDER, LIST_ORDERS, get};
+use crate::sql::{CANCEL_ORDER, CHECK_WINDOW, LIST_ORDERS, get};
 use crate::stock::WhenShort;
 use crate::summary::{OrderSummary, order_summary};
 
@@ -155,13 +155,21 @@ impl Orders {
     /// same order placed again is found, by its id.
     ///
     /// # Errors
-    /// [`Error::InvalidOrder`] with every fault of it; [`Error::Engine`]: repeat it where
+    /// [`Error::InvalidOrder`] with every fault of it; [`Error::Engine`], database errors: repeat it where
     /// [`is_retryable`](Error::is_retryable) says so.
     ///
     /// # Cancel safety
     /// Whether it was placed is unknown when the future is dropped; place it again.
     pub async fn place(&self, order: &Order, options: &PlaceOptions) -> Result<Placed, Error> {
         order.check()?;
+        if let Some(window) = order.delivery_window {
+            let params = [(&order.order_id as _, Type::TEXT), (&window.to as _, Type::DATE)];
+            let rows = CHECK_WINDOW.run(&self.pool, &params).await?;
+            // One that is there is found, however long ago it was placed.
+            if rows.first().map(|row| get::<bool>(row, "past")).transpose()? == Some(true) {
+                return Err(window.past());
+            }
+        }
         let place = || format!("order {}", order.order_id);
         let mut input =
             serde_json::to_value(order).map_err(|source| Error::Json { place: place(), source })?;

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use crate::order::Address;
+use crate::order::{Address, DeliveryWindow};
 
 mod gateway;
 
@@ -65,6 +65,10 @@ pub struct BookingRequest {
     pub ship_to: Address,
     /// How many pieces.
     pub pieces: i64,
+    /// When it is to arrive; whenever the carrier can, unless this says so. A carrier that has no slot then
+    /// refuses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<DeliveryWindow>,
 }
 
 /// What came of a booking.

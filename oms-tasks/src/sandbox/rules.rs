@@ -44,6 +44,8 @@ pub(super) enum Behaviour {
     SilentBefore,
     SilentAfter,
     FailOnce,
+    /// Deliver as soon as can be, whatever was asked for.
+    Elsewhen,
 }
 
 /// What became of a key.
@@ -176,7 +178,12 @@ impl Rules {
         if let Behaviour::Decline(code) = behaviour {
             return Entry::Refused { key, order_id, code: code.to_owned() };
         }
-        let delivery_date = today().checked_add_days(DELIVERY_TIME).unwrap_or_default();
+        let soonest = today().checked_add_days(DELIVERY_TIME).unwrap_or_default();
+        let asked = ask.window.filter(|_| behaviour != Behaviour::Elsewhen);
+        let delivery_date = asked.map_or(soonest, |window| window.from.max(soonest));
+        if asked.is_some_and(|window| window.to < delivery_date) {
+            return Entry::Refused { key, order_id, code: "no_slot_in_window".to_owned() };
+        }
         let tracking_number = self.tracking_number(&ask.key);
         Entry::Booked { key, order_id, tracking_number, delivery_date }
     }
@@ -353,6 +360,7 @@ impl Rules {
                 "test_timeout" => Behaviour::SilentBefore,
                 "test_timeout_after_booking" => Behaviour::SilentAfter,
                 "test_fail_once" => Behaviour::FailOnce,
+                "test_elsewhen" => Behaviour::Elsewhen,
                 _ => Behaviour::Do,
             },
             Request::Refund(_) | Request::Find(_) | Request::Cancel(_) => Behaviour::Do,

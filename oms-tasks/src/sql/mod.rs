@@ -37,6 +37,7 @@ macro_rules! statements {
 
 statements! {
     ACKNOWLEDGE_ORDERS = "acknowledge_orders";
+    CHECK_WINDOW = "check_window";
     FIND_ORDERS = "find_orders";
     INTEND_PAYMENT = "intend_payment";
     CAPTURE_PAYMENT = "capture_payment";

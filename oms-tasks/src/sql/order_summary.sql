@@ -13,6 +13,8 @@ SELECT jsonb_build_object(
     'failed_at', o.failed_at,
     'failure_reason', o.failure_reason,
     'cancelled_at', o.cancelled_at,
+    'delivery_window', CASE WHEN o.deliver_to IS NOT NULL
+        THEN jsonb_build_object('from', o.deliver_from, 'to', o.deliver_to) END,
     'items', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
             'line_no', i.line_no, 'sku', i.sku, 'quantity', i.quantity,

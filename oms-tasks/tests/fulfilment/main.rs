@@ -14,3 +14,4 @@ mod returns;
 mod shop;
 mod v2;
 mod whole;
+mod windows;

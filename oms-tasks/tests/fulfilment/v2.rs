@@ -77,7 +77,7 @@ async fn assert_ended(shop: &Shop) {
 }
 
 /// What must hold of an order of which nothing stands any more, by the tables and by the ledger.
-async fn assert_undone(shop: &Shop, id: &str, status: &str) -> OrderSummary {
+pub(crate) async fn assert_undone(shop: &Shop, id: &str, status: &str) -> OrderSummary {
     let order = shop.summary(id).await;
     assert_eq!(order.status, status, "{:?}", order.failure_reason);
     let told = shop.totals(id);
