@@ -2,6 +2,7 @@
 
 mod access;
 mod app;
+mod asker;
 mod browser;
 pub mod cli;
 mod graph;

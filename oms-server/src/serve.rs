@@ -1,11 +1,15 @@
 //! Listens, and stops without losing what is under way.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use oms_engine::Engine;
@@ -17,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Refusals};
 use crate::app::{App, Settings};
+use crate::asker::Peer;
 use crate::page::Live;
 use crate::routes::router;
 use crate::tls::Tls;
@@ -116,6 +121,11 @@ async fn greet(
         tracing::debug!(%error, "a connection ended before it began");
         return;
     }
+    let Ok(peer) = stream.peer_addr() else { return };
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        service.call(request)
+    });
     let Some(tls) = tls else { return converse(stream, service, head, stop).await };
     let agreed = tokio::select! {
         agreed = tokio::time::timeout(head, tls.acceptor().accept(stream)) => agreed,
@@ -128,12 +138,14 @@ async fn greet(
     }
 }
 
-async fn converse(
+async fn converse<S>(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    service: TowerToHyperService<axum::Router>,
+    service: S,
     head: Duration,
     stop: CancellationToken,
-) {
+) where
+    S: Service<Request<Incoming>, Response = axum::response::Response, Error = Infallible>,
+{
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(head);
     let connection = builder.serve_connection(TokioIo::new(stream), service);

@@ -28,23 +28,36 @@ impl Operator {
     /// # Errors
     /// [`Error::InvalidInput`] for a name or reason that is empty or too long.
     pub fn new(name: impl Into<String>, reason: impl Into<String>) -> Result<Self, Error> {
-        let (name, reason) = (name.into(), reason.into());
-        for (what, text, most) in
-            [("operator", &name, NAME_MAX_BYTES), ("reason", &reason, REASON_MAX_BYTES)]
-        {
-            let why = if text.trim().is_empty() {
-                "is missing".to_owned()
-            } else if text.contains('\0') {
-                "has a NUL character".to_owned()
-            } else if text.len() > most {
-                format!("has {} bytes, at most {most}", text.len())
-            } else {
-                continue;
-            };
-            return Err(Error::invalid(what, why));
+        let reason = reason.into();
+        if reason.trim().is_empty() {
+            return Err(Error::invalid("reason", "is missing"));
         }
-        Ok(Self { name, reason })
+        check("reason", &reason, REASON_MAX_BYTES)?;
+        Ok(Self { reason, ..Self::without_reason(name)? })
     }
+
+    /// Somebody who is not asked why: what is recorded has an empty reason.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for a name that is empty or too long.
+    pub fn without_reason(name: impl Into<String>) -> Result<Self, Error> {
+        let name = name.into();
+        if name.trim().is_empty() {
+            return Err(Error::invalid("operator", "is missing"));
+        }
+        check("operator", &name, NAME_MAX_BYTES)?;
+        Ok(Self { name, reason: String::new() })
+    }
+}
+
+fn check(what: &str, text: &str, most: usize) -> Result<(), Error> {
+    if text.contains('\0') {
+        return Err(Error::invalid(what, "has a NUL character"));
+    }
+    if text.len() > most {
+        return Err(Error::invalid(what, format!("has {} bytes, at most {most}", text.len())));
+    }
+    Ok(())
 }
 
 /// What an operator did to a run.
@@ -59,7 +72,7 @@ pub struct OperatorAction {
     pub reference_name: Option<String>,
     /// Who.
     pub operator: String,
-    /// Why.
+    /// Why; empty where nobody asked.
     pub reason: String,
     /// When.
     #[serde(with = "chrono::serde::ts_milliseconds")]

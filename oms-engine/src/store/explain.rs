@@ -13,7 +13,7 @@ use crate::decide::WorkflowStatus;
 use crate::error::Error;
 use crate::ids::WorkflowId;
 
-/// Tasks before one in its queue are counted so far.
+/// So many tasks of a queue are counted, once for all open tasks that stand in it.
 pub(crate) const AHEAD_MAX: i64 = 10_000;
 /// Open tasks that are explained, the oldest.
 const TASKS_MAX: i64 = 100;
@@ -81,7 +81,7 @@ pub(crate) struct ExplainedTask {
     pub(crate) reason: Option<String>,
     pub(crate) holder: Option<i64>,
     pub(crate) session: Option<HoldingSession>,
-    /// Of a ready task; counted up to [`AHEAD_MAX`] twice.
+    /// Of a ready task; [`AHEAD_MAX`] where that many or more are.
     pub(crate) ahead: Option<i64>,
     pub(crate) asked_at: Option<DateTime<Utc>>,
     pub(crate) limit: Option<HoldingLimit>,

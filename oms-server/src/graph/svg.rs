@@ -17,6 +17,8 @@ pub(crate) struct Mark {
     pub(crate) link: Option<String>,
     /// Whether it is the one that is looked at.
     pub(crate) chosen: bool,
+    /// Whether the time went by it: it is marked by a shape and in its title.
+    pub(crate) critical: bool,
 }
 
 /// Letters of a name that fit into a step.
@@ -98,7 +100,8 @@ fn step(svg: &mut String, node: &Node, mark: &Mark) {
     let (name, kind) = (escaped(&node.reference_name), escaped(&node.kind));
     let word = escaped(&mark.word);
     let said = if word.is_empty() { String::new() } else { format!(", {word}") };
-    let title = format!("<title>{name}, {kind}{said}, {}</title>", escaped(&node.name));
+    let path = if mark.critical { ", on the critical path" } else { "" };
+    let title = format!("<title>{name}, {kind}{said}{path}, {}</title>", escaped(&node.name));
     let chosen = if mark.chosen { " chosen" } else { "" };
     let class = mark.class;
     // Of a link the title is its name.
@@ -117,6 +120,10 @@ fn step(svg: &mut String, node: &Node, mark: &Mark) {
         svg,
         format_args!("<rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"7\"/>"),
     );
+    if mark.critical {
+        let (x, y) = (x + WIDTH - 15, y + 9);
+        put(svg, format_args!("<path class=\"critical\" d=\"M{x} {y}l5 5l-5 5l-5 -5z\"/>"));
+    }
     let (mut left, baseline) = (x + 12, y + 19);
     if !mark.icon.is_empty() {
         let top = y + 9;
@@ -129,7 +136,10 @@ fn step(svg: &mut String, node: &Node, mark: &Mark) {
         );
         left += 18;
     }
-    let shown = escaped(&cut(&node.reference_name, LETTERS - usize::from(left > x + 12) * 3));
+    let shown = escaped(&cut(
+        &node.reference_name,
+        LETTERS - usize::from(left > x + 12) * 3 - usize::from(mark.critical) * 3,
+    ));
     let below = if word.is_empty() {
         escaped(&cut(&node.kind, 30))
     } else {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use axum::extract::{FromRequestParts as _, OriginalUri, Request};
 use axum::handler::Handler;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, ORIGIN};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use oms_engine::{ApiRole, WorkflowId};
@@ -13,7 +13,7 @@ use oms_engine::{ApiRole, WorkflowId};
 use super::Answer;
 use super::frame::{again, failed};
 use super::orders::OrderDesk;
-use super::session::token_of;
+use super::session::{renewed, token_of};
 use super::text::link;
 use crate::access::Caller;
 use crate::app::App;
@@ -121,6 +121,7 @@ where
                 app.access.admit_token(token.as_ref(), role).await?
             }
         };
+        let headers = parts.headers.clone();
         let asked = Asked::from_request_parts(&mut parts, &app).await?;
         let mut form = Vec::new();
         if changes {
@@ -136,8 +137,16 @@ where
             (Some(desk), Needs::Role(_)) => desk.is_open().await,
             _ => false,
         };
+        let renewed = match caller {
+            Some(_) => renewed(&app, &base, &headers).await,
+            None => None,
+        };
         let visit = Visit { app, base, caller, orders, asked, form };
-        (self.work)(visit).await
+        let mut response = (self.work)(visit).await?;
+        if let Some(cookie) = renewed {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        Ok(response)
     }
 }
 

@@ -15,6 +15,7 @@ mod picture;
 mod run;
 mod runs;
 mod session;
+mod spent;
 mod start;
 mod task;
 mod text;

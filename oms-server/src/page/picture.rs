@@ -24,7 +24,8 @@ pub(super) fn picture(seen: &Seen<'_>, chosen: &str) -> String {
         let Some(task) = last.get(name) else {
             let link = Some(seen.link_to(name));
             let word = "not reached".to_owned();
-            return Mark { class: "none", icon: "", word, link, chosen: name == chosen };
+            let chosen = name == chosen;
+            return Mark { class: "none", word, link, chosen, ..Mark::default() };
         };
         let look = Look::of_task(task);
         let mut word = look.word.to_owned();
@@ -41,6 +42,7 @@ pub(super) fn picture(seen: &Seen<'_>, chosen: &str) -> String {
             word,
             link: Some(seen.link_to(&task.reference_task_name)),
             chosen: name == chosen,
+            critical: seen.spent.goes_by_step(name),
         }
     };
     let title = format!("{}: {}", run.workflow_name, Look::of_run(run.status).word);

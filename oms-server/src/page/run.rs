@@ -17,6 +17,7 @@ use super::frame::{Frame, html};
 use super::look::Look;
 use super::payload::Payload;
 use super::picture::picture;
+use super::spent::Spent;
 use super::task::{Chosen, chosen};
 use super::text::{exact, moment, now, number, segment, short, span};
 use super::timeline::{Span, Times};
@@ -43,6 +44,7 @@ struct RunPage {
     reason: String,
     /// Why it stands where it stands, or where its time went.
     why: Vec<String>,
+    spent: Spent,
     facts: Vec<Fact>,
     /// Markup.
     graph: String,
@@ -74,6 +76,8 @@ struct Row {
     times: String,
     /// Markup.
     bar: String,
+    /// Whether the critical path goes by it.
+    critical: bool,
     worker: String,
     reason: String,
     chosen: bool,
@@ -85,6 +89,7 @@ pub(super) struct Seen<'a> {
     pub(super) run: &'a Execution,
     pub(super) defs: BTreeMap<String, TaskDef>,
     pub(super) now: DateTime<Utc>,
+    pub(super) spent: &'a Spent,
 }
 
 impl Seen<'_> {
@@ -127,7 +132,9 @@ pub(super) async fn run(visit: Visit) -> Answer {
         ("Variables", take(&mut run.variables)),
     ];
     let data = data.map(|(title, value)| Payload::of((title, "run"), value, &visit.app.masked));
-    let seen = Seen { visit: &visit, run: &run, defs, now: now() };
+    // A run that is gone meanwhile has none.
+    let spent = explained.as_ref().map(Spent::of).unwrap_or_default();
+    let seen = Seen { visit: &visit, run: &run, defs, now: now(), spent: &spent };
     let name = visit.asked.text("task").map(str::to_owned).or_else(|| of_interest(&run));
     let chosen = match &name {
         Some(name) => chosen(&seen, name).await?,
@@ -146,7 +153,6 @@ pub(super) async fn run(visit: Visit) -> Answer {
         acts: on_run(&visit, &run),
         operations,
         reason: short(run.reason_for_incompletion.as_deref().unwrap_or_default(), 2_000),
-        // A run that is gone meanwhile has none.
         why: explained.as_ref().map(why).unwrap_or_default(),
         facts: facts(&seen),
         graph: picture(&seen, &name),
@@ -157,6 +163,7 @@ pub(super) async fn run(visit: Visit) -> Answer {
         chosen,
         data: data.into(),
         json: visit.link(&format!("{path}/json"), &[]),
+        spent,
     };
     html(&page)
 }
@@ -245,6 +252,7 @@ fn rows(seen: &Seen<'_>, name: &str, from: usize) -> Vec<Row> {
             attempt: i32::from(task.retry_count) + 1,
             times: times.text(),
             bar: times.bar(task.scheduled_time, within),
+            critical: seen.spent.goes_by(task),
             worker: short(task.worker_id.as_deref().unwrap_or_default(), 60),
             reason: short(task.reason_for_incompletion.as_deref().unwrap_or_default(), 160),
             chosen: task.reference_task_name == name,

@@ -10,6 +10,7 @@ use super::Answer;
 use super::entry::{Visit, to};
 use super::frame::{Frame, html};
 use crate::access::{HEADER, TOKEN_GOOD_FOR};
+use crate::app::App;
 use crate::refusal::Refusal;
 
 const NAME: &str = "oms_token";
@@ -58,11 +59,13 @@ pub(super) async fn sign_in(visit: Visit) -> Answer {
     let path = own_path(visit.field("to"));
     let key_id = visit.field("key").unwrap_or_default().to_owned();
     let secret = visit.field("secret").unwrap_or_default();
-    match visit.app.access.give_token(&key_id, secret).await {
+    match visit.app.access.sign_in(&key_id, secret).await {
         Ok(token) => {
             let mut response = to(&format!("{}{path}", visit.base));
             let seconds = TOKEN_GOOD_FOR.as_secs();
-            response.headers_mut().append(SET_COOKIE, cookie(&visit, &token, seconds)?);
+            response
+                .headers_mut()
+                .append(SET_COOKIE, cookie((&visit.base, visit.app.tls), &token, seconds)?);
             Ok(response)
         }
         Err(refusal) if refusal.status == StatusCode::NOT_FOUND => Ok(to(&visit.link("/", &[]))),
@@ -78,13 +81,32 @@ pub(super) async fn sign_in(visit: Visit) -> Answer {
 /// The cookie goes; the token is good for nothing without it and ends by itself.
 pub(super) async fn sign_out(visit: Visit) -> Answer {
     let mut response = to(&visit.link("/sign-in", &[]));
-    response.headers_mut().append(SET_COOKIE, cookie(&visit, "", 0)?);
+    response.headers_mut().append(SET_COOKIE, cookie((&visit.base, visit.app.tls), "", 0)?);
     Ok(response)
 }
 
-fn cookie(visit: &Visit, token: &str, seconds: u64) -> Result<HeaderValue, Refusal> {
-    let path = if visit.base.is_empty() { "/" } else { &visit.base };
-    let secure = if visit.app.tls { "; Secure" } else { "" };
+/// The cookie that takes the place of one that was used, where it is time for that. A failure leaves what
+/// there is.
+pub(super) async fn renewed(app: &App, base: &str, headers: &HeaderMap) -> Option<HeaderValue> {
+    if headers.contains_key(HEADER) {
+        return None;
+    }
+    let token = token_of(headers)?;
+    match app.access.renewed(token.to_str().ok()?).await {
+        Ok(renewed) => {
+            let (token, good_for) = renewed?;
+            cookie((base, app.tls), &token, good_for.as_secs()).ok()
+        }
+        Err(refusal) => {
+            tracing::debug!(refusal.message, "a sign-in could not be renewed");
+            None
+        }
+    }
+}
+
+fn cookie((base, tls): (&str, bool), token: &str, seconds: u64) -> Result<HeaderValue, Refusal> {
+    let path = if base.is_empty() { "/" } else { base };
+    let secure = if tls { "; Secure" } else { "" };
     let text = format!(
         "{NAME}={token}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
     );

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use oms_engine::{Error, RestartOptions, RetryOptions, WorkflowId};
+use oms_engine::{Engine, Error, RestartOptions, RetryOptions, WorkflowId};
 use serde_json::json;
 
 use super::operate::without_archive;
 use super::{Answer, Route, json as answer, route};
 use crate::app::App;
+use crate::asker::Asker;
 use crate::refusal::Refusal;
 use crate::request::{Asked, Given};
 use crate::shown::{Shown, workflow_json};
@@ -40,29 +41,35 @@ enum Action {
     TerminateAndRemove(String),
 }
 
-async fn act(app: &App, action: &Action, id: WorkflowId) -> Result<(), Error> {
-    let engine = &app.engine;
+/// `by` is the engine by which what is done is recorded; a record goes with the run that is removed.
+async fn act(app: &App, by: &Engine, action: &Action, id: WorkflowId) -> Result<(), Error> {
     match action {
-        Action::Pause => engine.pause(id).await,
-        Action::Resume => engine.resume(id).await,
-        Action::Restart(options) => engine.restart(id, *options).await,
-        Action::Retry => engine.retry(id, RetryOptions::default()).await,
-        Action::Terminate(reason) => engine.terminate(id, reason).await,
-        Action::Remove => engine.remove(id).await,
+        Action::Pause => by.pause(id).await,
+        Action::Resume => by.resume(id).await,
+        Action::Restart(options) => by.restart(id, *options).await,
+        Action::Retry => by.retry(id, RetryOptions::default()).await,
+        Action::Terminate(reason) => by.terminate(id, reason).await,
+        Action::Remove => app.engine.remove(id).await,
         Action::TerminateAndRemove(reason) => {
-            engine.terminate(id, reason).await?;
-            engine.remove(id).await
+            by.terminate(id, reason).await?;
+            app.engine.remove(id).await
         }
     }
 }
 
 /// Each by itself: what is refused is listed and keeps nobody else.
-async fn all(app: &App, given: &Given, action: Action) -> Answer {
+async fn all(app: &App, asker: &Asker, given: &Given, action: Action) -> Answer {
     let ids = ids(given)?;
+    let by = asker.engine(match &action {
+        Action::Terminate(reason) | Action::TerminateAndRemove(reason) => reason,
+        _ => "",
+    })?;
     let (mut errors, mut done) = (BTreeMap::new(), Vec::new());
     for id in ids {
         let acted = match id.parse() {
-            Ok(workflow) => act(app, &action, workflow).await.map_err(|error| error.to_string()),
+            Ok(workflow) => {
+                act(app, &by, &action, workflow).await.map_err(|error| error.to_string())
+            }
             Err(_) => Err(format!("workflow {id} does not exist")),
         };
         match acted {
@@ -110,39 +117,44 @@ pub(super) fn ids(given: &Given) -> Result<Vec<String>, Refusal> {
     Ok(ids)
 }
 
-async fn pause(State(app): State<App>, given: Given) -> Answer {
-    all(&app, &given, Action::Pause).await
+async fn pause(State(app): State<App>, asker: Asker, given: Given) -> Answer {
+    all(&app, &asker, &given, Action::Pause).await
 }
 
-async fn resume(State(app): State<App>, given: Given) -> Answer {
-    all(&app, &given, Action::Resume).await
+async fn resume(State(app): State<App>, asker: Asker, given: Given) -> Answer {
+    all(&app, &asker, &given, Action::Resume).await
 }
 
-async fn restart(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+async fn restart(State(app): State<App>, asker: Asker, asked: Asked, given: Given) -> Answer {
     let options = if asked.flag("useLatestDefinitions", false)? {
         RestartOptions::on_latest_definition()
     } else {
         RestartOptions::default()
     };
-    all(&app, &given, Action::Restart(options)).await
+    all(&app, &asker, &given, Action::Restart(options)).await
 }
 
-async fn retry(State(app): State<App>, given: Given) -> Answer {
-    all(&app, &given, Action::Retry).await
+async fn retry(State(app): State<App>, asker: Asker, given: Given) -> Answer {
+    all(&app, &asker, &given, Action::Retry).await
 }
 
-async fn terminate(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+async fn terminate(State(app): State<App>, asker: Asker, asked: Asked, given: Given) -> Answer {
     let reason = asked.text("reason").unwrap_or_default().to_owned();
-    all(&app, &given, Action::Terminate(reason)).await
+    all(&app, &asker, &given, Action::Terminate(reason)).await
 }
 
-async fn remove(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+async fn remove(State(app): State<App>, asker: Asker, asked: Asked, given: Given) -> Answer {
     without_archive(&asked)?;
-    all(&app, &given, Action::Remove).await
+    all(&app, &asker, &given, Action::Remove).await
 }
 
-async fn terminate_and_remove(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+async fn terminate_and_remove(
+    State(app): State<App>,
+    asker: Asker,
+    asked: Asked,
+    given: Given,
+) -> Answer {
     without_archive(&asked)?;
     let reason = asked.text("reason").unwrap_or_default().to_owned();
-    all(&app, &given, Action::TerminateAndRemove(reason)).await
+    all(&app, &asker, &given, Action::TerminateAndRemove(reason)).await
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::start::StartBody;
 use super::{Answer, Route, done, json as answer, route};
 use crate::app::App;
+use crate::asker::Asker;
 use crate::refusal::Refusal;
 use crate::request::{Asked, Given};
 use crate::shown::{task_json, workflow_json};
@@ -233,10 +234,10 @@ fn signal_of(status: &str, output: Map<String, Value>) -> Result<Signal, Refusal
 }
 
 /// Signals the first WAIT. Out: the run.
-async fn to_first(app: &App, asked: &Asked, given: &Given) -> Result<WorkflowId, Refusal> {
+async fn to_first(asker: &Asker, asked: &Asked, given: &Given) -> Result<WorkflowId, Refusal> {
     let id = asked.workflow()?;
     let signal = signal_of(asked.name(1), given.object()?)?;
-    match app.engine.signal_first(id, signal).await {
+    match asker.engine("")?.signal_first(id, signal).await {
         Ok(_) => Ok(id),
         Err(error @ oms_engine::Error::Conflict { .. }) => {
             Err(Refusal::not_found(error.to_string()))
@@ -245,16 +246,21 @@ async fn to_first(app: &App, asked: &Asked, given: &Given) -> Result<WorkflowId,
     }
 }
 
-async fn signal(State(app): State<App>, asked: Asked, given: Given) -> Answer {
-    to_first(&app, &asked, &given).await?;
+async fn signal(asker: Asker, asked: Asked, given: Given) -> Answer {
+    to_first(&asker, &asked, &given).await?;
     Ok(done())
 }
 
-async fn signal_and_wait(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+async fn signal_and_wait(
+    State(app): State<App>,
+    asker: Asker,
+    asked: Asked,
+    given: Given,
+) -> Answer {
     let wanted = Wanted::read(&asked)?;
     let ms = asked.number("timeoutMillis")?.unwrap_or(SIGNAL_MS);
     let wait = wait("timeoutMillis", Duration::from_millis(ms))?;
-    let id = to_first(&app, &asked, &given).await?;
+    let id = to_first(&asker, &asked, &given).await?;
     answer_for(&app, id, (Vec::new(), wait), (wanted, None)).await
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, Route, done, nothing, route, text};
 use crate::app::App;
+use crate::asker::Asker;
 use crate::refusal::Refusal;
 use crate::request::{Asked, Given, task_id};
 
@@ -27,9 +28,9 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn terminate(State(app): State<App>, asked: Asked) -> Answer {
+async fn terminate(asker: Asker, asked: Asked) -> Answer {
     let reason = asked.text("reason").unwrap_or_default();
-    app.engine.terminate(asked.workflow()?, reason).await?;
+    asker.engine(reason)?.terminate(asked.workflow()?, reason).await?;
     Ok(done())
 }
 
@@ -50,21 +51,22 @@ async fn remove(State(app): State<App>, asked: Asked) -> Answer {
     Ok(done())
 }
 
-async fn terminate_and_remove(State(app): State<App>, asked: Asked) -> Answer {
+async fn terminate_and_remove(State(app): State<App>, asker: Asker, asked: Asked) -> Answer {
     without_archive(&asked)?;
     let id = asked.workflow()?;
-    app.engine.terminate(id, asked.text("reason").unwrap_or_default()).await?;
+    let reason = asked.text("reason").unwrap_or_default();
+    asker.engine(reason)?.terminate(id, reason).await?;
     app.engine.remove(id).await?;
     Ok(done())
 }
 
-async fn pause(State(app): State<App>, asked: Asked) -> Answer {
-    app.engine.pause(asked.workflow()?).await?;
+async fn pause(asker: Asker, asked: Asked) -> Answer {
+    asker.engine("")?.pause(asked.workflow()?).await?;
     Ok(done())
 }
 
-async fn resume(State(app): State<App>, asked: Asked) -> Answer {
-    app.engine.resume(asked.workflow()?).await?;
+async fn resume(asker: Asker, asked: Asked) -> Answer {
+    asker.engine("")?.resume(asked.workflow()?).await?;
     Ok(done())
 }
 
@@ -76,32 +78,32 @@ pub(super) struct SkipBody {
     task_output: Option<Map<String, Value>>,
 }
 
-async fn skip(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+async fn skip(asker: Asker, asked: Asked, given: Given) -> Answer {
     let body: SkipBody = serde_json::from_value(Value::Object(given.object()?))
         .map_err(|error| Refusal::argument("$", error.to_string()))?;
     let object = |map: Option<Map<String, Value>>| Value::Object(map.unwrap_or_default());
     let (input, output) = (object(body.task_input), object(body.task_output));
-    app.engine.skip(asked.workflow()?, asked.name(1), input, output).await?;
+    asker.engine("")?.skip(asked.workflow()?, asked.name(1), input, output).await?;
     Ok(done())
 }
 
-async fn restart(State(app): State<App>, asked: Asked) -> Answer {
+async fn restart(asker: Asker, asked: Asked) -> Answer {
     let options = if asked.flag("useLatestDefinitions", false)? {
         RestartOptions::on_latest_definition()
     } else {
         RestartOptions::default()
     };
-    app.engine.restart(asked.workflow()?, options).await?;
+    asker.engine("")?.restart(asked.workflow()?, options).await?;
     Ok(nothing())
 }
 
-async fn retry(State(app): State<App>, asked: Asked) -> Answer {
+async fn retry(asker: Asker, asked: Asked) -> Answer {
     let options = if asked.flag("resumeSubworkflowTasks", false)? {
         RetryOptions::resuming_sub_workflows()
     } else {
         RetryOptions::default()
     };
-    app.engine.retry(asked.workflow()?, options).await?;
+    asker.engine("")?.retry(asked.workflow()?, options).await?;
     Ok(nothing())
 }
 
@@ -115,7 +117,7 @@ pub(super) struct RerunBody {
     correlation_id: Option<String>,
 }
 
-async fn rerun(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+async fn rerun(asker: Asker, asked: Asked, given: Given) -> Answer {
     let body: RerunBody = given.json()?;
     let mut request = match body.re_run_from_task_id.as_deref() {
         None | Some("") => RerunRequest::new(),
@@ -131,12 +133,12 @@ async fn rerun(State(app): State<App>, asked: Asked, given: Given) -> Answer {
         request = request.correlation_id(id);
     }
     let id = asked.workflow()?;
-    app.engine.rerun(id, request).await?;
+    asker.engine("")?.rerun(id, request).await?;
     Ok(text(id.to_string()))
 }
 
-async fn reset_callbacks(State(app): State<App>, asked: Asked) -> Answer {
-    app.engine.reset_callbacks(asked.workflow()?).await?;
+async fn reset_callbacks(asker: Asker, asked: Asked) -> Answer {
+    asker.engine("")?.reset_callbacks(asked.workflow()?).await?;
     Ok(nothing())
 }
 

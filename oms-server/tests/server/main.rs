@@ -23,6 +23,7 @@ mod outside;
 mod page;
 mod page_orders;
 mod page_parts;
+mod page_people;
 mod pages;
 mod removal;
 mod running;

@@ -98,6 +98,7 @@ async fn what_a_run_says_is_text_in_the_page() {
     }
     browser.get(&format!("/runs/{id}?task=a%22%3E%3Cu%3E")).has("alert(2)");
     browser.get(&format!("/runs/{id}")).has("waits for a worker in the queue");
+    browser.get(&format!("/runs/{id}")).has("Where the time went").has("◆ critical");
 }
 
 #[tokio::test(flavor = "multi_thread")]
