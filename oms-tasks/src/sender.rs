@@ -17,8 +17,8 @@ use crate::error::{Doing as _, Error};
 use crate::ports::{Message, Notifier, PortError};
 use crate::sql::{CLAIM_NOTIFICATIONS, SETTLE_NOTIFICATIONS, get};
 
-/// Messages that one order has at most; those of a batch are delivered one after the other.
-const STAGES: u32 = 12;
+/// Messages of one order that a batch delivers at most, one after the other; more wait for the next.
+const OF_ORDER: u32 = 12;
 /// What the statements of a batch may take together.
 const DATABASE_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -105,7 +105,7 @@ impl Sender {
     /// As [`run`](Self::run).
     pub async fn send_pending(&self) -> Result<usize, Error> {
         let doing = "sending notifications";
-        let after = DATABASE_DEADLINE + self.options.deadline.saturating_mul(STAGES);
+        let after = DATABASE_DEADLINE + self.options.deadline.saturating_mul(OF_ORDER);
         let mut connection = match tokio::time::timeout(after, self.pool.get()).await {
             Ok(connection) => connection.doing(doing)?,
             Err(_) => return Err(Error::Deadline { doing, after }),
@@ -146,9 +146,10 @@ impl Sender {
         let mut running = JoinSet::new();
         for order in orders {
             let (notifier, deadline) = (Arc::clone(&self.notifier), self.options.deadline);
+            let most = usize::try_from(OF_ORDER).unwrap_or(usize::MAX);
             running.spawn(async move {
                 let mut tried = Vec::with_capacity(order.len());
-                for Claimed { id, attempts, message } in order {
+                for Claimed { id, attempts, message } in order.into_iter().take(most) {
                     let outcome = within(deadline, notifier.deliver(&message)).await;
                     let failed = outcome.is_err();
                     tried.push(Tried { id, attempts, outcome });
@@ -211,8 +212,12 @@ async fn within(
 
 fn read(row: &Row) -> Result<Claimed, Error> {
     let (order_id, stage): (String, String) = (get(row, "order_id")?, get(row, "stage")?);
+    let message_id = match get(row, "part")? {
+        "" => format!("{order_id}:{stage}"),
+        part => format!("{order_id}:{stage}:{part}"),
+    };
     let message = Message {
-        message_id: format!("{order_id}:{stage}"),
+        message_id,
         order_id,
         stage,
         recipient: get(row, "recipient")?,

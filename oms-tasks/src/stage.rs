@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::order::is_order_id;
 
-/// Each writes one notification per order.
+/// Each writes one notification per order, but for a refund, which has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Acknowledged,
@@ -21,6 +21,8 @@ pub(crate) enum Stage {
     Dispatched,
     /// `{order_id}` is filled in by the statement that knows it.
     Delivered,
+    /// As `Delivered`.
+    DeliveryFailed,
     Refunded,
     Failed,
     /// As `Failed`, where the reason is in the engine's words.
@@ -45,6 +47,9 @@ impl Stage {
             Self::Completed => format!("Your order {order_id} is complete and on its way."),
             Self::Dispatched => format!("Your order {order_id} is on its way."),
             Self::Delivered => format!("Your order {order_id} has arrived."),
+            Self::DeliveryFailed => format!(
+                "The carrier could not deliver your order {order_id}. Please get in touch with us."
+            ),
             Self::Refunded => format!("We have given money for your order {order_id} back to you."),
             Self::Unfulfilled => format!(
                 "We cannot fulfil your order {order_id}. Whatever you paid for it is given back."

@@ -178,6 +178,16 @@ WHERE b.ended AND b.customer_email IS NOT NULL
           END
        OR (b.status = 'COMPLETED') <> (t.stages && ARRAY['COMPLETED', 'DISPATCHED']))
 UNION ALL
+SELECT 'the customer was not told of each refund once',
+       format('order %s: refund %s', r.order_id, r.idempotency_key)
+FROM payment_refunds r
+JOIN books b ON b.order_id = r.order_id AND b.customer_email IS NOT NULL
+WHERE r.status = 'REFUNDED'
+  AND NOT EXISTS (SELECT FROM notifications n
+                  WHERE n.order_id = r.order_id AND n.stage = 'REFUNDED'
+                    -- Empty: told before each had its own.
+                    AND n.part IN (r.idempotency_key, ''))
+UNION ALL
 SELECT 'nobody works on an order', format('order %s is %s', b.order_id, b.status)
 FROM books b
 WHERE NOT b.ended

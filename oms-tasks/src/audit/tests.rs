@@ -68,6 +68,12 @@ async fn cooked_books_are_found_out_rule_by_rule() {
         ),
         ("DELETE FROM notifications WHERE stage = 'PAID'", "the customer was not told"),
         (
+            "INSERT INTO payment_refunds (idempotency_key, order_id, amount_minor, status, refund_id,
+                                          ended_at)
+             VALUES ('r', 'good', 1, 'REFUNDED', 'r', now())",
+            "the customer was not told of each refund",
+        ),
+        (
             "UPDATE notifications SET status = 'PENDING', sent_at = NULL",
             "the customer was not told",
         ),

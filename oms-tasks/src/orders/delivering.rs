@@ -13,7 +13,7 @@ impl Orders {
     /// Writes what the carrier says of a delivery, by the tracking number: in one transaction, so that it may
     /// be called for whatever a carrier sends, in any order and as often as it comes. A delivery moves
     /// forward alone, by `BOOKED`, `DISPATCHED` and `OUT_FOR_DELIVERY` to `DELIVERED` or `FAILED`, whichever
-    /// of these is heard of first; once it has arrived, the customer is told, once.
+    /// of these is heard of first; then the customer is told, once.
     ///
     /// # Errors
     /// [`Error::DeliveryNotFound`] for a number that no order has; database errors.
@@ -31,6 +31,7 @@ impl Orders {
             (&status.as_str() as _, Type::TEXT),
             (&happened_at as _, Type::TIMESTAMPTZ),
             (&Stage::Delivered.body("{order_id}") as _, Type::TEXT),
+            (&Stage::DeliveryFailed.body("{order_id}") as _, Type::TEXT),
         ];
         let rows = MOVE_DELIVERY.run(&self.pool, &params).await?;
         let Some(row) = rows.first() else {

@@ -122,7 +122,7 @@ pub trait Carrier: fmt::Debug + Send + Sync + 'static {
 /// A message to a customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// `order:stage`; the same whenever the message is delivered again.
+    /// `order:stage`, of a refund with its key behind it; the same whenever the message is delivered again.
     pub message_id: String,
     /// The order.
     pub order_id: String,

@@ -1,7 +1,7 @@
 -- move_delivery: writes what a carrier says of a delivery, once, and moves it on if that is further than
--- what is known; where it has arrived, the stage's notification too.
--- $1 tracking number, $2 status, $3 when it came to it, $4 body of the notification; {order_id} in it is
--- replaced by the order.
+-- what is known; where it has arrived or failed, the stage's notification too.
+-- $1 tracking number, $2 status, $3 when it came to it, $4 body of the notification that it has arrived, $5
+-- and that it failed; {order_id} in them is replaced by the order.
 -- Out: no row for an unknown number, else the order, the delivery's status, whether this was heard for
 -- the first time, and whether it moved on.
 -- The delivery's row is locked, so that what comes at the same time is looked at one by one.
@@ -31,10 +31,13 @@ WITH found AS (
     RETURNING d.order_id
 ), noted AS (
     INSERT INTO notifications (order_id, stage, recipient, body)
-    SELECT f.order_id, 'DELIVERED', f.customer_email, replace($4::text, '{order_id}', f.order_id)
+    SELECT f.order_id, CASE $2::text WHEN 'DELIVERED' THEN 'DELIVERED' ELSE 'DELIVERY_FAILED' END,
+           f.customer_email,
+           replace(CASE $2::text WHEN 'DELIVERED' THEN $4::text ELSE $5::text END, '{order_id}',
+                   f.order_id)
     FROM found f
     JOIN moved m ON m.order_id = f.order_id
-    WHERE $2::text = 'DELIVERED' AND f.customer_email IS NOT NULL
+    WHERE $2::text IN ('DELIVERED', 'FAILED') AND f.customer_email IS NOT NULL
 )
 SELECT f.order_id, f.status, EXISTS (SELECT FROM heard) AS heard, EXISTS (SELECT FROM moved) AS moved
 FROM found f

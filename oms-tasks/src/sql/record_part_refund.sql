@@ -1,5 +1,4 @@
--- record_part_refund: writes that an amount was given back, once; with the first of an order the stage's
--- notification too.
+-- record_part_refund: writes that an amount was given back, once, and the notification of this refund.
 -- $1 idempotency key of the refund, $2 the gateway's id of it, $3 body of the notification.
 -- Out: no row where it was written before, else the order.
 -- A payment that was given back in full by its parts is REFUNDED; one under reversal says so itself.
@@ -16,12 +15,11 @@ WITH intent AS (
     WHERE r.order_id = i.order_id AND r.idempotency_key = $1::text AND r.status = 'INTENDED'
     RETURNING r.order_id, r.amount_minor
 ), noted AS (
-    INSERT INTO notifications (order_id, stage, recipient, body)
-    SELECT o.order_id, 'REFUNDED', o.customer_email, $3::text
+    INSERT INTO notifications (order_id, stage, part, recipient, body)
+    SELECT o.order_id, 'REFUNDED', $1::text, o.customer_email, $3::text
     FROM orders o
     JOIN made m ON m.order_id = o.order_id
     WHERE o.customer_email IS NOT NULL
-    ON CONFLICT (order_id, stage) DO NOTHING
 )
 UPDATE payment_intents p
 SET refunded_minor = p.refunded_minor + m.amount_minor,

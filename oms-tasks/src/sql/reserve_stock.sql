@@ -99,7 +99,7 @@ WITH given AS MATERIALIZED (
            customer_email, CASE status WHEN 'RESERVED' THEN reserved_body ELSE waiting_body END
     FROM outcome
     WHERE status IS NOT NULL
-    ON CONFLICT (order_id, stage) DO NOTHING
+    ON CONFLICT (order_id, stage, part) DO NOTHING
 )
 SELECT o.order_id, o.status AS order_status, h.status AS before,
        coalesce(u.status, h.status) AS after, coalesce(s.skus, '{}') AS short,

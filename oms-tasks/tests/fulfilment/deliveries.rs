@@ -49,6 +49,20 @@ async fn a_delivery_goes_on_step_by_step_and_the_customer_is_told_once_that_it_a
 }
 
 #[tokio::test]
+async fn the_customer_is_told_once_that_a_delivery_failed() {
+    let (shop, orders) = open().await;
+    let number = on_its_way(&shop, &orders, "o").await;
+    for status in [Failed, Failed, Delivered, Dispatched, Failed] {
+        orders.delivery_update(&number, status, at(1)).await.unwrap();
+    }
+    let order = shop.summary("o").await;
+    let told = stages(&order);
+    assert_eq!(told.iter().filter(|stage| **stage == "DELIVERY_FAILED").count(), 1);
+    assert!(!told.contains(&"DELIVERED"));
+    assert!(order.notifications.last().unwrap().body.contains(" o."), "it names the order");
+}
+
+#[tokio::test]
 async fn what_comes_late_is_kept_and_changes_nothing() {
     let (shop, orders) = open().await;
     let number = on_its_way(&shop, &orders, "o").await;
@@ -92,7 +106,7 @@ async fn whatever_the_order_a_delivery_ends_as_far_as_was_heard() {
     let mut seed = 0x2545_f491_u64;
     for round in 0..40 {
         let reset = "DELETE FROM delivery_updates; UPDATE delivery_schedule SET progress = NULL,
-            progress_at = NULL; DELETE FROM notifications WHERE stage = 'DELIVERED'";
+            progress_at = NULL; DELETE FROM notifications WHERE stage LIKE 'DELIVER%'";
         shop.client.batch_execute(reset).await.unwrap();
         let mut said: Vec<DeliveryStatus> = [DeliveryStatus::ALL, DeliveryStatus::ALL].concat();
         for place in (1..said.len()).rev() {

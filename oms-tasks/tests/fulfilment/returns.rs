@@ -7,7 +7,7 @@ use oms_tasks::orders::{Cancelled, Orders, PlaceOptions, Returned};
 use serde_json::json;
 
 use crate::common::{order, stock, until, with};
-use crate::shop::Shop;
+use crate::shop::{Shop, stages};
 use crate::v2::{happened, open, placed, run, shelf};
 
 fn lines(skus: &[(&str, i32)]) -> Vec<Line> {
@@ -65,6 +65,8 @@ async fn pieces_that_come_back_are_on_the_shelf_and_their_price_is_given_back_on
     let order = shop.summary("o").await;
     let returns = happened(&order).into_iter().filter(|what| *what == "ITEMS_RETURNED").count();
     assert_eq!((order.status.as_str(), returns), ("COMPLETED", 2));
+    let refunds = stages(&order).into_iter().filter(|stage| *stage == "REFUNDED").count();
+    assert_eq!(refunds, 2, "each refund has its own message");
     assert_eq!(orders.cancel("o", "late").await.unwrap(), Cancelled::TooLate);
 }
 

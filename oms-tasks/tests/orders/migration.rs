@@ -6,7 +6,7 @@ use oms_tasks::{Error, migrate};
 use crate::world::database;
 
 /// Files in `migrations/oms`.
-const MIGRATIONS: i64 = 7;
+const MIGRATIONS: i64 = 8;
 
 #[tokio::test]
 async fn two_programs_at_once_migrate_once() {
