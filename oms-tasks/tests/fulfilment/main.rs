@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod cancelling;
 mod deliveries;
 mod failing;
 mod late;

@@ -11,6 +11,8 @@ mod fulfilling;
 mod migration;
 mod payments;
 mod ports;
+mod refunds;
+mod reservation_fights;
 mod reservations;
 mod sandbox;
 mod sender;

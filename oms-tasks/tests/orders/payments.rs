@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::world::{Placed, World};
 
 /// A world with one acknowledged order over 500, paid by this card.
-async fn with_card(token: &str) -> (World, Placed) {
+pub(crate) async fn with_card(token: &str) -> (World, Placed) {
     let world = World::new().await;
     let order = Placed::new("o").with("/payment/token", json!(token));
     world.take(&order, 1).await;
@@ -55,35 +55,40 @@ async fn attempt(
     }
 }
 
-async fn step(world: &World, order: &Placed, name: &str) -> Result<Value, TaskError> {
+pub(crate) async fn step(world: &World, order: &Placed, name: &str) -> Result<Value, TaskError> {
     attempt(world, &world.tasks, order, name, &Value::Null).await
 }
 
 /// A partial refund as the step of this name.
-async fn refund(world: &World, order: &Placed, name: &str, minor: i64) -> Result<Value, TaskError> {
+pub(crate) async fn refund(
+    world: &World,
+    order: &Placed,
+    name: &str,
+    minor: i64,
+) -> Result<Value, TaskError> {
     let input = json!({"step": name, "amount_minor": minor});
     attempt(world, &world.tasks, order, "part_refund", &input).await
 }
 
-fn reason(answer: Result<Value, TaskError>, terminal: bool) -> String {
+pub(crate) fn reason(answer: Result<Value, TaskError>, terminal: bool) -> String {
     let error = answer.unwrap_err();
     assert_eq!(error.is_terminal(), terminal, "{}", error.reason());
     error.reason().to_owned()
 }
 
 /// Status, minor units captured, and given back, of the payment of `o`.
-async fn row(world: &World) -> (String, i64, i64) {
+pub(crate) async fn row(world: &World) -> (String, i64, i64) {
     let sql = "SELECT status, captured_minor, refunded_minor FROM payment_intents";
     let row = world.client().await.query_one(sql, &[]).await.unwrap();
     (row.get(0), row.get(1), row.get(2))
 }
 
-fn is(status: &str, captured: i64, refunded: i64) -> (String, i64, i64) {
+pub(crate) fn is(status: &str, captured: i64, refunded: i64) -> (String, i64, i64) {
     (status.to_owned(), captured, refunded)
 }
 
 /// What must hold of the money at all times, by the sandbox's ledger and by the tables.
-async fn assert_sound(world: &World) {
+pub(crate) async fn assert_sound(world: &World) {
     let told = world.totals("o");
     assert!(told.authorisations <= 1 && told.captures <= 1, "{told:?}");
     assert!(told.captured_minor <= told.authorised_minor, "{told:?}");
@@ -241,90 +246,6 @@ async fn a_reversal_of_what_was_never_to_be_paid_does_nothing() {
     let nothing = step(&world, &order, "payment_reversal").await.unwrap();
     assert_eq!(nothing, json!({"status": null, "refunded_minor": 0, "currency": null}));
     assert_eq!((world.tables().await, world.totals("o").voids), (before, 0));
-}
-
-#[tokio::test]
-async fn parts_are_given_back_once_each_and_never_more_than_was_captured() {
-    let (world, order) = with_card("tok_refund_timeout_after").await;
-    let early = reason(refund(&world, &order, "early", 1).await, true);
-    assert_eq!(early, "order o does not exist");
-    step(&world, &order, "payment_authorisation").await.unwrap();
-    let early = reason(refund(&world, &order, "early", 1).await, true);
-    assert!(early.contains("is AUTHORISED (payment)"), "{early}");
-    step(&world, &order, "payment_capture").await.unwrap();
-
-    reason(refund(&world, &order, "a", 200).await, false);
-    let first = refund(&world, &order, "a", 200).await.unwrap();
-    assert_eq!(first["refunded_minor"], 200);
-    assert_eq!(refund(&world, &order, "a", 200).await.unwrap(), first);
-    assert_eq!(row(&world).await, is("CAPTURED", 500, 200));
-    let beyond = reason(refund(&world, &order, "b", 301).await, true);
-    assert_eq!(beyond, "order o: 300 minor units can be given back, not 301");
-    for wrong in [0, -5] {
-        reason(refund(&world, &order, "c", wrong).await, true);
-    }
-    // Another amount under the same step is nothing that anybody asks for.
-    let other = reason(refund(&world, &order, "a", 100).await, true);
-    assert!(other.contains("another refund"), "{other}");
-
-    reason(refund(&world, &order, "d", 300).await, false);
-    refund(&world, &order, "d", 300).await.unwrap();
-    assert_eq!(row(&world).await, is("REFUNDED", 500, 500));
-    let told = world.totals("o");
-    assert_eq!((told.part_refunds, told.part_refunded_minor), (2, 500));
-    reason(refund(&world, &order, "e", 1).await, true);
-    assert_sound(&world).await;
-}
-
-#[tokio::test]
-async fn a_reversal_gives_back_what_parts_have_not_and_a_part_whose_answer_was_lost() {
-    let (world, order) = with_card("tok_refund_timeout_after").await;
-    step(&world, &order, "payment_authorisation").await.unwrap();
-    step(&world, &order, "payment_capture").await.unwrap();
-    reason(refund(&world, &order, "a", 120).await, false);
-    // The refund of the rest is not answered either, for the first time.
-    reason(step(&world, &order, "payment_reversal").await, false);
-    let late = reason(refund(&world, &order, "b", 10).await, true);
-    assert_eq!(late, "order o: its payment was reversed");
-    let reversed = step(&world, &order, "payment_reversal").await.unwrap();
-    assert_eq!(reversed, json!({"status": "REFUNDED", "refunded_minor": 500, "currency": "EUR"}));
-    let told = world.totals("o");
-    assert_eq!((told.part_refunds, told.part_refunded_minor), (2, 500));
-    assert_sound(&world).await;
-}
-
-#[tokio::test]
-async fn a_refund_that_the_gateway_refuses_is_final_and_keeps_its_amount_free() {
-    let (world, order) = with_card("tok_refund_refused").await;
-    step(&world, &order, "payment_authorisation").await.unwrap();
-    step(&world, &order, "payment_capture").await.unwrap();
-    for _ in 0..2 {
-        let told = reason(refund(&world, &order, "a", 500).await, true);
-        assert_eq!(told, "order o: refund refused: not_refundable");
-    }
-    let sql = "SELECT promised_minor FROM payment_intents";
-    let promised: i64 = world.client().await.query_one(sql, &[]).await.unwrap().get(0);
-    assert_eq!((promised, row(&world).await), (0, is("CAPTURED", 500, 0)));
-}
-
-#[tokio::test]
-async fn many_partial_refunds_at_once_give_back_what_was_captured_and_no_more() {
-    let (world, order) = with_card("tok_visa").await;
-    let (world, order) = (Arc::new(world), Arc::new(order));
-    step(&world, &order, "payment_authorisation").await.unwrap();
-    step(&world, &order, "payment_capture").await.unwrap();
-    let mut running = tokio::task::JoinSet::new();
-    for n in 0..16 {
-        let (world, order) = (Arc::clone(&world), Arc::clone(&order));
-        // Each comes twice, at once.
-        let name = format!("r{}", n / 2);
-        running.spawn(async move { refund(&world, &order, &name, 90).await.is_ok() });
-    }
-    let made = running.join_all().await.into_iter().filter(|made| *made).count();
-    assert_eq!(made, 10, "five of 90 go into 500, each asked for twice");
-    assert_eq!(row(&world).await, is("CAPTURED", 500, 450));
-    assert_eq!(world.totals("o").part_refunded_minor, 450);
-    assert_sound(&world).await;
 }
 
 #[tokio::test]
