@@ -89,11 +89,13 @@ impl Look {
 
 /// A state that is given as a word in capitals, as markup.
 pub(super) fn state(word: &str) -> String {
-    let (class, icon) = match word {
+    let of = ["PAYMENT_", "STOCK_", "DELIVERY_"].iter().find_map(|of| word.strip_prefix(of));
+    let (class, icon) = match of.unwrap_or(word) {
         "COMPLETED" | "CAPTURED" | "CONFIRMED" | "BOOKED" | "RESERVED" | "SHIPPED" | "SENT"
         | "DELIVERED" | "SCHEDULED" => ("ok", GOOD),
         "FAILED" | "DECLINED" | "REFUSED" | "UNDELIVERABLE" => ("bad", BAD),
         "ACKNOWLEDGED" | "PAID" | "DISPATCHED" | "OUT_FOR_DELIVERY" => ("run", GOES),
+        "AUTHORISED" if of.is_some() => ("ok", GOOD),
         "PENDING" | "INTENDED" | "AUTHORISED" | "BACKORDERED" => ("wait", CLOCK),
         "UNWINDING" | "REVERSING" => ("warn", NOTE),
         _ => ("off", STOP),
