@@ -30,7 +30,7 @@ def database_url():
 
 @pytest.fixture
 def shop(database_url, request):
-    name = re.sub(r"\W+", "_", f"{request.module.__name__}_{request.node.name.removeprefix('test_')}")[:40]
+    name = re.sub(r"\W+", "_", f"{request.module.__name__}_{request.node.name.removeprefix('test_')}")[-40:]
     folder = HOME / "logs" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
