@@ -12,6 +12,7 @@ use oms_tasks::audit::Audit;
 use oms_tasks::definitions;
 use oms_tasks::fulfilment::FulfilmentOptions;
 use oms_tasks::notifiers::MemoryNotifier;
+use oms_tasks::orders::Orders;
 use oms_tasks::sender::{Sender, SenderOptions};
 use serde_json::{Value, json};
 
@@ -19,6 +20,8 @@ use crate::common::sandbox::Sandbox;
 use crate::common::{migrations, order, stock, tasks, with};
 
 const SANDBOX: &str = "OMS_TEST_WORKER_SANDBOX";
+/// The order that the worker cancels, and the status that it waits for.
+const CANCELS: &str = "OMS_TEST_WORKER_CANCELS";
 const PIECES: i64 = 10_000;
 /// The steps of the two versions that are not there to undo others.
 const FORWARD: [&str; 12] = [
@@ -45,6 +48,8 @@ pub(crate) struct Order {
     ends: &'static str,
     /// The test that a worker process runs.
     test: &'static str,
+    /// At which status its customer cancels it, in the process that is killed.
+    cancelled_at: Option<&'static str>,
     sandbox: Sandbox,
     placed: AtomicU32,
     /// Shops in which all was well: another order finds the books of those before in balance.
@@ -76,11 +81,18 @@ impl Drop for World {
 impl Order {
     pub(crate) fn new(version: i32, ends: &'static str, test: &'static str) -> Self {
         let (sandbox, placed, shops) = (Sandbox::start(), AtomicU32::new(0), Arc::default());
-        Self { version, changes: Vec::new(), ends, test, sandbox, placed, shops }
+        let (changes, cancelled_at) = (Vec::new(), None);
+        Self { version, changes, ends, test, cancelled_at, sandbox, placed, shops }
     }
 
     pub(crate) fn with(mut self, pointer: &'static str, value: impl Into<Value>) -> Self {
         self.changes.push((pointer, value.into()));
+        self
+    }
+
+    #[allow(dead_code, clippy::allow_attributes, reason = "version 2 alone is cancelled")]
+    pub(crate) fn cancelled_at(mut self, status: &'static str) -> Self {
+        self.cancelled_at = Some(status);
         self
     }
 }
@@ -99,8 +111,26 @@ pub(crate) async fn is_worker() -> bool {
     // Small, so that many start quickly.
     let engine = Engine::builder(&url).pumps(1).pool_size(2).transactional_pool_size(2);
     let engine = furnish(&url, sandbox, engine);
+    if let Some(cancels) = std::env::var_os(CANCELS) {
+        tokio::spawn(Box::pin(cancel(url.clone(), sandbox, cancels.into_string().unwrap())));
+    }
     oms_engine::testkit::work_until_killed(engine).await.unwrap();
     true
+}
+
+/// Cancels an order once it has come to a status, or is past it.
+async fn cancel(url: String, sandbox: SocketAddr, cancels: String) {
+    let (order_id, status) = cancels.split_once(' ').unwrap();
+    let engine = Engine::builder(&url).pumps(1).pool_size(2).build().await.unwrap();
+    let orders = Orders::new(engine, tasks(&url, sandbox).pool);
+    loop {
+        let order = orders.status(order_id).await.unwrap();
+        if order.is_some_and(|o| o.status == status || o.status == "COMPLETED") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    orders.cancel(order_id, "changed my mind").await.unwrap();
 }
 
 impl Subject for Order {
@@ -182,8 +212,11 @@ impl Subject for Order {
         }
         let sql = "SELECT status FROM orders WHERE order_id = $1";
         let status: String = client.query_one(sql, &[&world.order_id]).await?.get(0);
-        let ended =
-            if run.status == oms_engine::WorkflowStatus::Completed { self.ends } else { "FAILED" };
+        let ended = match (run.status == oms_engine::WorkflowStatus::Completed, self.cancelled_at) {
+            (true, _) => self.ends,
+            (false, Some(_)) => "CANCELLED",
+            (false, None) => "FAILED",
+        };
         if status != ended {
             return Err(format!("the run is {:?}, the order {status}", run.status).into());
         }
@@ -197,10 +230,13 @@ impl Subject for Order {
         Way::ALL.into_iter().filter(|way| forward || !way.is_for_good()).collect()
     }
 
-    fn worker(&self, _world: &World) -> Result<Command, Failure> {
+    fn worker(&self, world: &World) -> Result<Command, Failure> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["--exact", self.test]);
         command.env(SANDBOX, self.sandbox.address.to_string());
+        if let Some(status) = self.cancelled_at {
+            command.env(CANCELS, format!("{} {status}", world.order_id));
+        }
         Ok(command)
     }
 }
