@@ -1,17 +1,24 @@
 //! The linear five in tables that hold much already.
 
+use std::time::Duration;
+
+use oms_engine::Retention;
 use oms_engine::tokio_postgres::Client;
 
-use super::linear::drain_engine;
+use super::linear::{drain_by, drain_engine};
 use super::{Measured, linear};
 use crate::bench::{Bench, Series};
 use crate::limit;
 use crate::measure::figures::{figure, of, value};
 use crate::measure::linear::LINEAR5;
+use crate::measure::place::Database;
 use crate::measure::{Failure, float};
 
 /// Tasks of each ended run.
 const TASKS: usize = 5;
+const GONE: &str = "old runs removed";
+/// They ended twice as long ago.
+const KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 /// With a million ended tasks in the tables, against empty ones.
 pub(super) async fn full(bench: &Bench, turn: usize) -> Measured {
@@ -58,6 +65,39 @@ pub(super) async fn sizes(bench: &Bench, _turn: usize) -> Measured {
     Ok(figures)
 }
 
+/// While what ended long ago is removed, against the same load and tables without.
+pub(super) async fn removed(bench: &Bench, turn: usize) -> Measured {
+    let (runs, old) = (bench.size(2_000, 60_000), bench.size(10_000, 400_000));
+    let load = async |database: &Database<'_>, keeps: bool| {
+        limit::migrate(database.client()).await?;
+        fill(database.client(), old).await?;
+        let drained = drain_by(database, LINEAR5, runs, |builder| {
+            if keeps { builder } else { builder.retention(Retention::of(KEPT)) }
+        });
+        let mut figures = drained.await?;
+        let sql = "/* harness */ SELECT count(*) FROM oms_engine.workflows WHERE name = 'old'";
+        let left: i64 = database.client().query_one(sql, &[]).await?.get(0);
+        figures.push((figure(GONE, ""), float(old - usize::try_from(left)?)));
+        Ok(figures)
+    };
+    let (removing, keeping) = bench
+        .in_turn(
+            turn,
+            async |database| load(database, false).await,
+            async |database| load(database, true).await,
+        )
+        .await?;
+    let (rate, gone) = (value(&removing, linear::RATE), value(&removing, GONE));
+    let mut figures = vec![
+        (figure("throughput ÷ that without", ""), rate / value(&keeping, linear::RATE)),
+        (figure("runs removed meanwhile, of those that may go", ""), gone / float(old)),
+        (figure("runs removed per run that ended", ""), gone / float(runs)),
+    ];
+    figures.extend(of("removing", removing));
+    figures.extend(of("not removing", keeping));
+    Ok(figures)
+}
+
 /// Runs that ended before, with ids of their time, as large as those that follow.
 async fn fill(client: &Client, runs: usize) -> Result<(), Failure> {
     let sql = format!(
@@ -69,7 +109,7 @@ async fn fill(client: &Client, runs: usize) -> Result<(), Failure> {
          INSERT INTO oms_engine.workflows
              (id, definition_id, name, version, status, input, output, ended_at)
          SELECT id, 1, 'old', 1, 2, input, jsonb_build_object('text', rpad('s5:old' || n, 36, '-')),
-             statement_timestamp()
+             statement_timestamp() - interval '2 days'
          FROM old ORDER BY n;
          INSERT INTO oms_engine.task_history
              (workflow_id, reference_name, attempt, status, seq, queue, poll_count, input, output,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use oms_engine::{Engine, StartRequest, WorkflowId};
+use oms_engine::{Engine, EngineBuilder, StartRequest, WorkflowId};
 use tokio::task::JoinSet;
 
 use super::{GRACE, Measured, engine, register, tasks};
@@ -56,7 +56,17 @@ pub(super) fn beside(ours: Figures, theirs: Figures) -> Figures {
 /// The time runs from the first start to the commit of the last end, which the tables are asked
 /// for.
 pub(super) async fn drain_engine(database: &Database<'_>, line: Line, runs: usize) -> Measured {
-    let engine = engine(database, |builder| tasks::steps(builder).concurrency(2_000)).await?;
+    drain_by(database, line, runs, |builder| builder).await
+}
+
+/// The same by an engine with more settings.
+pub(super) async fn drain_by(
+    database: &Database<'_>,
+    line: Line,
+    runs: usize,
+    set: impl FnOnce(EngineBuilder) -> EngineBuilder,
+) -> Measured {
+    let engine = engine(database, |builder| set(tasks::steps(builder).concurrency(2_000))).await?;
     register(&engine, &line.definition()).await?;
     let begun = database.begin().await?;
     start_all(&engine, line, runs).await?;

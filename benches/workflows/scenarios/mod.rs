@@ -55,6 +55,7 @@ scenarios! {
     "orders, batch" = orders::batch,
     "history" = history::full,
     "history sizes" = history::sizes,
+    "retention" = history::removed,
     "concurrency" = linear::concurrency,
     "processes" = processes::several,
     "crash" = crash::kills,
