@@ -68,7 +68,16 @@ pub use tokio_postgres;
 #[doc = include_str!("../README.md")]
 mod readme {}
 
-/// What docs/testing.md shows is, too.
+/// What docs/tasks.md and docs/definitions.md show is, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/tasks.md")]
+mod tasks {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/definitions.md")]
+mod definitions {}
+
+/// So is docs/testing.md.
 #[cfg(all(doctest, feature = "testkit"))]
 #[doc = include_str!("../../docs/testing.md")]
 mod testing {}
