@@ -13,6 +13,7 @@ mod ids;
 mod maintain;
 mod queue;
 mod store;
+pub mod telemetry;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod worker;

@@ -11,6 +11,7 @@ use oms_tasks::orders::Orders;
 
 use crate::access::Access;
 use crate::mask::is_whole;
+use crate::measured::{Looked, Recorder};
 use crate::page::{Live, OrderDesk};
 use crate::polled::PolledQueues;
 use crate::tls::Tls;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub origins: Vec<HeaderValue>,
     /// Where the page reads orders (default nowhere). It shows them once their tables are there.
     pub orders: Option<Orders>,
+    /// What `GET /metrics` shows (default none: 404). Installed before the engine was built.
+    pub recorder: Option<Recorder>,
 }
 
 /// What all handlers share. Cheap to clone: every request has its own.
@@ -74,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) loopback: bool,
     /// Whether clients come by TLS.
     pub(crate) tls: bool,
+    pub(crate) recorder: Option<Recorder>,
+    pub(crate) looked: Looked,
     pub(crate) polls: PolledQueues,
     pub(crate) live: Arc<Live>,
     pub(crate) orders: Option<OrderDesk>,
@@ -100,6 +105,8 @@ impl App {
             origins: settings.origins,
             loopback,
             tls: settings.tls.is_some(),
+            recorder: settings.recorder,
+            looked: Looked::default(),
             polls: PolledQueues::default(),
             live: Arc::default(),
             orders: settings.orders.map(OrderDesk::new),

@@ -48,9 +48,12 @@ impl<H> Guarded<H> {
         let hides = app.hides(request.uri().path());
         let deadline = app.limits.request;
         let answered = tokio::time::timeout(deadline, async {
-            if let Needs::Role(role) = self.needs
-                && let Err(refusal) = app.access.admit(request.headers(), role).await
-            {
+            let admitted = match self.needs {
+                Needs::Nothing => Ok(()),
+                Needs::Role(role) => app.access.admit(request.headers(), role).await,
+                Needs::Scrape => app.access.admit_scrape(request.headers()).await,
+            };
+            if let Err(refusal) = admitted {
                 return refusal.into_response();
             }
             self.handler.call(request, app.clone()).await

@@ -8,6 +8,7 @@ pub mod cli;
 mod graph;
 mod guard;
 mod mask;
+mod measured;
 mod page;
 mod polled;
 mod query;
@@ -20,6 +21,7 @@ mod tls;
 
 pub use access::Refusals;
 pub use app::{Limits, Settings};
+pub use measured::{METRICS, Recorder, RecorderError};
 pub use page::page;
 pub use routes::{Endpoint, endpoints, openapi};
 pub use serve::{Server, ServerError, serve};

@@ -74,6 +74,10 @@ pub async fn serve(
     let (limits, tls) = (settings.limits, settings.tls.clone());
     let app = App::new(engine.clone(), settings, address.ip().is_loopback());
     let (access, live) = (app.access.clone(), app.live.clone());
+    if let Some(recorder) = app.recorder.clone() {
+        let stop = stop.clone();
+        connections.spawn(async move { stop.run_until_cancelled(recorder.fold()).await });
+    }
     let router = router(app);
     let places = Arc::new(Semaphore::new(limits.connections));
     if let Some(tls) = tls.clone() {

@@ -188,6 +188,7 @@ impl Core {
         for _ in 0..STARTS_MAX {
             let done = self.store.start_workflows(tx, &[&row], None).await?;
             if !done.started.is_empty() {
+                crate::telemetry::started(&row.name);
                 let (id, queue) = (row.id, row.first.queue);
                 return Ok(Ok(Wished::Started { id, queue, version }));
             }

@@ -84,6 +84,7 @@ impl Core {
         if done.started.is_empty() {
             return Err(Error::invalid("failureWorkflow", "its definition changed meanwhile"));
         }
+        crate::telemetry::started(&row.name);
         Ok((row.id, queue))
     }
 

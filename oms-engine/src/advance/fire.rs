@@ -77,6 +77,7 @@ impl Core {
         self.store.record_fires(&tx, &fires).await?;
         self.store.move_schedules(&tx, &moved).await?;
         self.store.commit(tx).await?;
+        crate::telemetry::started_all(starts.iter().map(|row| &*row.name));
         let timed = starts.iter().any(|row| row.first.is_timed() || row.timeout_ms.is_some());
         Ok(Fired { ready: starts.into_iter().map(|row| row.first.queue).collect(), timed })
     }

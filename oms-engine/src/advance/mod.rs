@@ -59,6 +59,7 @@ use crate::error::{Error, Remedy, remedy};
 use crate::ids::{WorkflowId, draw_jitter};
 pub use crate::store::NotCompensated;
 use crate::store::{OperationNote, Store};
+use crate::telemetry::{Tally, database_retry};
 
 /// How often a transaction is repeated that met a deadlock, a lock that was not to be had, or a
 /// run that moved on.
@@ -98,6 +99,8 @@ pub(crate) struct Acted {
     pub(crate) taken: Vec<i64>,
     /// Something was delayed or given a time: the timer must look again.
     pub(crate) timed: bool,
+    /// To be counted once it is committed.
+    pub(crate) tally: Tally,
 }
 
 impl Core {
@@ -115,6 +118,7 @@ impl Core {
             tries += 1;
             match self.act_once(client, action, by).await {
                 Err(error) if tries < REPEATS_MAX && repeats(&error) => {
+                    database_retry(&error);
                     let wait = Duration::from_millis(2 << tries.min(6)).mul_f64(draw_jitter());
                     tokio::time::sleep(wait).await;
                 }
@@ -146,6 +150,7 @@ impl Core {
             store.note_operation(&tx, &note).await?;
         }
         store.commit(tx).await?;
+        done.tally.count();
         Ok(done)
     }
 }

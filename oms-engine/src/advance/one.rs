@@ -174,6 +174,9 @@ impl Core {
             if row.status.is_none() && row.state == TokenState::Ready {
                 done.ready.push(row.queue.clone());
             }
+            if row.attempt > 0 {
+                done.tally.retried.push(row.queue.clone());
+            }
         }
         let end = decision.end.clone().map(|end| end.within_limits(&run.plan));
         let alone = !run.plan.forks && !run.plan.has_loops && locked.token.scope.is_none();
@@ -199,6 +202,7 @@ impl Core {
                     None => return Ok(done),
                 }
             };
+            done.tally.ended = Some((run.plan.name.clone(), end.status.as_str()));
             if let Some(queue) = self.start_failure_workflow(tx, &run, &end).await? {
                 done.ready.push(queue);
                 done.timed = true;

@@ -222,10 +222,14 @@ impl Core {
         let ending = Ending { end: end(&mut run).within_limits(&run.plan), by_operator };
         let mut acted = Acted { ended: Some(id), ..Acted::default() };
         let end = self.end_or_undo(tx, (&run, &taken.leaves), ending, &mut acted).await?;
-        if end.is_none() {
-            acted.ended = None;
-        } else if let Some(undo) = interrupted {
-            self.note_left(tx, &run, undo).await?;
+        match &end {
+            None => acted.ended = None,
+            Some(end) => {
+                acted.tally.ended = Some((run.plan.name.clone(), end.status.as_str()));
+                if let Some(undo) = interrupted {
+                    self.note_left(tx, &run, undo).await?;
+                }
+            }
         }
         Ok((acted, end.map(|end| (run, end))))
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{Engine, connection};
 use crate::error::Error;
 use crate::ids::WorkflowId;
+use crate::telemetry::{Depth, depths, unanswered};
 
 /// The most runs that one look for changes takes.
 const WATCHED_MAX: usize = 10_000;
@@ -110,6 +111,24 @@ impl Engine {
             delayed: row.delayed,
         };
         Ok(rows.await?.into_iter().map(state).collect())
+    }
+
+    /// Looks at the queues once, and tells the recorder of metrics how full they are: the gauges of
+    /// [`telemetry::METRICS`](crate::telemetry::METRICS). Call it before a scrape, not more often
+    /// than each few seconds: it reads all open tasks.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, of which the recorder is told too.
+    pub async fn measure_queues(&self) -> Result<(), Error> {
+        let found = self.queues().await.inspect_err(|_| unanswered())?;
+        depths(found.iter().map(|queue| Depth {
+            queue: &queue.name,
+            ready: queue.ready,
+            leased: queue.leased,
+            delayed: queue.delayed,
+            oldest: queue.oldest.unwrap_or_default(),
+        }));
+        Ok(())
     }
 
     /// The engines that the database knows, in the order in which they began.

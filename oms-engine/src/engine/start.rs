@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::queue::{StartReply, StartRequestItem, TIMER_NOTE};
 use crate::store::{Executor, StartRow};
+use crate::telemetry;
 
 /// Starts of one statement.
 const CHUNK: usize = 1_000;
@@ -259,6 +260,9 @@ impl Engine {
         let strategy = new.idempotency_strategy;
         let row = resolved.begin(new)?.row;
         let mut started = start_rows(core, tx, &[(&row, strategy)]).await?;
+        if started.iter().any(|started| !started.existed) {
+            telemetry::started(&row.name);
+        }
         let timed = row.first.is_timed() || row.timeout_ms.is_some();
         let notes = [row.first.queue.as_str(), TIMER_NOTE];
         core.store.notify(tx, if timed { &notes } else { &notes[..1] }).await?;
@@ -330,6 +334,9 @@ async fn start_chunks(
         }
     }
     core.store.commit(tx).await?;
+    let new = rows.iter().zip(&started);
+    let new = new.filter(|(_, done)| done.as_ref().is_some_and(|done| !done.existed));
+    telemetry::started_all(new.map(|((row, _), _)| &*row.name));
     Ok(started)
 }
 

@@ -16,6 +16,7 @@ use super::Shared;
 use crate::error::Error;
 use crate::queue::SessionId;
 use crate::store::SessionLook;
+use crate::telemetry;
 
 /// A lock must have been free for so long.
 const SUSPICION: Duration = Duration::from_millis(500);
@@ -90,7 +91,9 @@ impl Rescuer {
         self.suspects.remove(&look.id);
         // None: it has sent a heartbeat meanwhile, so it lives.
         let Some(holders) = buried else { return Ok(()) };
+        telemetry::buried();
         let queues = store.release_holders(client, &holders).await?;
+        telemetry::rescued(queues.iter().map(String::as_str));
         if !queues.is_empty() {
             tracing::warn!(
                 session = look.id,

@@ -16,6 +16,7 @@ use crate::config::ENGINE_VERSION;
 use crate::error::Error;
 use crate::queue::{EVENTS_NOTE, LIMITS_NOTE, PumpHandle, PumpMessage, TIMER_NOTE, is_engines};
 use crate::store::{Others, PollRow};
+use crate::telemetry::database_retry;
 
 /// Between tries to get the lock back from an old connection.
 const LOCK_RETRY: Duration = Duration::from_millis(50);
@@ -58,7 +59,10 @@ pub(crate) async fn run_session(shared: Shared) {
                 session = None;
                 shared.session.send_replace(None);
             }
-            Err(error) => tracing::warn!(%error, "the session's connection is lost"),
+            Err(error) => {
+                database_retry(&error);
+                tracing::warn!(%error, "the session's connection is lost");
+            }
         }
     }
 }
@@ -72,6 +76,7 @@ async fn join(
         match try_join(shared, session).await {
             Ok(joined) => return joined,
             Err(error) => {
+                database_retry(&error);
                 tracing::warn!(%error, "no session yet");
                 sleep(CONNECT_RETRY).await;
             }

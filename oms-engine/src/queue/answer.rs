@@ -13,6 +13,7 @@ use super::{Pump, PumpSettings, Slot};
 use crate::advance::{Happened, OneStep, Run, asked, load_runs};
 use crate::decide::{SYSTEM_QUEUE, input_of};
 use crate::store::{Advanced, Opened, OpenedRow, StartBatch, Token, TokenState};
+use crate::telemetry::{self, Tally};
 
 impl Pump {
     pub(super) async fn written(
@@ -22,6 +23,8 @@ impl Pump {
         took: Duration,
         slow: &mut Vec<OneStep>,
     ) {
+        let sizes = (work.pending.len(), work.starts.len(), advanced.claimed.len());
+        telemetry::batch(sizes, took);
         let applied: BTreeSet<i64> = advanced.applied.into_iter().collect();
         let mut opened = advanced.opened.into_iter();
         for pending in work.pending {
@@ -45,12 +48,17 @@ impl Pump {
     fn applied(&mut self, mut pending: Pending, opened: Vec<Option<Opened>>) {
         self.tell_written(pending.ended.token_id);
         if let Some(end) = pending.ended.run_end.take() {
+            let name = pending.run.plan.name.clone();
+            Tally { ended: Some((name, end.status.as_str())), retried: Vec::new() }.count();
             self.tell_ended(pending.token.workflow_id, Some(end));
         }
         let mut to_begin = Vec::new();
         for ((task, slot), opened) in pending.opened.into_iter().zip(opened) {
             let Some(opened) = opened else { continue };
             self.arm(&task.row);
+            if task.row.attempt > 0 {
+                telemetry::retried(&task.row.queue);
+            }
             match slot {
                 Some(slot) => to_begin.push((task, slot, opened)),
                 None if task.row.state == TokenState::Ready => self.ready(&task.row.queue),
@@ -93,6 +101,7 @@ impl Pump {
                 met.push(start);
                 continue;
             }
+            telemetry::started(&start.row.name);
             self.arm(&start.row.first);
             if let Some(ms) = start.row.timeout_ms {
                 self.settings.wakes.due_in(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));

@@ -19,6 +19,7 @@ use crate::advance::Run;
 use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
 use crate::store::{FoundRow, StartRow, Token};
+use crate::telemetry::Ran;
 
 /// A leased task, as its pump and whoever runs it share it.
 #[derive(Clone, Debug)]
@@ -97,6 +98,18 @@ pub(crate) enum Outcome {
     },
     /// It was canceled, or could not begin: it is to run again elsewhere.
     Abandoned,
+}
+
+impl Outcome {
+    pub(super) const fn as_ran(&self) -> Ran {
+        match self {
+            Self::Completed { .. } => Ran::Completed,
+            Self::Failed { terminal: false, .. } => Ran::Failed,
+            Self::Failed { terminal: true, .. } => Ran::Terminal,
+            Self::InProgress { .. } => Ran::InProgress,
+            Self::Abandoned => Ran::Returned,
+        }
+    }
 }
 
 /// A worker's report on the task of a token.

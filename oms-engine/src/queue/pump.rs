@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload, clean_reason};
 use crate::ids::{TaskId, WorkflowId};
 use crate::store::{Connector, RunEnd};
+use crate::telemetry::{Ran, lease_lost, ran};
 
 /// Outcomes, and starts, that one statement takes at most.
 pub(super) const BATCH_MAX: usize = 500;
@@ -254,6 +255,7 @@ impl Pump {
         // Its slot becomes free. It may be gone: a take-over met the commit half way.
         let held = self.held.remove(&committed.token_id);
         if let Some(held) = &held {
+            ran(&held.token.queue, Ran::Completed, held.since.elapsed());
             made_room(&self.settings.slots, &self.settings.wakes, &held.token.queue);
         }
         let chain_since = held.map_or_else(Instant::now, |held| held.chain_since);
@@ -325,6 +327,7 @@ impl Pump {
     /// A lease is lost: its task is canceled and what it reports has no effect.
     pub(super) fn lose(&mut self, token_id: i64) {
         if let Some(held) = self.held.remove(&token_id) {
+            lease_lost();
             let task_id = super::handed::task_id(&held.token);
             if held.known.is_some() {
                 tracing::debug!(%task_id, "the lease of a remote worker's task is another's");

@@ -17,6 +17,7 @@ use super::pump::SessionId;
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::{TaskId, draw_jitter};
 use crate::store::REMOTE;
+use crate::telemetry::{database_retry, lease_lost};
 
 const WAIT_FIRST: Duration = Duration::from_millis(20);
 const WAIT_MAX: Duration = Duration::from_secs(1);
@@ -52,6 +53,7 @@ impl Pump {
                     }
                 }
                 Err(error) => {
+                    database_retry(&error);
                     tracing::warn!(%error, "no connection for a pump yet");
                     wait = pause(&error, wait).await;
                 }
@@ -133,6 +135,7 @@ impl Pump {
                 return true;
             }
             if self.answers.remove(&id).is_none() {
+                lease_lost();
                 tracing::warn!(task_id = %task_id(&pending.token), "lease lost; the report has no effect");
             }
             false

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Pump, made_room};
 use crate::advance::{Action, OneStep};
 use crate::store::ReturnedRow;
+use crate::telemetry::lease_lost;
 
 /// A task whose end cannot be written is handed out again after this time.
 const POISON_DELAY_MS: i64 = 60_000;
@@ -49,6 +50,7 @@ impl Pump {
                 if !acted.lost {
                     self.tell_written(step.token_id);
                 } else if self.answers.remove(&step.token_id).is_none() {
+                    lease_lost();
                     tracing::warn!(
                         token = step.token_id,
                         "a late report has no effect: its lease is lost"

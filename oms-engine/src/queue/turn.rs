@@ -17,6 +17,7 @@ use crate::store::{
     AdvanceBatch, Advanced, ClaimFrom, ClaimRow, EndedRow, OpenedRow, REMOTE, ReturnedRow,
     StartBatch, Token, TokenState,
 };
+use crate::telemetry::{database_retry, ran};
 
 /// A run keeps its slot for so long while others wait.
 const CHAIN_MAX: Duration = Duration::from_secs(1);
@@ -143,6 +144,7 @@ impl Pump {
             }
             return;
         };
+        ran(&held.token.queue, report.outcome.as_ran(), held.since.elapsed());
         self.answers.extend(report.answer.map(|answer| (token_id, answer)));
         if !report.log.is_empty() {
             self.keep_log(&task_id(&held.token), report.log);
@@ -288,6 +290,7 @@ impl Pump {
     /// A statement that is not the hot one failed: the connection is thrown away where that
     /// helps, and all else is read back.
     pub(super) fn failed(&mut self, error: &Error) {
+        database_retry(error);
         tracing::warn!(%error, "a pump's statement failed");
         self.client = None;
     }

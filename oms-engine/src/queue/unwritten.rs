@@ -8,6 +8,7 @@ use crate::advance::{Happened, OneStep};
 use crate::decide::TaskStatus;
 use crate::error::{Error, Remedy, remedy};
 use crate::store::TokenState;
+use crate::telemetry::database_retry;
 
 impl Pump {
     pub(super) async fn not_written(
@@ -23,6 +24,9 @@ impl Pump {
             Error::Deadline { .. } | Error::Connection { .. } => Remedy::NewConnection,
             _ => Remedy::GiveUp,
         };
+        if what != Remedy::GiveUp {
+            database_retry(&error);
+        }
         match what {
             Remedy::RepeatTransaction => {
                 tracing::debug!(%error, "a batch is repeated");

@@ -253,7 +253,7 @@ impl Store {
             match get::<i8>(row, 0)? {
                 b if b == b'w'.cast_signed() => done.read_written(row)?,
                 b if b == b'a'.cast_signed() => done.fallen.push(Token::read(row, 1)?),
-                _ => done.claimed.push(Token::read(row, 1)?),
+                _ => done.claimed.push(Token::read_claimed(row, 1)?),
             }
         }
         Ok(done)

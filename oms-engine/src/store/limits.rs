@@ -129,7 +129,7 @@ impl Store {
             let rows = self.rows(&tx, sql, &[&holder, &queues, &names, &most], doing).await?;
             for row in &rows {
                 if get::<i8>(row, 0)? == b'c'.cast_signed() {
-                    done.tokens.push(Token::read(row, 1)?);
+                    done.tokens.push(Token::read_claimed(row, 1)?);
                 } else {
                     let (name, left, opens_ms) = (get(row, 3)?, get(row, 19)?, get(row, 20)?);
                     done.rooms.push(Room { name, left, opens_ms });

@@ -14,6 +14,7 @@ use crate::decide::{TaskStatus, WorkflowStatus};
 use crate::definition::{TaskToDomain, read_deep};
 use crate::error::{Doing as _, Error};
 use crate::ids::WorkflowId;
+use crate::telemetry::claimed;
 
 /// Where an open task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,18 @@ impl Token {
     pub(crate) fn is_control(&self) -> bool {
         let told = self.input.as_ref().is_some_and(|input| input.get("control").is_some());
         self.reference_name.is_empty() && told
+    }
+
+    /// A token that was claimed just now: as [`read`](Self::read), with when it was scheduled for
+    /// when it expires.
+    pub(crate) fn read_claimed(row: &Row, at: usize) -> Result<Self, Error> {
+        let token = Self::read(row, at)?;
+        if token.poll_count == 1 && token.attempt == 0 && !token.reference_name.is_empty() {
+            let scheduled_at: DateTime<Utc> = get(row, at + 14)?;
+            let waited = token.started_at.and_then(|at| (at - scheduled_at).to_std().ok());
+            claimed(&token.queue, waited.unwrap_or_default());
+        }
+        Ok(token)
     }
 
     /// From columns in the order id, `workflow_id` … scope, the first at `at`.

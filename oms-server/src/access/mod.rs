@@ -7,6 +7,7 @@
 mod give;
 mod refusals;
 mod roles;
+mod scrape;
 mod secret;
 
 use std::collections::HashMap;

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::measured::REFUSED;
+
 /// The log is told at most so often, so that nobody can fill it.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
@@ -29,15 +31,15 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(super) fn unknown(&self) {
-        self.count(&self.unknown);
+        self.count(&self.unknown, "unknown");
     }
 
     pub(super) fn forbidden(&self) {
-        self.count(&self.forbidden);
+        self.count(&self.forbidden, "forbidden");
     }
 
     pub(super) fn foreign(&self) {
-        self.count(&self.foreign);
+        self.count(&self.foreign, "foreign");
     }
 
     pub(super) fn so_far(&self) -> Refusals {
@@ -48,7 +50,8 @@ impl Counts {
         }
     }
 
-    fn count(&self, which: &AtomicU64) {
+    fn count(&self, which: &AtomicU64, reason: &'static str) {
+        metrics::counter!(REFUSED, "reason" => reason).increment(1);
         which.fetch_add(1, Ordering::Relaxed);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.is_some_and(|at| at.elapsed() < TOLD_EVERY) {

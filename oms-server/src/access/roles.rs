@@ -13,6 +13,8 @@ pub(crate) enum Needs {
     Nothing,
     /// A key of this role or a higher one.
     Role(ApiRole),
+    /// A key that may read, by token or by the key itself: what scrapes cannot ask for tokens.
+    Scrape,
 }
 
 /// What load balancers and clients ask before they have a token.
@@ -43,6 +45,9 @@ pub(crate) fn needs(method: &Method, path: &str) -> Needs {
     };
     if OPEN.contains(&path) {
         return Needs::Nothing;
+    }
+    if path == "/metrics" {
+        return Needs::Scrape;
     }
     let posts = *method == Method::POST;
     Needs::Role(if ADMIN.into_iter().any(is_below) {

@@ -16,7 +16,7 @@ use super::Ended;
 use super::database::DatabaseOptions;
 use super::failure::{Exit, Failure};
 use super::out::Out;
-use crate::{ServerError, Settings, Tls, serve};
+use crate::{Recorder, ServerError, Settings, Tls, serve};
 
 #[derive(Args, Debug)]
 pub(super) struct ServerOptions {
@@ -108,6 +108,8 @@ async fn start(
     out: Out,
 ) -> Result<(Option<Database>, crate::Server), Failure> {
     let mut settings = settings(options)?;
+    let recorder = Recorder::install();
+    settings.recorder = Some(recorder.map_err(|error| Failure::failed("no metrics", error))?);
     let (database, url) = options.database.open(out).await?;
     let name = format!("oms-server-{}", std::process::id());
     let builder = Engine::builder(&url).migrate().schema(&options.database.schema).name(&name);

@@ -7,6 +7,7 @@ mod events;
 mod execute;
 mod health;
 mod metadata;
+mod metrics;
 mod openapi;
 mod operate;
 mod schedule_search;
@@ -98,6 +99,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         role: match needs(&route.method, route.path) {
             Needs::Nothing => None,
             Needs::Role(role) => Some(role.as_str()),
+            Needs::Scrape => Some(oms_engine::ApiRole::Read.as_str()),
         },
     };
     let mut all: Vec<Endpoint> = table().into_iter().map(of).collect();
@@ -107,6 +109,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 fn table() -> Vec<Route> {
     let mut all = health::routes();
+    all.extend(metrics::routes());
     all.extend(token::routes());
     all.extend(metadata::routes());
     all.extend(start::routes());

@@ -18,6 +18,7 @@ mod hostile;
 mod import;
 mod lifetime;
 mod metadata;
+mod metrics;
 mod migrate;
 mod outside;
 mod page;

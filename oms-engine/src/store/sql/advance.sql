@@ -18,7 +18,8 @@
 --
 -- Out: one row of kind w with the tokens that were ended (missing = lost, stale or paused) and, as
 -- lists side by side, the numbers of the scheduled tasks that were opened, their tokens, containers
--- and due times; a = a container that fell to 0, c = claimed.
+-- and due times; a = a container that fell to 0; c = claimed, with when it was scheduled for when it
+-- expires.
 -- What waits to be ended from outside has its type as its queue, and is due when its time is up; so
 -- is a WAIT whose due time comes after that.
 -- An opened task of the source's own reference, or of that after which a decide token goes on, is
@@ -217,8 +218,8 @@ c AS (
         )
     ))
     RETURNING t.id, t.workflow_id, t.reference_name, t.epoch, t.attempt, t.queue, t.state, t.rev,
-        t.priority, t.paused, t.set_aside, t.poll_count, t.started_at, t.due_at, t.expires_at,
-        t.input, t.detail, t.scope
+        t.priority, t.paused, t.set_aside, t.poll_count, t.started_at, t.due_at,
+        t.scheduled_at, t.input, t.detail, t.scope
 )
 SELECT 'w'::"char" AS kind, NULL::bigint AS id, NULL::uuid AS workflow_id,
     NULL::text AS reference_name, NULL::smallint AS epoch, NULL::smallint AS attempt,

@@ -66,8 +66,8 @@ c AS (
         )
     WHERE t.id = ANY (ARRAY(SELECT id FROM picked))
     RETURNING t.id, t.workflow_id, t.reference_name, t.epoch, t.attempt, t.queue, t.state, t.rev,
-        t.priority, t.paused, t.set_aside, t.poll_count, t.started_at, t.due_at, t.expires_at,
-        t.input, t.detail, t.scope
+        t.priority, t.paused, t.set_aside, t.poll_count, t.started_at, t.due_at,
+        t.scheduled_at, t.input, t.detail, t.scope
 ),
 permitted AS (
     INSERT INTO {schema}.task_permits (token_id, name)

@@ -13,6 +13,7 @@ use crate::error::{Error, Remedy, remedy};
 use crate::ids::draw_jitter;
 use crate::queue::{Committed, HandedOut, Next, Outcome, Slot};
 use crate::store::{AdvanceBatch, EndedRow, Opened, OpenedRow, TokenState};
+use crate::telemetry::{Tally, lease_lost};
 use crate::worker::TaskError;
 
 /// What to write for the end of a step.
@@ -25,6 +26,7 @@ struct Step {
     next: Option<(usize, Run, Arc<Value>, Slot)>,
     ready: Vec<String>,
     ends_run: bool,
+    tally: Tally,
     timed: bool,
 }
 
@@ -56,6 +58,7 @@ impl Transactions {
             ([member], [step]) => {
                 if !self.step(&tx, &member.task, step).await? {
                     self.core.store.roll_back(tx).await?;
+                    lease_lost();
                     let task_id = member.task.task_id();
                     tracing::warn!(%task_id, "lease lost; the task's writes are rolled back");
                     return Ok(Ran::Outcome(Outcome::Abandoned));
@@ -75,6 +78,7 @@ impl Transactions {
                 _ => Ran::Unknown(error),
             });
         }
+        steps.iter().for_each(|step| step.tally.count());
         let (mut opened, mut fallen) = (written.opened.into_iter(), written.fallen);
         let committed = batch.iter().zip(steps).map(|(member, step)| {
             let opened = opened.by_ref().take(step.opened.len()).collect();
@@ -134,6 +138,7 @@ impl Transactions {
         let acted: Acted = Box::pin(self.core.step(tx, &one)).await?;
         step.ready = acted.ready;
         step.ends_run = acted.ended.is_some();
+        step.tally = acted.tally;
         step.timed = acted.timed;
         Ok(!acted.lost)
     }
@@ -155,6 +160,7 @@ impl Transactions {
         let who = (holder, Some(self.worker_name.clone()));
         let planned = plan_step(&mut run, token, who, &end, &task.input);
         let mut step = Step {
+            tally: Tally::default(),
             ended: None,
             opened: Vec::new(),
             end,
@@ -165,6 +171,8 @@ impl Transactions {
         };
         let Some(planned) = planned else { return step };
         step.ends_run = planned.ended.run_end.is_some();
+        let end = planned.ended.run_end.as_ref();
+        step.tally.ended = end.map(|end| (task.run.plan.name.clone(), end.status.as_str()));
         step.ended = Some(planned.ended);
         // A single successor is handed over; branches queue.
         let alone = planned.opened.len() == 1;

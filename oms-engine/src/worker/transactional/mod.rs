@@ -31,6 +31,7 @@ use crate::error::{Error, Remedy, remedy};
 use crate::ids::draw_jitter;
 use crate::queue::{Committed, HandedOut, Outcome, PumpMessage, Slots};
 use crate::store::{Pool, Rented};
+use crate::telemetry::{database_retry, database_retry_for};
 
 /// How often a body is repeated that met a serialization failure or a deadlock, or whose
 /// connection was lost: the last may be the body's own doing.
@@ -169,6 +170,7 @@ impl Transactions {
                     wait_of(tries)
                 }
                 Ran::Away(error) => {
+                    database_retry(&error);
                     tracing::warn!(%error, task_id = first, "no connection for a task yet");
                     tries = tries.saturating_sub(1);
                     waits += 1;
@@ -176,6 +178,7 @@ impl Transactions {
                 }
                 Ran::Dropped => Duration::ZERO,
                 Ran::Unknown(error) => {
+                    database_retry(&error);
                     tracing::warn!(%error, task_id = first, "a commit's answer was lost");
                     // The database knows: if a token is still there nothing was written. The
                     // leases are given back; whoever claims one next waits for the old transaction.
@@ -261,6 +264,9 @@ impl Transactions {
             Ok(ran) => ran,
             Err(error @ Error::Deadline { .. }) => Ran::Away(error),
             Err(error) => {
+                if error.is_retryable() {
+                    database_retry(&error);
+                }
                 let repeat = matches!(&error, Error::Database { source, .. }
                     if remedy(source) == Remedy::RepeatTransaction);
                 if repeat {
@@ -344,8 +350,14 @@ fn refused(task: &HandedOut, output: &Value) -> Option<Outcome> {
     Some(Outcome::Failed { reason, output, retry_after: None, terminal: true })
 }
 
+/// Whether the transaction is to be run again; counts it.
 fn is_conflict(error: &TaskError) -> bool {
-    error.database_cause().is_some_and(|cause| remedy(cause) == Remedy::RepeatTransaction)
+    let cause = error.database_cause();
+    let Some(cause) = cause.filter(|cause| remedy(cause) == Remedy::RepeatTransaction) else {
+        return false;
+    };
+    database_retry_for(cause.code().map_or("closed", |code| code.code()));
+    true
 }
 
 /// Returns when a task of these is canceled.
