@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use serde_json::Value;
 use tokio::runtime::Handle;
+use tracing::{Instrument as _, Span};
 
 use super::context::Own;
 use super::gather::{Gatherer, Gatherers, Leader};
@@ -38,11 +39,13 @@ impl Workers for LocalWorkers {
     fn run(&self, task: HandedOut) {
         match self.registry.get(&task.token.queue).cloned() {
             Some(AnyTask::Plain(body)) => {
-                self.begin(task, |cx, input, task| run_plain(body, cx, input, task));
+                let span = span_of(&task);
+                self.begin(task, span, |cx, input, task| run_plain(body, cx, input, task));
             }
             Some(AnyTask::Transactional(body)) => {
                 let transactions = self.transactions.clone();
-                self.begin(task, |cx, input, task| async move {
+                let span = span_of(&task);
+                self.begin(task, span, |cx, input, task| async move {
                     let alone = vec![Member { cx, input, task }];
                     Box::pin(transactions.run(&body, alone, None)).await;
                 });
@@ -50,7 +53,8 @@ impl Workers for LocalWorkers {
             Some(AnyTask::Batch(body, size)) => {
                 let transactions = self.transactions.clone();
                 let gatherer = self.gatherers.of(&task.token.queue, task.pump.number(), size);
-                self.begin(task, |cx, input, task| async move {
+                // Whoever leads runs many.
+                self.begin(task, Span::none(), |cx, input, task| async move {
                     if let Some(leader) = gatherer.join(Member { cx, input, task }) {
                         Box::pin(lead(&transactions, &body, &gatherer, leader)).await;
                     }
@@ -69,6 +73,7 @@ impl LocalWorkers {
     fn begin<F>(
         &self,
         task: HandedOut,
+        span: Span,
         work: impl FnOnce(TaskContext, Arc<Value>, HandedOut) -> F + Send + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
@@ -82,16 +87,31 @@ impl LocalWorkers {
         // A future stays as large as its largest moment: most tasks never wait for secrets.
         if let Some(given) = Given::at_once(&task) {
             let (cx, input) = context(given, lease, &task);
-            self.runtime.spawn(work(cx, input, task));
+            self.runtime.spawn(work(cx, input, task).instrument(span));
             return;
         }
         let sources = self.sources.clone();
-        self.runtime.spawn(async move {
+        let given = async move {
             if let Some((cx, input, task)) = Box::pin(give(&sources, lease, task)).await {
                 work(cx, input, task).await;
             }
-        });
+        };
+        self.runtime.spawn(given.instrument(span));
     }
+}
+
+/// Around all that a task says while it runs. Where nobody listens it costs nothing.
+fn span_of(task: &HandedOut) -> Span {
+    let token = &task.token;
+    tracing::info_span!(
+        "task",
+        otel.kind = "consumer",
+        workflow_id = %token.workflow_id,
+        workflow = &*task.run.plan.name,
+        task = token.reference_name,
+        queue = token.queue,
+        attempt = token.attempt,
+    )
 }
 
 /// Runs those who wait, batch by batch.

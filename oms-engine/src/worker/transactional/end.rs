@@ -13,7 +13,7 @@ use crate::error::{Error, Remedy, remedy};
 use crate::ids::draw_jitter;
 use crate::queue::{Committed, HandedOut, Next, Outcome, Slot};
 use crate::store::{AdvanceBatch, EndedRow, Opened, OpenedRow, TokenState};
-use crate::telemetry::{Tally, lease_lost};
+use crate::telemetry::{Tally, database_retry_for, lease_lost};
 use crate::worker::TaskError;
 
 /// What to write for the end of a step.
@@ -226,4 +226,14 @@ impl Step {
             timed: self.timed,
         }
     }
+}
+
+/// Whether the transaction is to be run again; counts it.
+pub(super) fn is_conflict(error: &TaskError) -> bool {
+    let cause = error.database_cause();
+    let Some(cause) = cause.filter(|cause| remedy(cause) == Remedy::RepeatTransaction) else {
+        return false;
+    };
+    database_retry_for(cause.code().map_or("closed", |code| code.code()));
+    true
 }

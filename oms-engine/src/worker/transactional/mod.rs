@@ -20,6 +20,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::select_all;
 use serde_json::Value;
 
+use end::is_conflict;
+
 use super::execute::{failed, panicked, report, until_dropped};
 use super::gather::Gatherer;
 use super::registry::ErasedTransactionalTask;
@@ -31,7 +33,7 @@ use crate::error::{Error, Remedy, remedy};
 use crate::ids::draw_jitter;
 use crate::queue::{Committed, HandedOut, Outcome, PumpMessage, Slots};
 use crate::store::{Pool, Rented};
-use crate::telemetry::{database_retry, database_retry_for};
+use crate::telemetry::database_retry;
 
 /// How often a body is repeated that met a serialization failure or a deadlock, or whose
 /// connection was lost: the last may be the body's own doing.
@@ -348,16 +350,6 @@ fn refused(task: &HandedOut, output: &Value) -> Option<Outcome> {
         Ok(()) => (misfit(&run.plan, &run.state, name, output)?, Some(output.clone())),
     };
     Some(Outcome::Failed { reason, output, retry_after: None, terminal: true })
-}
-
-/// Whether the transaction is to be run again; counts it.
-fn is_conflict(error: &TaskError) -> bool {
-    let cause = error.database_cause();
-    let Some(cause) = cause.filter(|cause| remedy(cause) == Remedy::RepeatTransaction) else {
-        return false;
-    };
-    database_retry_for(cause.code().map_or("closed", |code| code.code()));
-    true
 }
 
 /// Returns when a task of these is canceled.
