@@ -58,7 +58,7 @@ pub(crate) use start::{Begun, Met, NewRun, Resolved, met, resolve};
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::{WorkflowId, draw_jitter};
 pub use crate::store::NotCompensated;
-use crate::store::{OperationNote, Store};
+use crate::store::{OpenedRow, OperationNote, Store, TokenState};
 use crate::telemetry::{Tally, database_retry};
 
 /// How often a transaction is repeated that met a deadlock, a lock that was not to be had, or a
@@ -101,6 +101,19 @@ pub(crate) struct Acted {
     pub(crate) timed: bool,
     /// To be counted once it is committed.
     pub(crate) tally: Tally,
+}
+
+impl Acted {
+    /// A task is opened by it.
+    fn opens(&mut self, row: &OpenedRow) {
+        self.timed |= row.is_timed();
+        if row.status.is_none() && row.state == TokenState::Ready {
+            self.ready.push(row.queue.clone());
+        }
+        if row.attempt > 0 {
+            self.tally.retried.push(row.queue.clone());
+        }
+    }
 }
 
 impl Core {

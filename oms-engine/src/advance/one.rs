@@ -169,15 +169,7 @@ impl Core {
             run.state.beside.as_ref().and_then(|beside| beside.around),
             run.domains.as_ref(),
         );
-        for row in &opened {
-            done.timed |= row.is_timed();
-            if row.status.is_none() && row.state == TokenState::Ready {
-                done.ready.push(row.queue.clone());
-            }
-            if row.attempt > 0 {
-                done.tally.retried.push(row.queue.clone());
-            }
-        }
+        opened.iter().for_each(|row| done.opens(row));
         let end = decision.end.clone().map(|end| end.within_limits(&run.plan));
         let alone = !run.plan.forks && !run.plan.has_loops && locked.token.scope.is_none();
         let undoes = end.as_ref().is_some_and(|end| undoes(&run, end));
