@@ -11,6 +11,7 @@ use super::names::{
     QUEUE_LEASED, QUEUE_OLDEST_SECONDS, QUEUE_READY, SESSIONS_BURIED, TASK_CLAIM_SECONDS,
     TASK_RETRIES, TASK_SECONDS, TASKS_RESCUED, WORKFLOWS_ENDED, WORKFLOWS_STARTED,
 };
+use crate::decide::WorkflowStatus;
 use crate::error::Error;
 
 /// Values of one label, beyond which all others are one.
@@ -46,6 +47,31 @@ impl OfQueue {
     }
 }
 
+struct OfWorkflow {
+    started: Counter,
+    ended: [(&'static str, Counter); 4],
+}
+
+impl OfWorkflow {
+    fn of(workflow: &str) -> Self {
+        let workflow = SharedString::from(workflow.to_owned());
+        let ended = |status: WorkflowStatus| {
+            let status = status.as_str();
+            (status, counter!(WORKFLOWS_ENDED, "workflow" => workflow.clone(), "status" => status))
+        };
+        Self {
+            started: counter!(WORKFLOWS_STARTED, "workflow" => workflow.clone()),
+            ended: [
+                WorkflowStatus::Completed,
+                WorkflowStatus::Failed,
+                WorkflowStatus::TimedOut,
+                WorkflowStatus::Terminated,
+            ]
+            .map(ended),
+        }
+    }
+}
+
 struct Batches {
     steps: Histogram,
     starts: Histogram,
@@ -74,7 +100,7 @@ impl<T> Known<T> {
 }
 
 static QUEUES: LazyLock<Known<OfQueue>> = LazyLock::new(Known::new);
-static STARTED: LazyLock<Known<Counter>> = LazyLock::new(Known::new);
+static WORKFLOWS: LazyLock<Known<OfWorkflow>> = LazyLock::new(Known::new);
 /// For those that are looked up seldom: only the names.
 static NAMES: LazyLock<Known<()>> = LazyLock::new(Known::new);
 static BATCHES: LazyLock<Batches> = LazyLock::new(|| Batches {
@@ -107,8 +133,7 @@ fn of_queue(queue: &str) -> Arc<OfQueue> {
 
 /// A run was started.
 pub(crate) fn started(workflow: &str) {
-    let make = |name: &str| counter!(WORKFLOWS_STARTED, "workflow" => name.to_owned());
-    STARTED.get(workflow, make).increment(1);
+    WORKFLOWS.get(workflow, OfWorkflow::of).started.increment(1);
 }
 
 pub(crate) fn started_all<'a>(workflows: impl IntoIterator<Item = &'a str>) {
@@ -232,8 +257,10 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn count(&self) {
         if let Some((workflow, status)) = &self.ended {
-            let workflow = bounded(workflow);
-            counter!(WORKFLOWS_ENDED, "workflow" => workflow, "status" => *status).increment(1);
+            let known = WORKFLOWS.get(workflow, OfWorkflow::of);
+            if let Some((_, ended)) = known.ended.iter().find(|(named, _)| named == status) {
+                ended.increment(1);
+            }
         }
         for queue in &self.retried {
             retried(queue);
