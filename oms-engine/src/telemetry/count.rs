@@ -11,7 +11,6 @@ use super::names::{
     QUEUE_LEASED, QUEUE_OLDEST_SECONDS, QUEUE_READY, SESSIONS_BURIED, TASK_CLAIM_SECONDS,
     TASK_RETRIES, TASK_SECONDS, TASKS_RESCUED, WORKFLOWS_ENDED, WORKFLOWS_STARTED,
 };
-use crate::decide::WorkflowStatus;
 use crate::error::Error;
 
 /// Values of one label, beyond which all others are one.
@@ -47,6 +46,9 @@ impl OfQueue {
     }
 }
 
+/// The statuses that a run can end with.
+const ENDS: [&str; 4] = ["COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED"];
+
 struct OfWorkflow {
     started: Counter,
     ended: [(&'static str, Counter); 4],
@@ -55,19 +57,12 @@ struct OfWorkflow {
 impl OfWorkflow {
     fn of(workflow: &str) -> Self {
         let workflow = SharedString::from(workflow.to_owned());
-        let ended = |status: WorkflowStatus| {
-            let status = status.as_str();
+        let ended = |status: &'static str| {
             (status, counter!(WORKFLOWS_ENDED, "workflow" => workflow.clone(), "status" => status))
         };
         Self {
             started: counter!(WORKFLOWS_STARTED, "workflow" => workflow.clone()),
-            ended: [
-                WorkflowStatus::Completed,
-                WorkflowStatus::Failed,
-                WorkflowStatus::TimedOut,
-                WorkflowStatus::Terminated,
-            ]
-            .map(ended),
+            ended: ENDS.map(ended),
         }
     }
 }
