@@ -24,6 +24,7 @@ const NEXT: &str = "cronExpression! scheduleStartTime:int scheduleEndTime:int li
 pub(super) const DESCRIBED: &[Described] = &[
     ("GET /health", "Whether the server and its database work", "", "", "json"),
     ("GET /api/health", "Whether the server and its database work", "", "", "json"),
+    ("GET /metrics", "What Prometheus reads (not of Conductor's API)", "", "", "text"),
     ("GET /api/version", "The server's version", "", "", "text"),
     ("POST /api/token", "A token for a key", "", "Credentials", "json"),
     ("GET /api-docs", "This document", "", "", "json"),
