@@ -14,7 +14,7 @@ from conductor.client.http.api_client import ApiClient
 import shop
 
 TOP = Path(__file__).parents[2]
-TABLES = TOP / "migrations/oms/0001_orders.sql"
+TABLES = TOP / "migrations/oms"
 DEFINITIONS = TOP / "oms-tasks/definitions"
 
 
@@ -28,9 +28,12 @@ def make_tables(db: psycopg.Connection) -> None:
                name text NOT NULL,
                applied_at timestamptz NOT NULL DEFAULT statement_timestamp())"""
     )
-    if db.execute("SELECT FROM oms_tasks_migrations").fetchone() is None:
-        db.execute(TABLES.read_text())
-        db.execute("INSERT INTO oms_tasks_migrations (version, name) VALUES (1, 'orders')")
+    [there] = db.execute("SELECT coalesce(max(version), 0) FROM oms_tasks_migrations").fetchone()
+    for file in sorted(TABLES.glob("*.sql")):
+        version, name = file.stem.split("_", 1)
+        if int(version) > there:
+            db.execute(file.read_text())
+            db.execute("INSERT INTO oms_tasks_migrations (version, name) VALUES (%s, %s)", [int(version), name])
 
 
 def stock(db: psycopg.Connection, sku: str, pieces: int) -> None:
