@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import tempfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,9 @@ def database_url():
 
 @pytest.fixture
 def shop(database_url, request):
-    name = re.sub(r"\W+", "_", f"{request.module.__name__}_{request.node.name.removeprefix('test_')}")[-40:]
+    whole = re.sub(r"\W+", "_", f"{request.module.__name__}_{request.node.name.removeprefix('test_')}")
+    # PostgreSQL cuts long names, and cut ones can be the same.
+    name = f"{whole[:40]}_{zlib.crc32(whole.encode()):08x}"
     folder = HOME / "logs" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
