@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use oms_engine::WorkflowId;
+use oms_engine::chrono::NaiveDate;
 use oms_engine::tokio_postgres::types::ToSql;
 use oms_engine::tokio_postgres::{Client, Row, Statement};
 use serde_json::{Value, json};
@@ -164,6 +165,7 @@ impl Shop {
         let (names, emails) = (batch.texts("/customer/name"), batch.texts("/customer/email"));
         let skus = batch.texts("/lines/0/sku");
         let bodies = batch.bodies(|id| format!("We have received your order {id}."));
+        let any_day: Vec<Option<NaiveDate>> = vec![None; n];
         let params: &Params<'_> = &[
             &batch.ids,
             &batch.runs,
@@ -176,6 +178,8 @@ impl Shop {
             &lines,
             &skus,
             &pieces,
+            &any_day,
+            &any_day,
         ];
         let output = |id: &str, row: &Row| {
             let total: Option<i64> = row.get("total_minor");

@@ -48,7 +48,7 @@ async function acknowledge(task) {
     "acknowledge_orders", [id], [task.workflowInstanceId], [customer.name], [customer.email],
     [JSON.stringify(shipTo)], [currency], [`We have received your order ${id}.`],
     lines.map(() => 1), lines.map((_, index) => index + 1),
-    lines.map((line) => line.sku), lines.map((line) => line.quantity),
+    lines.map((line) => line.sku), lines.map((line) => line.quantity), [null], [null],
   );
   if (!row.written) row = await one("find_orders", [id]);
   if ((row.workflow_id ?? task.workflowInstanceId) !== task.workflowInstanceId) {

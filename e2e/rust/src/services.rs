@@ -93,7 +93,8 @@ impl Services {
         let currency = text(order, "currency")?;
         let (numbers, places): (Vec<i32>, Vec<i32>) = (1..).take(skus.len()).map(|n| (1, n)).unzip();
         // The statements are for many orders.
-        let params: [&(dyn ToSql + Sync); 11] = [
+        let any_day: Vec<Option<chrono::NaiveDate>> = vec![None];
+        let params: [&(dyn ToSql + Sync); 13] = [
             &vec![id],
             &vec![workflow],
             &vec![name],
@@ -105,6 +106,8 @@ impl Services {
             &places,
             &skus,
             &quantities,
+            &any_day,
+            &any_day,
         ];
         let row = self.one(sql!("acknowledge_orders"), &params).await?;
         let row =
