@@ -5,6 +5,7 @@ mod act;
 mod assets;
 mod definitions;
 mod entry;
+mod fact;
 mod frame;
 mod live;
 mod look;

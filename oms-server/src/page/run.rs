@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::Answer;
 use super::act::{Act, on_run};
 use super::entry::Visit;
+use super::fact::{Fact, fact};
 use super::frame::{Frame, html};
 use super::look::Look;
 use super::payload::Payload;
@@ -55,15 +56,6 @@ struct RunPage {
     chosen: Option<Chosen>,
     data: Vec<Payload>,
     json: String,
-}
-
-/// Something to know of a run.
-struct Fact {
-    label: &'static str,
-    value: String,
-    link: Option<String>,
-    /// A time as machines read it.
-    time: Option<String>,
 }
 
 struct Row {
@@ -186,10 +178,6 @@ fn why(explained: &Explanation) -> Vec<String> {
     let open = explained.open_tasks.iter().map(|task| &task.summary);
     let open = open.take(if explained.open_tasks.len() > 1 { WHY_MAX } else { 0 });
     std::iter::once(&explained.summary).chain(open).map(|text| short(text, 400)).collect()
-}
-
-fn fact(label: &'static str, value: impl Into<String>) -> Fact {
-    Fact { label, value: value.into(), link: None, time: None }
 }
 
 fn facts(seen: &Seen<'_>) -> Vec<Fact> {

@@ -10,6 +10,7 @@ use oms_tasks::{DeliverySummary, OrderEvent, OrderSummary};
 
 use super::super::Answer;
 use super::super::entry::Visit;
+use super::super::fact::{Fact, fact};
 use super::super::frame::{Frame, html};
 use super::super::look::{Look, state};
 use super::super::text::{exact, moment, now, segment, short, span};
@@ -38,15 +39,6 @@ struct OrderPage {
     /// Runs of it that may still change.
     watched: String,
     json: String,
-}
-
-/// Something to know, where it is not empty.
-struct Fact {
-    label: &'static str,
-    value: String,
-    link: Option<String>,
-    /// A time as machines read it.
-    time: Option<String>,
 }
 
 /// What was done for it in one respect.
@@ -94,10 +86,6 @@ struct Run {
     started: String,
     started_exact: String,
     took: String,
-}
-
-fn fact(label: &'static str, value: String) -> Fact {
-    Fact { label, value, link: None, time: None }
 }
 
 /// An order as it is shown.
