@@ -38,6 +38,7 @@ pub use engine::{FireState, ScheduleFire};
 pub use error::Error;
 pub use ids::{InvalidId, TaskId, WorkflowId, idempotency_key};
 pub use store::{ApiKey, ApiRole, Migration, migration_sql, roles_sql};
+pub use telemetry::{InvalidTraceparent, TraceContext};
 #[cfg(feature = "http")]
 pub use worker::HttpSettings;
 pub use worker::{

@@ -291,6 +291,7 @@ fn wish_of_sub_workflow(run: &Run, token: &Token, parent: Parent) -> Result<Wish
             priority: priority.filter(|n| (0..=99).contains(n)).unwrap_or(token.priority),
             parent: Some(parent),
             task_to_domain: domains_of(run, get("subWorkflowTaskToDomain"))?,
+            trace: run.lineage.kept_for(run.state.id, true),
             ..NewRun::default()
         },
     })
@@ -321,6 +322,7 @@ fn wish_of_start(run: &Run, token: &Token, asked: Option<&Value>) -> Result<Wish
             idempotency_key: get("idempotencyKey").and_then(key_of),
             idempotency_strategy: get("idempotencyStrategy").and_then(strategy_of),
             task_to_domain: domains_of(run, domains)?,
+            trace: run.lineage.kept_for(run.state.id, false),
             priority: priority.filter(|n| (0..=99).contains(n)).unwrap_or(token.priority),
             ..NewRun::default()
         },

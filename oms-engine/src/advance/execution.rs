@@ -13,6 +13,7 @@ use crate::decide::{Plan, RunState, TaskStatus, WorkflowStatus, input_of};
 use crate::definition::{TaskToDomain, WorkflowDef};
 use crate::ids::{TaskId, WorkflowId};
 use crate::store::{HistoryRow, NotCompensated, OpenTaskRow, RunRow, TokenState};
+use crate::telemetry::TraceContext;
 
 /// A run. Times are in epoch milliseconds in JSON, 0 or absent for not set.
 #[derive(Clone, Debug, Serialize)]
@@ -84,6 +85,9 @@ pub struct Execution {
     /// The definition that it goes by. It is not in its JSON.
     #[serde(skip)]
     pub definition: Arc<WorkflowDef>,
+    /// Where its tasks stand in their trace: its id, and the run's own span. It is not in its JSON.
+    #[serde(skip)]
+    pub trace: TraceContext,
     /// Every attempt, ended and open, in the order in which they were scheduled.
     pub tasks: Vec<TaskExecution>,
 }
@@ -205,6 +209,7 @@ impl Execution {
             end_time: run.ended_at,
             last_retried_time: run.last_retried_at,
             definition: plan.def.clone(),
+            trace: run.lineage.context_of(run.id),
             tasks,
         }
     }

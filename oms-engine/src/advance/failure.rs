@@ -66,6 +66,7 @@ impl Core {
             input,
             correlation_id: run.state.correlation_id.as_deref().map(str::to_owned),
             task_to_domain: run.domains.as_ref().map(|domains| domains.map.clone()),
+            trace: run.lineage.kept_for(run.state.id, false),
             ..NewRun::default()
         };
         let mut input = failure_input(run, end, failed)?;

@@ -15,6 +15,7 @@ use crate::definition::TaskDef;
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::store::{Executor, HistoryRow, LoopRow, RunRow, Store, Wanted};
+use crate::telemetry::{Lineage, TraceContext};
 
 /// A run with its plan.
 #[derive(Clone, Debug)]
@@ -23,9 +24,15 @@ pub(crate) struct Run {
     pub(crate) state: RunState,
     /// Of a run that was started with domains for its tasks.
     pub(crate) domains: Option<Domains>,
+    pub(crate) lineage: Lineage,
 }
 
 impl Run {
+    /// What belongs to the run is told of its trace.
+    pub(crate) fn trace(&self) -> TraceContext {
+        self.lineage.context_of(self.state.id)
+    }
+
     /// The step of a task, with or without turns.
     pub(crate) fn node(&self, name: &str) -> Option<&Arc<Node>> {
         node_of(&self.plan, &self.state, name)
@@ -142,7 +149,7 @@ async fn facts_of(
             state.done = Some(Arc::new(done_of(&plan, &done, detached)));
         }
         let domains = row.task_to_domain.clone().map(Domains::of);
-        runs.insert(row.id, Run { plan, state, domains });
+        runs.insert(row.id, Run { plan, state, domains, lineage: row.lineage });
     }
     Ok(runs)
 }
@@ -242,7 +249,7 @@ pub(super) fn run_of(
         state.done = Some(Arc::new(done_of(plan, history, detached)));
     }
     let domains = row.task_to_domain.clone().map(Domains::of);
-    Run { plan: plan.clone(), state, domains }
+    Run { plan: plan.clone(), state, domains, lineage: row.lineage.clone() }
 }
 
 /// How each step ended last. One whose sub-workflow was brought back since has not ended well,
@@ -293,7 +300,8 @@ pub(crate) async fn load_whole(
     state.done = Some(Arc::new(done_of(&plan, &history, &[])));
     let map = row.task_to_domain.clone();
     let domains = map.map(|map| Domains { map, polls: plans.polls.clone() });
-    Ok(LoadedRun { run: Run { plan, state, domains }, row, history })
+    let lineage = row.lineage.clone();
+    Ok(LoadedRun { run: Run { plan, state, domains, lineage }, row, history })
 }
 
 pub(super) fn fact_of(h: &HistoryRow, turns: Vec<u32>) -> Fact {

@@ -68,6 +68,11 @@ pub struct PolledTask {
     pub response_timeout_seconds: u64,
     /// The same for all attempts of the step: what it does outside happens once under this key.
     pub idempotency_key: String,
+    /// Where what its worker does belongs to, as a W3C `traceparent` has it.
+    pub traceparent: String,
+    /// The `tracestate` that goes with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
     /// The step as the definition has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workflow_task: Option<Arc<WorkflowTask>>,
@@ -94,6 +99,7 @@ impl PolledTask {
         let iteration = turns.and_then(|turns| turns.last().copied()).unwrap_or(0);
         let step = node.and_then(|node| run.plan.worker_steps.get(&*node.reference_name));
         let response_ms = node.and_then(|node| node.response_timeout_ms).unwrap_or(0);
+        let trace = run.trace();
         let response = Duration::from_millis(u64::try_from(response_ms).unwrap_or(0));
         Self {
             task_id: task_id.to_string(),
@@ -118,6 +124,8 @@ impl PolledTask {
                 &token.reference_name,
                 token.set_aside,
             ),
+            traceparent: trace.traceparent(),
+            tracestate: trace.tracestate().map(str::to_owned),
             workflow_task: step.cloned(),
             reference_task_name: task_id.reference_name,
         }

@@ -16,6 +16,7 @@ use crate::definition::{
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::store::{Executor, FoundRow, OpenedRow, Parent, StartRow, TokenState};
+use crate::telemetry::{Lineage, TraceContext};
 
 /// A definition that a start found, and whether it asked for the latest.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct NewRun {
     /// The task that it is started for.
     pub(crate) parent: Option<Parent>,
     pub(crate) task_to_domain: Option<Arc<TaskToDomain>>,
+    /// None where its trace follows from its ids.
+    pub(crate) trace: Option<TraceContext>,
     /// That it brings with it.
     pub(crate) definition: Option<Arc<WorkflowDef>>,
 }
@@ -102,7 +105,9 @@ impl Resolved {
         state.parent_id = new.parent.map(|parent| parent.id);
         let domains = new.task_to_domain.clone();
         let domains = domains.map(|map| Domains { map, polls: self.polls.clone() });
-        let mut run = Run { plan: plan.clone(), state, domains };
+        let above = new.parent.map(|parent| (parent.id, parent.root));
+        let lineage = Lineage::new(new.trace.clone(), above, None);
+        let mut run = Run { plan: plan.clone(), state, domains, lineage };
         let first = first_task(&mut run)?;
         let (first, next) = match first {
             Some((row, Some(task_input))) => (row, Some((run, task_input))),
@@ -122,6 +127,7 @@ impl Resolved {
             timeout_ms: plan.timeout_ms,
             parent: new.parent,
             task_to_domain: new.task_to_domain,
+            trace: new.trace,
             first,
         };
         Ok(Begun { row, next })

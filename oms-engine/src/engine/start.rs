@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::queue::{StartReply, StartRequestItem, TIMER_NOTE};
 use crate::store::{Executor, StartRow};
-use crate::telemetry;
+use crate::telemetry::{self, TraceContext};
 
 /// Starts of one statement.
 const CHUNK: usize = 1_000;
@@ -43,6 +43,7 @@ pub struct StartRequest {
     priority: i32,
     task_to_domain: BTreeMap<String, String>,
     definition: Option<Arc<WorkflowDef>>,
+    trace: Option<TraceContext>,
 }
 
 impl StartRequest {
@@ -58,6 +59,7 @@ impl StartRequest {
             priority: 0,
             task_to_domain: BTreeMap::new(),
             definition: None,
+            trace: None,
         }
     }
 
@@ -123,6 +125,13 @@ impl StartRequest {
         self
     }
 
+    /// The run, with all that it leads to, belongs to this trace, below the span that is named there.
+    /// Without it the run begins a trace of its own, which has the run's id.
+    pub fn trace(mut self, context: TraceContext) -> Self {
+        self.trace = Some(context);
+        self
+    }
+
     fn check(self) -> Result<(String, Option<i32>, NewRun), Error> {
         let input = self.input.map_err(|reason| Error::invalid("input", reason))?;
         check_key("workflow name", Some(&self.name))?;
@@ -145,6 +154,7 @@ impl StartRequest {
             parent: None,
             task_to_domain: (!domains.as_map().is_empty()).then(|| Arc::new(domains)),
             definition: self.definition,
+            trace: self.trace,
         };
         Ok((self.name, self.version, new))
     }

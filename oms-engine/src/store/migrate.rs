@@ -28,10 +28,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (16, "ends_in_place", include_str!("../../migrations/engine/0016_ends_in_place.sql")),
     (17, "operations", include_str!("../../migrations/engine/0017_operations.sql")),
     (18, "start_in_sql", include_str!("../../migrations/engine/0018_start_in_sql.sql")),
+    (19, "traces", include_str!("../../migrations/engine/0019_traces.sql")),
 ];
 
 /// The version of the tables that this library works on.
-pub(crate) const SCHEMA_VERSION: i32 = 18;
+pub(crate) const SCHEMA_VERSION: i32 = 19;
 
 /// A migration that this library knows.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use crate::decide::{TaskStatus, WorkflowStatus};
 use crate::definition::{TaskToDomain, read_deep};
 use crate::error::{Doing as _, Error};
 use crate::ids::WorkflowId;
-use crate::telemetry::claimed;
+use crate::telemetry::{Lineage, claimed};
 
 /// Where an open task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +181,7 @@ pub(crate) struct RunRow {
     pub(crate) task_to_domain: Option<Arc<TaskToDomain>>,
     /// Set where an end leads, or led, to undoing.
     pub(crate) undo: Option<UndoRow>,
+    pub(crate) lineage: Lineage,
 }
 
 impl RunRow {
@@ -218,6 +219,7 @@ impl RunRow {
                 None => None,
             },
             undo: get::<Option<Json<UndoRow>>>(row, 27)?.map(|json| json.0),
+            lineage: lineage(row)?,
         })
     }
 
@@ -225,6 +227,13 @@ impl RunRow {
     pub(crate) fn is_undone(&self) -> bool {
         self.undo.as_ref().is_some_and(|undo| undo.end.is_some())
     }
+}
+
+fn lineage(row: &Row) -> Result<Lineage, Error> {
+    let id = |at| get::<Option<Uuid>>(row, at).map(|id| id.map(WorkflowId::from_uuid));
+    // A trace that cannot be read is no reason to stand still.
+    let trace = json(row, 29)?.and_then(|trace| serde_json::from_value(trace).ok());
+    Ok(Lineage::new(trace, id(13)?.zip(id(28)?), get(row, 30)?))
 }
 
 /// An ended attempt.

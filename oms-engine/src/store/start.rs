@@ -14,6 +14,7 @@ use super::{Executor, Store};
 use crate::definition::TaskToDomain;
 use crate::error::Error;
 use crate::ids::WorkflowId;
+use crate::telemetry::TraceContext;
 
 /// The task that a run is started for.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct StartRow {
     pub(crate) timeout_ms: Option<i64>,
     pub(crate) parent: Option<Parent>,
     pub(crate) task_to_domain: Option<Arc<TaskToDomain>>,
+    /// None where its trace follows from its ids.
+    pub(crate) trace: Option<TraceContext>,
     pub(crate) first: OpenedRow,
 }
 
@@ -126,6 +129,7 @@ impl Store {
                     &column(runs, |r| r.first.total_ms),
                     &column(runs, |r| r.first.input.as_deref().map(Json)),
                     &holder,
+                    &column(runs, |r| r.trace.as_ref().map(Json)),
                 ],
                 "starting workflows",
             )

@@ -1,10 +1,12 @@
-//! What the engine measures, for whichever recorder of the `metrics` facade the program installs.
+//! What the engine measures, for whichever recorder of the `metrics` facade the program installs; and
+//! the trace that each run belongs to.
 //!
 //! Without a recorder an observation is a look into a map and nothing else. Series are process-wide,
 //! as the recorder is: several engines in one process count together.
 
 mod count;
 mod names;
+mod trace;
 
 pub(crate) use count::{
     Depth, Ran, Tally, batch, buried, claimed, database_retry, database_retry_for, depths,
@@ -16,3 +18,5 @@ pub use names::{
     TASK_CLAIM_SECONDS, TASK_RETRIES, TASK_SECONDS, TASKS_RESCUED, WORKFLOWS_ENDED,
     WORKFLOWS_STARTED, describe,
 };
+pub(crate) use trace::Lineage;
+pub use trace::{InvalidTraceparent, TraceContext};

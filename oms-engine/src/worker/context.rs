@@ -13,6 +13,7 @@ use super::lease::Lease;
 use crate::config::LOG_LINES_MAX;
 use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId, idempotency_key};
+use crate::telemetry::{Lineage, TraceContext};
 
 /// Handed to a task by whoever runs it: our queue, or another transport.
 #[derive(Clone)]
@@ -31,6 +32,13 @@ struct Inner {
     async_complete: bool,
     runtime_metadata: BTreeMap<String, String>,
     hidden: Hidden,
+    trace: Trace,
+}
+
+/// Most tasks do not ask for it.
+enum Trace {
+    Given(Option<TraceContext>),
+    Of(Lineage),
 }
 
 /// Most tasks do not ask for it.
@@ -47,6 +55,7 @@ pub(super) struct Own {
     pub(super) async_complete: bool,
     pub(super) runtime_metadata: BTreeMap<String, String>,
     pub(super) hidden: Hidden,
+    pub(super) lineage: Lineage,
 }
 
 impl TaskContext {
@@ -70,6 +79,7 @@ impl TaskContext {
                 async_complete: false,
                 runtime_metadata: BTreeMap::new(),
                 hidden: Hidden::default(),
+                trace: Trace::Given(None),
             }),
         }
     }
@@ -81,7 +91,7 @@ impl TaskContext {
         cancellation: CancellationToken,
         own: Own,
     ) -> Self {
-        let Own { set_aside, lease, async_complete, runtime_metadata, hidden } = own;
+        let Own { set_aside, lease, async_complete, runtime_metadata, hidden, lineage } = own;
         Self {
             inner: Arc::new(Inner {
                 task_id,
@@ -93,6 +103,7 @@ impl TaskContext {
                 async_complete,
                 runtime_metadata,
                 hidden,
+                trace: Trace::Of(lineage),
             }),
         }
     }
@@ -102,6 +113,16 @@ impl TaskContext {
     pub fn with_runtime_metadata(self, runtime_metadata: BTreeMap<String, String>) -> Self {
         match Arc::try_unwrap(self.inner) {
             Ok(inner) => Self { inner: Arc::new(Inner { runtime_metadata, ..inner }) },
+            Err(inner) => Self { inner },
+        }
+    }
+
+    /// With the trace that it belongs to; for transports and tests.
+    #[must_use]
+    pub fn with_trace(self, context: TraceContext) -> Self {
+        let trace = Trace::Given(Some(context));
+        match Arc::try_unwrap(self.inner) {
+            Ok(inner) => Self { inner: Arc::new(Inner { trace, ..inner }) },
             Err(inner) => Self { inner },
         }
     }
@@ -159,6 +180,16 @@ impl TaskContext {
     #[must_use]
     pub fn runtime_metadata(&self) -> &BTreeMap<String, String> {
         &self.inner.runtime_metadata
+    }
+
+    /// Where what it does belongs to: the run's trace, and the span of the run there. For whatever it
+    /// calls outside. None where a transport has not said.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        match &self.inner.trace {
+            Trace::Given(context) => context.clone(),
+            Trace::Of(lineage) => Some(lineage.context_of(self.workflow_id())),
+        }
     }
 
     /// When the attempt times out, by the database's clock.

@@ -159,6 +159,7 @@ fn context(given: Given, lease: Lease, task: &HandedOut) -> (TaskContext, Arc<Va
         async_complete: asks_to_wait(task),
         runtime_metadata: metadata,
         hidden,
+        lineage: task.run.lineage.clone(),
     };
     let (id, due_at) = (task.task_id(), task.token.due_at);
     (TaskContext::of(id, due_at, task.cancellation.clone(), own), input)

@@ -16,6 +16,8 @@ use crate::common::script::{After, Answer, Gate, Undo, Work, until_task};
 use crate::common::{assert_nothing_stuck, engine, until, wait};
 use crate::dump::Dump;
 
+/// Of a run that is given one.
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 /// Long enough to be seen before it is over.
 const A_WHILE: Duration = Duration::from_secs(5);
 
@@ -135,6 +137,9 @@ pub(crate) async fn make(database: &TestDatabase) -> Dump {
         if state == "domain" {
             request = request.task_to_domain("elsewhere", "eu");
         }
+        if state == "parent" {
+            request = request.trace(TRACE.parse().unwrap());
+        }
         runs.insert(state, engine.start(request).await.unwrap().id);
     }
     let of = |state: &str| *runs.get(state).unwrap();
@@ -179,6 +184,7 @@ pub(crate) fn assert_every_state(dump: &Dump) {
     assert_eq!(all("open_tasks", "state"), ["0", "1", "2", "3"]);
     assert_eq!(all("workflows", "status"), ["0", "1", "2", "3", "4", "5"]);
     assert!(all("open_tasks", "attempt").len() > 1 && all("workflows", "undo").len() > 1);
+    assert!(dump.version() < 19 || all("workflows", "trace").len() > 1);
     for table in ["task_history", "task_permits", "schedules", "event_handlers", "sessions"] {
         assert!(!dump.rows(table).is_empty(), "no {table}");
     }

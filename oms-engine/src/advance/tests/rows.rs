@@ -13,6 +13,7 @@ use crate::decide::{Plan, SYSTEM_QUEUE, Scheduled, TaskStatus, WorkflowStatus};
 use crate::definition::Limits;
 use crate::ids::WorkflowId;
 use crate::store::{EndedRow, HistoryRow, OpenTaskRow, OpenedRow, RunRow, Token, TokenState};
+use crate::telemetry::Lineage;
 
 /// A token with what the engine's own table has of it.
 #[derive(Clone, Debug)]
@@ -138,6 +139,7 @@ impl Tables {
             resumes: false,
             given: None,
             task_to_domain: None,
+            lineage: Lineage::default(),
             undo: None,
         };
         let deadline = self.after(plan.timeout_ms);

@@ -4,7 +4,8 @@ SELECT id, definition_id, name, version, status, priority, epoch, input, variabl
     cuts IS NOT NULL AS has_cuts, created_at, ended_at, last_retried_at,
     coalesce(deadline <= statement_timestamp(), false) AS overdue,
     replays, parent_token, resumes,
-    cuts->-1->>'from' AS rerun_from, cuts->-1->'input' AS rerun_input, task_to_domain, undo
+    cuts->-1->>'from' AS rerun_from, cuts->-1->'input' AS rerun_input, task_to_domain, undo,
+    root_id, trace, brought_back_at
 FROM {schema}.workflows
 WHERE id = $1::uuid
 FOR UPDATE

@@ -4,6 +4,7 @@
 UPDATE {schema}.workflows w
 SET status = 0, output = NULL, reason = NULL, failed_task = NULL, ended_at = NULL,
     undo = NULL, replays = true, resumes = $3::bool, last_retried_at = statement_timestamp(),
+    brought_back_at = statement_timestamp(),
     deadline = statement_timestamp() + $2::bigint * interval '1 millisecond',
     parent_token = coalesce(
         $4::bigint, (SELECT t.id FROM {schema}.open_tasks t WHERE t.id = w.parent_token)

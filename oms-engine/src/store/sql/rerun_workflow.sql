@@ -5,6 +5,7 @@ WITH w AS (
     UPDATE {schema}.workflows w
     SET status = 0, output = NULL, reason = NULL, failed_task = NULL, failure_workflow_id = NULL,
         ended_at = NULL, undo = NULL, replays = true, resumes = false, last_retried_at = statement_timestamp(),
+        brought_back_at = statement_timestamp(),
         epoch = epoch + 1,
         cuts = coalesce(cuts, '[]') || jsonb_build_object(
             'epoch', epoch + 1, 'cut', $2::bigint, 'at', $3::timestamptz, 'from', $5::text,

@@ -3,6 +3,7 @@
 UPDATE {schema}.workflows w
 SET status = 0, output = NULL, reason = NULL, failed_task = NULL, failure_workflow_id = NULL,
     ended_at = NULL, undo = NULL, last_retried_at = NULL, replays = false, resumes = false, created_at = statement_timestamp(),
+    brought_back_at = statement_timestamp(),
     epoch = epoch + 1,
     cuts = coalesce(cuts, '[]') || jsonb_build_object('epoch', epoch + 1, 'cut', 0,
         'left', undo->'left'),

@@ -7,6 +7,7 @@
 -- $14..$22 the first task of each: reference, queue, type (null = the queue's name), state, delay in
 --         ms, time-out in ms, poll time-out in ms, time of all attempts in ms, input
 -- $23 holder of what is leased here
+-- $24 the trace of each run (null = it follows from its ids)
 --
 -- Out: the runs that are new; as lists side by side those of which the first task is leased, their
 -- tokens and due times; the time. A run that is missing has an id or a key that is taken, or its
@@ -27,7 +28,7 @@ WITH r AS MATERIALIZED (
             unnest($16::text[]) AS task_type, unnest($17::smallint[]) AS state,
             unnest($18::bigint[]) AS delay_ms, unnest($19::bigint[]) AS timeout_ms,
             unnest($20::bigint[]) AS poll_timeout_ms, unnest($21::bigint[]) AS total_ms,
-            unnest($22::jsonb[]) AS task_input
+            unnest($22::jsonb[]) AS task_input, unnest($24::jsonb[]) AS trace
     ) x
     JOIN {schema}.workflow_definitions d
         ON d.id = x.definition_id
@@ -36,11 +37,11 @@ WITH r AS MATERIALIZED (
 w AS (
     INSERT INTO {schema}.workflows (
         id, definition_id, name, version, priority, input, variables, correlation_id,
-        idempotency_key, parent_id, parent_token, root_id, deadline, task_to_domain
+        idempotency_key, parent_id, parent_token, root_id, deadline, task_to_domain, trace
     )
     SELECT id, definition_id, name, version, priority, input, variables, correlation_id,
         idempotency_key, parent_id, parent_token, root_id,
-        statement_timestamp() + deadline_ms * interval '1 millisecond', task_to_domain
+        statement_timestamp() + deadline_ms * interval '1 millisecond', task_to_domain, trace
     FROM r
     ORDER BY name, idempotency_key, ord
     ON CONFLICT DO NOTHING
