@@ -38,6 +38,8 @@ pub(crate) enum Place {
 pub struct PostgresBuilder {
     place: Place,
     settings: Vec<(String, String)>,
+    #[cfg(feature = "testkit")]
+    follows: Option<String>,
     on_progress: OnProgress,
     pub(super) env: Env,
 }
@@ -56,6 +58,8 @@ impl PostgresBuilder {
         Self {
             place: Place::Kept(None),
             settings: Vec::new(),
+            #[cfg(feature = "testkit")]
+            follows: None,
             on_progress: Arc::new(|_| {}),
             env: Env::read(),
         }
@@ -84,6 +88,13 @@ impl PostgresBuilder {
     #[cfg(feature = "testkit")]
     pub(crate) fn shared(mut self, name: String) -> Self {
         self.place = Place::Shared(name);
+        self
+    }
+
+    /// Begins with a copy of the server of this URL, and follows it as a standby.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn follows(mut self, primary: &str) -> Self {
+        self.follows = Some(primary.to_owned());
         self
     }
 
@@ -146,6 +157,10 @@ impl PostgresBuilder {
         let folder = Folder::prepare(&path, account)?;
         let turn = Turn::take(&folder)?;
         let membership = join(&turn, &folder, &installation.bin, account, terms)?;
+        #[cfg(feature = "testkit")]
+        if let Some(primary) = &self.follows {
+            super::follow::copy(&folder, &installation.bin, account, primary)?;
+        }
         let settings = small_machine_settings().chain(self.settings).collect();
         Ok(Postgres::joined(installation, folder, settings, membership))
     }

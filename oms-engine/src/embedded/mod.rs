@@ -22,6 +22,8 @@ mod download;
 pub(crate) mod env;
 mod error;
 pub(crate) mod folder;
+#[cfg(feature = "testkit")]
+mod follow;
 mod locate;
 mod server;
 mod supervise;

@@ -1,8 +1,8 @@
 //! Rescue: tasks of a dead session go back to their queues.
 //!
 //! A free lock is a suspicion. It becomes a death after two looks half a second apart with no
-//! heartbeat between them, if the server was not restarted since that heartbeat: a restart frees
-//! all locks at once, and then the heartbeat alone decides. So it does for a session that has
+//! heartbeat between them, if the server was not restarted, nor a standby promoted, since that
+//! heartbeat: then all locks are free at once, and the heartbeat alone decides. So it does for a session that has
 //! its lock and is silent: a stopped process, or a host that TCP has not given up yet.
 
 use std::collections::HashMap;
@@ -67,7 +67,7 @@ impl Rescuer {
         if silent {
             return true;
         }
-        if look.locked || look.server_started > look.heartbeat_at {
+        if look.locked || look.locks_since >= look.heartbeat_at {
             self.suspects.remove(&look.id);
             return false;
         }

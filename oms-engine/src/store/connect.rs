@@ -7,7 +7,7 @@ use deadpool_postgres::{
 };
 use futures_util::future::poll_fn;
 use tokio::sync::mpsc;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
 
 use crate::error::{Doing as _, Error, Remedy, remedy};
@@ -110,13 +110,21 @@ impl Connector {
     /// Reads a `postgres://` URL or a key=value string.
     ///
     /// TLS is used where the text asks for it (`sslmode=require`), and then the server's
-    /// certificate is verified.
+    /// certificate is verified. Of several hosts the first is taken that can be written to.
     pub(crate) fn new(text: &str, deadline: Duration) -> Result<Self, Error> {
         let mut config: Config = text.parse().map_err(|error| unreadable(&error))?;
         if config.get_application_name().is_none() {
             config.application_name("oms-engine");
         }
-        config.connect_timeout(deadline);
+        let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
+        if hosts > 1 {
+            // Which of them may write changes when a standby is promoted.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        // A host that does not answer leaves time for the next.
+        let each = deadline / hosts;
+        let asked = config.get_connect_timeout().copied().unwrap_or(each);
+        config.connect_timeout(asked.min(each));
         config.keepalives_idle(Duration::from_secs(5));
         config.keepalives_interval(Duration::from_secs(2));
         config.keepalives_retries(3);

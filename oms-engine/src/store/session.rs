@@ -46,7 +46,7 @@ pub(crate) struct SessionLook {
     pub(crate) heartbeat_at: DateTime<Utc>,
     pub(crate) dead: bool,
     pub(crate) holds: bool,
-    pub(crate) server_started: DateTime<Utc>,
+    pub(crate) locks_since: DateTime<Utc>,
 }
 
 /// When a worker of a domain last asked for work.
@@ -156,7 +156,7 @@ impl Store {
                     heartbeat_at: get(row, 3)?,
                     dead: get(row, 4)?,
                     holds: get(row, 5)?,
-                    server_started: get(row, 6)?,
+                    locks_since: get(row, 6)?,
                 })
             })
             .collect()

@@ -12,6 +12,7 @@ mod batches;
 mod chaos;
 mod cuts;
 mod dropped;
+mod engines;
 mod events;
 mod family;
 mod graphs;

@@ -20,6 +20,7 @@ const WITNESS: &str = "OMS_TEST_WORKER_WITNESS";
 const LIMIT_MS: &str = "OMS_TEST_WORKER_LIMIT_MS";
 const POLLS: &str = "OMS_TEST_WORKER_POLLS";
 const CONCURRENCY: &str = "OMS_TEST_WORKER_CONCURRENCY";
+const WORK_ALONE: &str = "OMS_TEST_WORKER_WORK_ALONE";
 
 /// Says that it runs, and ends: not before as many kills as its input asks for, so that however
 /// quick the machine is, there is work for all of them.
@@ -155,6 +156,7 @@ pub(crate) struct Launch {
     limit: Duration,
     concurrency: usize,
     polls: &'static str,
+    work_alone: bool,
 }
 
 impl Launch {
@@ -165,12 +167,19 @@ impl Launch {
             limit: Duration::from_secs(10),
             concurrency: 256,
             polls: "",
+            work_alone: false,
         }
     }
 
     /// It has no tasks of its own: it takes one for a worker outside, and that reaches it or not.
     pub(crate) fn polls(mut self, reaches: bool) -> Self {
         self.polls = if reaches { "delivered" } else { "on its way" };
+        self
+    }
+
+    /// Of the tasks it has [`Work`] alone.
+    pub(crate) fn work_alone(mut self) -> Self {
+        self.work_alone = true;
         self
     }
 
@@ -194,6 +203,7 @@ impl Launch {
             .env(LIMIT_MS, self.limit.as_millis().to_string())
             .env(CONCURRENCY, self.concurrency.to_string())
             .env(POLLS, self.polls)
+            .env(WORK_ALONE, u8::from(self.work_alone).to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -216,6 +226,12 @@ impl Worker {
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([name, &self.id().to_string()]).status().unwrap();
         assert!(status.success(), "kill {name}");
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn shut_down(mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().unwrap().success());
     }
 
     /// Ends it with SIGKILL.
@@ -248,7 +264,11 @@ async fn play(url: OsString) -> Result<(), oms_engine::Error> {
         .heartbeat((limit / 3).min(Duration::from_secs(1)), limit);
     let polls = std::env::var_os(POLLS).and_then(|polls| polls.into_string().ok());
     let polls = polls.unwrap_or_default();
-    let builder = if polls.is_empty() { with_tasks(builder, &witness) } else { builder };
+    let builder = match (polls.as_str(), number(WORK_ALONE)) {
+        ("", Some(1)) => builder.task(Work(witness.clone())),
+        ("", _) => with_tasks(builder, &witness),
+        _ => builder,
+    };
     let engine = builder.build().await?;
     println!("@works");
     std::io::stdout().flush().unwrap();
@@ -268,6 +288,7 @@ async fn play(url: OsString) -> Result<(), oms_engine::Error> {
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()).unwrap())
         .await
         .unwrap();
+    engine.shutdown(Duration::from_secs(20)).await;
     Ok(())
 }
 

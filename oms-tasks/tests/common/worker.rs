@@ -25,6 +25,7 @@ const LIMIT_MS: &str = "OMS_TEST_WORKER_LIMIT_MS";
 const CONCURRENCY: usize = 24;
 
 /// How a worker is started.
+#[derive(Clone)]
 pub(crate) struct Launch {
     pub(crate) url: String,
     pub(crate) sandbox: SocketAddr,

@@ -13,7 +13,7 @@ use crate::orders::{ARTICLES, End, Placed, SCARCE_PIECES};
 /// Each run ended as its order did, once; each failed one was undone.
 pub(crate) async fn engine(client: &Client) {
     assert_all_ended(client).await;
-    let sql = "SELECT o.order_id FROM orders o
+    let sql = "SELECT concat_ws(' ', o.order_id, o.status, o.failure_reason, w.status, w.reason, u.status, u.reason) FROM orders o
         LEFT JOIN oms_engine.workflows w ON w.id = o.workflow_id
         LEFT JOIN oms_engine.workflows u ON u.id = w.failure_workflow_id
         WHERE (o.status, w.status, u.status) IS DISTINCT FROM ('COMPLETED', 2::smallint, NULL)

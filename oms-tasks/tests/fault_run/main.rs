@@ -1,4 +1,4 @@
-//! Five hundred orders while worker processes and PostgreSQL are killed; the sandbox lives on in
+//! Five hundred orders while worker processes and PostgreSQL are killed, or a standby takes over; the sandbox lives on in
 //! a process of its own, and its ledger is the witness of what was charged and delivered.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests and their helpers")]
@@ -8,6 +8,7 @@
 mod common;
 
 mod check;
+mod failover;
 mod orders;
 mod random;
 mod storm;

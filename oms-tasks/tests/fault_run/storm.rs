@@ -125,7 +125,10 @@ impl Storm {
 }
 
 /// Places orders, again and again until there is an answer; gives how often there was none.
-fn place(engine: Engine, orders: &[Placed]) -> impl Future<Output = usize> + Send + 'static {
+pub(crate) fn place(
+    engine: Engine,
+    orders: &[Placed],
+) -> impl Future<Output = usize> + Send + 'static {
     let requests: Vec<StartRequest> = orders.iter().map(Placed::request).collect();
     async move {
         let begun = Instant::now();

@@ -1,6 +1,7 @@
 -- look_at_sessions: the other sessions, for rescue. $1 own session id.
 -- Out: id, whether somebody holds its lock, age of its last heartbeat in ms, whether it is known
--- dead, whether it holds tasks, and when the server was started.
+-- dead, whether it holds tasks, and since when this server knows of locks: since its start, and on a
+-- promoted standby since the last commit that it had from the server before.
 SELECT s.id,
     EXISTS (
         SELECT FROM pg_locks l
@@ -16,6 +17,6 @@ SELECT s.id,
         SELECT FROM {schema}.open_tasks t
         WHERE t.holder = ANY (ARRAY(SELECT h.id FROM {schema}.holders h WHERE h.session_id = s.id))
     ) AS holds,
-    pg_postmaster_start_time() AS server_started
+    greatest(pg_postmaster_start_time(), pg_last_xact_replay_timestamp()) AS locks_since
 FROM {schema}.sessions s
 WHERE s.id <> $1::bigint
