@@ -13,7 +13,7 @@ use crate::witness::Witness;
 use crate::worker::{EFFECTS, Launch, Worker};
 
 const ENGINES: usize = 8;
-const RUNS: usize = 100;
+const RUNS: usize = 40;
 /// What a task takes.
 const TASK_MS: u64 = 30;
 
