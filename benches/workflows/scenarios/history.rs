@@ -1,6 +1,6 @@
 //! The linear five in tables that hold much already.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oms_engine::Retention;
 use oms_engine::tokio_postgres::Client;
@@ -16,20 +16,33 @@ use crate::measure::{Failure, float};
 
 /// Tasks of each ended run.
 const TASKS: usize = 5;
+/// Runs in one statement: what sorting them takes stays small.
+const FILLED_AT_ONCE: usize = 100_000;
 const GONE: &str = "old runs removed";
 /// They ended twice as long ago.
 const KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 /// With a million ended tasks in the tables, against empty ones.
 pub(super) async fn full(bench: &Bench, turn: usize) -> Measured {
-    let (runs, ended) = (bench.size(2_000, 20_000), bench.size(50_000, 1_000_000));
+    against_empty(bench, turn, bench.size(50_000, 1_000_000)).await
+}
+
+/// With ten million.
+pub(super) async fn huge(bench: &Bench, turn: usize) -> Measured {
+    against_empty(bench, turn, bench.size(100_000, 10_000_000)).await
+}
+
+async fn against_empty(bench: &Bench, turn: usize, ended: usize) -> Measured {
+    let runs = bench.size(2_000, 20_000);
     let (full, empty) = bench
         .in_turn(
             turn,
             async |database| {
                 limit::migrate(database.client()).await?;
                 fill(database.client(), ended / TASKS).await?;
-                drain_engine(database, LINEAR5, runs).await
+                let mut figures = drain_engine(database, LINEAR5, runs).await?;
+                figures.extend(taken(database.client()).await?);
+                Ok(figures)
             },
             async |database| drain_engine(database, LINEAR5, runs).await,
         )
@@ -43,6 +56,26 @@ pub(super) async fn full(bench: &Bench, turn: usize) -> Measured {
     ];
     figures.extend(of("full", full));
     figures.extend(of("empty", empty));
+    Ok(figures)
+}
+
+/// What ended runs take on disk, and how long it takes to vacuum what was added last.
+async fn taken(client: &Client) -> Measured {
+    let mut figures = Vec::new();
+    for (table, each) in [("task_history", "ended task"), ("workflows", "run")] {
+        let sql = format!(
+            "/* harness */ SELECT pg_table_size(name)::float8 / rows,
+                 pg_indexes_size(name)::float8 / rows
+             FROM (SELECT 'oms_engine.{table}'::regclass AS name, count(*)::float8 AS rows
+                   FROM oms_engine.{table}) AS kept"
+        );
+        let row = client.query_one(&sql, &[]).await?;
+        figures.push((figure(format!("on disk per {each}, table"), "B"), row.get(0)));
+        figures.push((figure(format!("on disk per {each}, indexes"), "B"), row.get(1)));
+    }
+    let begun = Instant::now();
+    vacuum(client).await?;
+    figures.push((figure("vacuum of what the runs added", "s"), begun.elapsed().as_secs_f64()));
     Ok(figures)
 }
 
@@ -100,12 +133,28 @@ pub(super) async fn removed(bench: &Bench, turn: usize) -> Measured {
 
 /// Runs that ended before, with ids of their time, as large as those that follow.
 async fn fill(client: &Client, runs: usize) -> Result<(), Failure> {
-    let sql = format!(
+    for from in (0..runs).step_by(FILLED_AT_ONCE) {
+        client.batch_execute(&filling(from, runs.min(from + FILLED_AT_ONCE))).await?;
+    }
+    client.batch_execute("ANALYZE oms_engine.workflows, oms_engine.task_history").await?;
+    // So that a run that is measured does not meet the autovacuum of what was there before it.
+    vacuum(client).await
+}
+
+async fn vacuum(client: &Client) -> Result<(), Failure> {
+    for table in ["workflows", "task_history"] {
+        client.batch_execute(&format!("VACUUM oms_engine.{table}")).await?;
+    }
+    Ok(())
+}
+
+fn filling(from: usize, to: usize) -> String {
+    format!(
         "CREATE TEMPORARY TABLE old ON COMMIT PRESERVE ROWS AS
          SELECT n, (lpad(to_hex(1600000000000 + n), 12, '0') || '7' || substr(md5(n::text), 1, 3)
              || '8' || substr(md5(n::text), 4, 15))::uuid AS id,
              jsonb_build_object('data', rpad('old' || n, 190, '-')) AS input
-         FROM generate_series(1, {runs}) AS n;
+         FROM generate_series({from} + 1, {to}) AS n;
          INSERT INTO oms_engine.workflows
              (id, definition_id, name, version, status, input, output, ended_at)
          SELECT id, 1, 'old', 1, 2, input, jsonb_build_object('text', rpad('s5:old' || n, 36, '-')),
@@ -118,13 +167,6 @@ async fn fill(client: &Client, runs: usize) -> Result<(), Failure> {
              jsonb_build_object('text', rpad('s' || step || ':old' || n, 36, '-')), 'old',
              statement_timestamp(), statement_timestamp()
          FROM old, generate_series(1, {TASKS}) AS step ORDER BY n, step;
-         DROP TABLE old;
-         ANALYZE oms_engine.workflows, oms_engine.task_history"
-    );
-    client.batch_execute(&sql).await?;
-    // So that a run that is measured does not meet the autovacuum of what was there before it.
-    for table in ["workflows", "task_history"] {
-        client.batch_execute(&format!("VACUUM oms_engine.{table}")).await?;
-    }
-    Ok(())
+         DROP TABLE old"
+    )
 }

@@ -54,6 +54,7 @@ scenarios! {
     "orders" = orders::single,
     "orders, batch" = orders::batch,
     "history" = history::full,
+    "history of ten million" = history::huge,
     "history sizes" = history::sizes,
     "retention" = history::removed,
     "concurrency" = linear::concurrency,

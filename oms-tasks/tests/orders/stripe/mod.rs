@@ -1,5 +1,6 @@
 //! The Stripe adapter, over HTTP with a stand-in that speaks Stripe's wire format.
 
+mod account;
 mod stand_in;
 
 use std::sync::Arc;
