@@ -133,7 +133,7 @@ class Shop:
         self.restock(1_000)
 
     def restock(self, pieces: int) -> None:
-        self.db.execute("UPDATE inventory SET on_hand = on_hand + %s WHERE sku = 'lamp'", [pieces])
+        self.db.execute("UPDATE warehouse_stock SET on_hand = on_hand + %s WHERE sku = 'lamp'", [pieces])
 
     def hurry(self) -> None:
         """A killed worker's tasks come back within seconds."""
@@ -197,7 +197,7 @@ class Shop:
             rows = self.db.execute(f"SELECT order_id FROM {table} WHERE status = %s", [status])
             assert sorted(row["order_id"] for row in rows) == sorted(ids), table
         pieces = sum(run["input"]["lines"][0]["quantity"] for run in good)
-        assert self.count("SELECT booked FROM inventory WHERE sku = 'lamp'") == pieces
+        assert self.count("SELECT booked FROM warehouse_stock WHERE sku = 'lamp'") == pieces
         for id in ids:
             told = self.db.execute(
                 "SELECT stage FROM notifications WHERE order_id = %s ORDER BY notification_id", [id]

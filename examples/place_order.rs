@@ -312,7 +312,7 @@ fn report(
         ("order_status", json!(summary.map(|s| &s.status))),
         (
             "tracking_number",
-            json!(summary.and_then(|s| s.delivery.as_ref()?.tracking_number.clone())),
+            json!(summary.and_then(|s| s.deliveries.first()?.tracking_number.clone())),
         ),
         ("notifications", json!(notifications)),
         ("elapsed_ms", json!(elapsed.as_millis())),
@@ -373,7 +373,7 @@ fn show(order_id: &str, run: &Execution, summary: Option<&OrderSummary>) {
         let at = booking.released_at.unwrap_or(booking.booked_at).format("%T%.3f");
         println!("  booking      {at}  {} {} x {}", booking.status, booking.quantity, booking.sku);
     }
-    if let Some(delivery) = &order.delivery {
+    for delivery in &order.deliveries {
         let at = delivery.scheduled_at.map(|at| at.format("%T%.3f").to_string());
         println!(
             "  delivery     {}  {} {}",

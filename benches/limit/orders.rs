@@ -8,6 +8,7 @@ use oms_engine::WorkflowId;
 use oms_engine::chrono::NaiveDate;
 use oms_engine::tokio_postgres::types::ToSql;
 use oms_engine::tokio_postgres::{Client, Row, Statement};
+use oms_tasks::MAIN_WAREHOUSE;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -48,8 +49,8 @@ statements!(
     intend_payment,
     capture_payment,
     book_stock,
-    intend_delivery,
-    confirm_delivery,
+    intend_deliveries,
+    confirm_deliveries,
     complete_orders
 );
 
@@ -235,18 +236,24 @@ impl Shop {
 
     async fn deliver(&self, batch: &mut Batch) -> Result<(), Failure> {
         let [_, _, _, delivery, notification] = TASKS;
+        let from = [MAIN_WAREHOUSE];
         for (id, run) in batch.ids.iter().zip(&batch.runs) {
             let key = format!("{run}.{delivery}");
-            self.client.query_one(&self.statements.intend_delivery, &[id, &key]).await?;
-            let tracking = format!("tr_{id}");
+            self.client.query_one(&self.statements.intend_deliveries, &[id, &key]).await?;
+            let (tracking, days) = ([format!("tr_{id}")], [DAY]);
             let body = format!("The delivery of your order {id} is scheduled.");
-            let params: &Params<'_> = &[id, &tracking, &DAY, &body];
-            self.client.query_one(&self.statements.confirm_delivery, params).await?;
+            let params: &Params<'_> =
+                &[id, &from.as_slice(), &tracking.as_slice(), &days.as_slice(), &body];
+            self.client.query_one(&self.statements.confirm_deliveries, params).await?;
         }
+        let promised = |id: &str| {
+            let tracking = format!("tr_{id}");
+            let delivery = json!({"warehouse": MAIN_WAREHOUSE, "tracking_number": tracking, "delivery_date": DAY});
+            json!({"tracking_number": tracking, "delivery_date": DAY, "deliveries": [delivery]})
+        };
         let ending = Ending {
             inputs: batch.each(|id, _| json!({"order_id": id})),
-            outputs: batch
-                .each(|id, _| json!({"tracking_number": format!("tr_{id}"), "delivery_date": DAY})),
+            outputs: batch.each(|id, _| promised(id)),
             next: Some(notification),
         };
         let rows = self.step(&self.client, batch, &ending).await?;

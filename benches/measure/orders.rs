@@ -44,7 +44,14 @@ pub(crate) async fn open_shop(client: &mut Client, orders: usize) -> Result<(), 
     let pieces = i64::try_from(orders)? * PIECES;
     for n in 0..ARTICLES {
         let (sku, name) = (sku(n), format!("Lamp {n}"));
-        let goods = Restock { sku: &sku, name: &name, pieces, price_minor: 2_499, currency: "EUR" };
+        let goods = Restock {
+            sku: &sku,
+            name: &name,
+            pieces,
+            price_minor: 2_499,
+            currency: "EUR",
+            warehouse: None,
+        };
         restock(client, &goods).await?;
     }
     Ok(())
@@ -62,7 +69,7 @@ pub(crate) async fn check(client: &Client, orders: usize) -> Result<(), Failure>
                 AND (SELECT count(*) FROM notifications n WHERE n.order_id = o.order_id) = 5
                 AND (SELECT count(DISTINCT h.xmin::text) FROM oms_engine.task_history h
                      WHERE h.workflow_id = w.id AND h.status = 0) = 5),
-            (SELECT sum(booked)::bigint FROM inventory),
+            (SELECT sum(booked)::bigint FROM warehouse_stock),
             (SELECT count(*) FROM oms_engine.open_tasks)
         FROM orders o
         JOIN payments p USING (order_id)

@@ -114,6 +114,7 @@ pub(crate) async fn rage(
             pieces: plan.per_article(),
             price_minor,
             currency: "EUR",
+            warehouse: None,
         };
         restock(&client, &goods).await?;
     }

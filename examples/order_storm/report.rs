@@ -27,7 +27,7 @@ const WAITING: &str = "SELECT o.order_id FROM orders o
     JOIN stock_reservations r ON r.order_id = o.order_id AND r.status = 'BACKORDERED'
     WHERE o.status = 'ACKNOWLEDGED'";
 const SOLD: &str = "SELECT coalesce(sum(shipped), 0)::bigint, coalesce(sum(on_hand), 0)::bigint
-    FROM inventory";
+    FROM warehouse_stock";
 
 /// Orders by what became of them.
 #[derive(Clone, Copy, Debug, Default)]

@@ -16,7 +16,7 @@ def delivery_scheduling(order_id: str) -> dict:
         shop.refuse_early(order, "delivery_scheduling", ("BOOKED", "SCHEDULED", "COMPLETED"))
         db.execute(
             """INSERT INTO delivery_schedule (order_id, idempotency_key) VALUES (%s, %s)
-               ON CONFLICT (order_id) DO NOTHING""",
+               ON CONFLICT (order_id, warehouse) DO NOTHING""",
             [order_id, shop.step_key()],
         )
         intended = db.execute(
@@ -77,17 +77,20 @@ def refused(order_id: str, code: str) -> Refused:
 
 @worker_task(task_definition_name="delivery_cancellation", thread_count=shop.THREADS)
 def delivery_cancellation(order_id: object, workflow_id: str) -> dict:
-    """Cancels the delivery, if one was asked for: a closed order gets no new one."""
+    """Cancels the deliveries, if some were asked for: a closed order gets no new ones."""
     with shop.transaction() as db:
         if shop.lock_failed(db, order_id, workflow_id) is None:
             return {"cancelled": False}
-        delivery = db.execute("SELECT * FROM delivery_schedule WHERE order_id = %s", [order_id]).fetchone()
-    if delivery is None or delivery["status"] == "REFUSED":
-        return {"cancelled": False}
-    if delivery["status"] != "CANCELLED":
+        deliveries = db.execute(
+            "SELECT * FROM delivery_schedule WHERE order_id = %s AND status <> 'REFUSED' ORDER BY warehouse",
+            [order_id],
+        ).fetchall()
+    for delivery in deliveries:
+        if delivery["status"] == "CANCELLED":
+            continue
         shop.ask({
             "op": "cancel",
-            "key": shop.step_key(),
+            "key": f"{shop.step_key()}/{delivery['warehouse']}",
             "booking_key": delivery["idempotency_key"],
             "order_id": order_id,
         })
@@ -95,10 +98,10 @@ def delivery_cancellation(order_id: object, workflow_id: str) -> dict:
             shop.lock(db, order_id)
             db.execute(
                 """UPDATE delivery_schedule SET status = 'CANCELLED', cancelled_at = statement_timestamp()
-                   WHERE order_id = %s AND status IN ('PENDING', 'SCHEDULED')""",
-                [order_id],
+                   WHERE order_id = %s AND warehouse = %s AND status IN ('PENDING', 'SCHEDULED')""",
+                [order_id, delivery["warehouse"]],
             )
-    return {"cancelled": True}
+    return {"cancelled": bool(deliveries)}
 
 
 if __name__ == "__main__":

@@ -38,10 +38,14 @@ def make_tables(db: psycopg.Connection) -> None:
 
 def stock(db: psycopg.Connection, sku: str, pieces: int) -> None:
     db.execute(
-        """INSERT INTO inventory AS i (sku, name, on_hand, price_minor, currency)
-           VALUES (%s, %s, %s, 2499, 'EUR')
-           ON CONFLICT (sku) DO UPDATE SET on_hand = i.on_hand + excluded.on_hand""",
-        [sku, f"Article {sku}", pieces],
+        """INSERT INTO inventory (sku, name, price_minor, currency) VALUES (%s, %s, 2499, 'EUR')
+           ON CONFLICT (sku) DO NOTHING""",
+        [sku, f"Article {sku}"],
+    )
+    db.execute(
+        """INSERT INTO warehouse_stock AS s (sku, on_hand) VALUES (%s, %s)
+           ON CONFLICT (sku, warehouse) DO UPDATE SET on_hand = s.on_hand + excluded.on_hand""",
+        [sku, pieces],
     )
 
 

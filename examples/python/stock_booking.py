@@ -30,7 +30,8 @@ def book(db, order: dict) -> None:
         raise Refused(f"order {order_id}: out of stock: {', '.join(short)}")
     for row in wanted:
         db.execute(
-            "UPDATE inventory SET booked = booked + %s, updated_at = statement_timestamp() WHERE sku = %s",
+            """UPDATE warehouse_stock SET booked = booked + %s, updated_at = statement_timestamp()
+               WHERE sku = %s AND warehouse = 'main'""",
             [row["quantity"], row["sku"]],
         )
         db.execute(
@@ -41,10 +42,10 @@ def book(db, order: dict) -> None:
 
 
 def lock_shelves(db, rows: list) -> dict:
-    """Free pieces by sku. In the order of their skus, so that two orders cannot wait for each other."""
+    """Free pieces by sku in the main warehouse. In the order of their skus, so that two orders cannot wait for each other."""
     shelves = db.execute(
-        """SELECT sku, on_hand - booked AS free FROM inventory
-           WHERE sku = ANY (%s) ORDER BY sku FOR NO KEY UPDATE""",
+        """SELECT sku, on_hand - booked AS free FROM warehouse_stock
+           WHERE sku = ANY (%s) AND warehouse = 'main' ORDER BY sku FOR NO KEY UPDATE""",
         [[row["sku"] for row in rows]],
     )
     return {shelf["sku"]: shelf["free"] for shelf in shelves}
@@ -64,7 +65,8 @@ def stock_release(order_id: object, workflow_id: str) -> dict:
         lock_shelves(db, released)
         for row in released:
             db.execute(
-                "UPDATE inventory SET booked = booked - %s, updated_at = statement_timestamp() WHERE sku = %s",
+                """UPDATE warehouse_stock SET booked = booked - %s, updated_at = statement_timestamp()
+                   WHERE sku = %s AND warehouse = 'main'""",
                 [row["quantity"], row["sku"]],
             )
         return db.execute(PIECES.format("stock_bookings"), [order_id]).fetchone()

@@ -48,7 +48,14 @@ impl Shop {
     pub(crate) async fn stock(&self, sku: &str, pieces: i64) -> Result<(), Failure> {
         let pieces = if sku == SOLD_OUT { 0 } else { pieces };
         let name = format!("Article {sku}");
-        let goods = Restock { sku, name: &name, pieces, price_minor: 2_499, currency: "EUR" };
+        let goods = Restock {
+            sku,
+            name: &name,
+            pieces,
+            price_minor: 2_499,
+            currency: "EUR",
+            warehouse: None,
+        };
         restock(&*self.pool.get().await?, &goods).await?;
         Ok(())
     }

@@ -332,7 +332,7 @@ pub(crate) fn is_stale(error: &tokio_postgres::Error) -> bool {
 /// read, and is to be read again.
 fn is_race_for_stock(error: &tokio_postgres::Error) -> bool {
     let constraint = error.as_db_error().and_then(tokio_postgres::error::DbError::constraint);
-    constraint == Some("inventory_booked_within_on_hand")
+    constraint == Some("warehouse_stock_booked_within_on_hand")
 }
 
 /// All but the server's word that the statement or its values are wrong (classes 22, 23, 42, 0A).

@@ -6,7 +6,10 @@ use tokio_postgres::types::Type;
 use crate::error::{Doing as _, Error};
 use crate::sql::{RESTOCK, get};
 
-/// Pieces of an article.
+/// The warehouse of whoever names none, and of version 1 of `order_fulfilment`.
+pub const MAIN_WAREHOUSE: &str = "main";
+
+/// Pieces of an article in a warehouse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shelf {
     /// In the house.
@@ -28,6 +31,14 @@ pub struct Restock<'a> {
     pub price_minor: i64,
     /// ISO 4217.
     pub currency: &'a str,
+    /// Where the pieces are, 1 to 100 characters; none: in [`MAIN_WAREHOUSE`].
+    pub warehouse: Option<&'a str>,
+}
+
+impl Restock<'_> {
+    pub(crate) fn warehouse(&self) -> &str {
+        self.warehouse.unwrap_or(MAIN_WAREHOUSE)
+    }
 }
 
 /// Puts pieces on a shelf and sets name and price; makes the shelf of a new article.
@@ -48,6 +59,7 @@ pub async fn restock(client: &Client, goods: &Restock<'_>) -> Result<Shelf, Erro
                 (&goods.pieces, Type::INT8),
                 (&goods.price_minor, Type::INT8),
                 (&goods.currency, Type::BPCHAR),
+                (&goods.warehouse(), Type::TEXT),
             ],
         )
         .await

@@ -35,11 +35,12 @@ mod tasks;
 pub mod unwinding;
 
 pub use error::Error;
-pub use inventory::{Restock, Shelf, restock};
+pub use inventory::{MAIN_WAREHOUSE, Restock, Shelf, restock};
 pub use migrate::{TABLES_VERSION, migrate, migration_sql};
 pub use summary::{
     AuthorisationSummary, BookingSummary, DeliverySummary, ItemSummary, NotificationSummary,
-    OrderEvent, OrderSummary, PaymentSummary, RefundSummary, ReservationSummary, order_summary,
+    OrderEvent, OrderSummary, PaymentSummary, PiecesSummary, RefundSummary, ReservationSummary,
+    UpdateSummary, order_summary,
 };
 pub use tasks::OrderTasks;
 

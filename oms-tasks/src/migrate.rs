@@ -14,11 +14,12 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (6, "deliveries", include_str!("../migrations/oms/0006_deliveries.sql")),
     (7, "delivery_windows", include_str!("../migrations/oms/0007_delivery_windows.sql")),
     (8, "messages", include_str!("../migrations/oms/0008_messages.sql")),
+    (9, "warehouses", include_str!("../migrations/oms/0009_warehouses.sql")),
 ];
 
 /// The version of the order tables that this library works on.
 pub const TABLES_VERSION: i32 = KNOWN;
-const KNOWN: i32 = 8;
+const KNOWN: i32 = 9;
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS oms_tasks_migrations (
     version int PRIMARY KEY,

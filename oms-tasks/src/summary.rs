@@ -39,7 +39,8 @@ pub struct OrderSummary {
     pub refunds: Vec<RefundSummary>,
     pub reservation: Option<ReservationSummary>,
     pub bookings: Vec<BookingSummary>,
-    pub delivery: Option<DeliverySummary>,
+    /// One for each warehouse that has pieces of it, by warehouse.
+    pub deliveries: Vec<DeliverySummary>,
     /// In the order in which they were written.
     pub notifications: Vec<NotificationSummary>,
     /// What happened, in its order.
@@ -96,6 +97,19 @@ pub struct ReservationSummary {
     pub reserved_at: Option<DateTime<Utc>>,
     pub expires_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
+    /// Those that are set aside or shipped, and from where.
+    pub pieces: Vec<PiecesSummary>,
+}
+
+/// Pieces of one article from one warehouse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of docs/order-tables.md, by their names")]
+#[non_exhaustive]
+pub struct PiecesSummary {
+    pub sku: String,
+    pub warehouse: String,
+    pub quantity: i64,
+    pub returned: i64,
 }
 
 /// A line of the order.
@@ -137,11 +151,12 @@ pub struct BookingSummary {
     pub released_at: Option<DateTime<Utc>>,
 }
 
-/// Its delivery.
+/// What is delivered of it from one warehouse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the columns of docs/order-tables.md, by their names")]
 #[non_exhaustive]
 pub struct DeliverySummary {
+    pub warehouse: String,
     pub status: String,
     pub tracking_number: Option<String>,
     pub delivery_date: Option<NaiveDate>,
@@ -151,6 +166,17 @@ pub struct DeliverySummary {
     /// How far it is by its carrier.
     pub progress: Option<String>,
     pub progress_at: Option<DateTime<Utc>>,
+    /// All that the carrier said, by when it happened.
+    pub updates: Vec<UpdateSummary>,
+}
+
+/// What a carrier said of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of docs/order-tables.md, by their names")]
+#[non_exhaustive]
+pub struct UpdateSummary {
+    pub status: String,
+    pub happened_at: DateTime<Utc>,
 }
 
 /// A notification of one stage.

@@ -24,6 +24,17 @@ async fn fill(database: &TestDatabase, run: &str, hostile: &str) {
          VALUES ('r', 'a/b <i>1', 2499, 'REFUNDED', 're_1', now());
          INSERT INTO stock_reservations (order_id, status, reserved_at, ended_at)
          VALUES ('a/b <i>1', 'SHIPPED', now(), now());
+         INSERT INTO inventory VALUES ('{hostile}', 'lamp', 2499, 'EUR');
+         INSERT INTO warehouse_stock SELECT '{hostile}', w, 0, 0, 1 FROM unnest(ARRAY['main', 'north']) w;
+         INSERT INTO reservation_lines VALUES ('a/b <i>1', '{hostile}', 2);
+         INSERT INTO reservation_pieces SELECT 'a/b <i>1', '{hostile}', w, 1
+         FROM unnest(ARRAY['main', 'north']) w;
+         INSERT INTO delivery_schedule (order_id, warehouse, idempotency_key, status, tracking_number,
+             delivery_date, scheduled_at, progress, progress_at)
+         VALUES ('a/b <i>1', 'main', 'm', 'SCHEDULED', 'RR1', now(), now(), NULL, NULL),
+             ('a/b <i>1', 'north', 'n', 'SCHEDULED', 'RR2', now(), now(), 'DELIVERED', now());
+         INSERT INTO delivery_updates VALUES ('a/b <i>1', 'OUT_FOR_DELIVERY', now(), now(), 'north'),
+             ('a/b <i>1', 'DELIVERED', now(), now(), 'north');
          INSERT INTO notifications (order_id, stage, recipient, body, status, sent_at)
          VALUES ('a/b <i>1', 'ACKNOWLEDGED', 'ann@example.com', '{hostile}', 'SENT', now());
          INSERT INTO orders (order_id, workflow_id, status, failure_reason)
@@ -80,6 +91,10 @@ async fn an_order_is_shown_with_all_that_was_done_for_it_and_its_runs() {
         "payment captured</span>",
         "part refunded</span>",
         "shipped</span>",
+        " · from north",
+        "RR1",
+        "RR2",
+        "out for delivery</span>",
         "ann@example.com",
         "&#60;script&#62;",
         &format!("href=\"/runs/{run}\""),

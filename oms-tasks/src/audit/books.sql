@@ -19,11 +19,35 @@ WITH witness AS MATERIALIZED (
            coalesce(p.refunded_minor, 0) + coalesce(i.refunded_minor, 0) AS given_back,
            (SELECT coalesce(sum(r.refund_minor), 0) FROM order_returns r
             WHERE r.order_id = o.order_id) AS to_give_back,
-           d.status AS delivery
+           coalesce(d.standing, 0) AS standing, coalesce(d.scheduled, 0) AS scheduled
     FROM orders o
     LEFT JOIN payments p ON p.order_id = o.order_id
     LEFT JOIN payment_intents i ON i.order_id = o.order_id
-    LEFT JOIN delivery_schedule d ON d.order_id = o.order_id
+    LEFT JOIN (
+        SELECT s.order_id, count(*) FILTER (WHERE s.status IN ('PENDING', 'SCHEDULED')) AS standing,
+               count(*) FILTER (WHERE s.status = 'SCHEDULED') AS scheduled
+        FROM delivery_schedule s
+        GROUP BY s.order_id
+    ) d ON d.order_id = o.order_id
+), pieces AS MATERIALIZED (
+    SELECT b.order_id, b.sku, 'main' AS warehouse, b.quantity AS booked, 0 AS shipped
+    FROM stock_bookings b
+    WHERE b.status = 'BOOKED'
+    UNION ALL
+    SELECT p.order_id, p.sku, p.warehouse,
+           CASE WHEN r.status = 'SHIPPED' THEN 0 ELSE p.quantity END,
+           CASE WHEN r.status = 'SHIPPED' THEN p.quantity - p.returned ELSE 0 END
+    FROM reservation_pieces p
+    JOIN stock_reservations r ON r.order_id = p.order_id
+), shelves AS MATERIALIZED (
+    SELECT s.sku, s.warehouse, s.on_hand, s.booked, s.shipped,
+           coalesce(p.booked, 0) AS booked_of_orders, coalesce(p.shipped, 0) AS shipped_of_orders
+    FROM warehouse_stock s
+    LEFT JOIN (
+        SELECT sku, warehouse, sum(booked) AS booked, sum(shipped) AS shipped
+        FROM pieces
+        GROUP BY sku, warehouse
+    ) p ON p.sku = s.sku AND p.warehouse = s.warehouse
 ), told AS MATERIALIZED (
     SELECT n.order_id, array_agg(n.stage::text) AS stages,
            count(*) FILTER (WHERE n.status = 'PENDING') AS pending
@@ -80,9 +104,9 @@ FROM books b
 WHERE b.status = 'COMPLETED' AND (b.taken <> b.total_minor OR b.given_back > b.to_give_back)
 UNION ALL
 SELECT 'a delivery stands for an order that ended without',
-       format('order %s is %s: delivery %s', b.order_id, b.status, b.delivery)
+       format('order %s is %s: %s deliveries', b.order_id, b.status, b.standing)
 FROM books b
-WHERE b.status IN ('FAILED', 'CANCELLED') AND b.delivery IN ('PENDING', 'SCHEDULED')
+WHERE b.status IN ('FAILED', 'CANCELLED') AND b.standing > 0
 UNION ALL
 SELECT 'a delivery is outside of the time that was asked for',
        format('order %s: on %s, not from %s to %s', o.order_id, d.delivery_date, o.deliver_from,
@@ -94,44 +118,53 @@ UNION ALL
 SELECT 'tables and carrier differ', format('order %s is %s: %s', b.order_id, b.status, to_jsonb(w))
 FROM books b
 JOIN witness w ON w.order_id = b.order_id
-WHERE b.ended AND (w.bookings > w.cancellations) <> (b.status = 'COMPLETED')
+WHERE b.ended AND w.bookings - w.cancellations <> b.scheduled
+UNION ALL
+SELECT 'a delivery without pieces, or pieces without a delivery',
+       format('order %s: from %s', b.order_id, coalesce(p.warehouse, d.warehouse))
+FROM (SELECT DISTINCT order_id, warehouse FROM pieces) p
+FULL JOIN (SELECT order_id, warehouse FROM delivery_schedule WHERE status = 'SCHEDULED') d
+    ON d.order_id = p.order_id AND d.warehouse = p.warehouse
+JOIN books b ON b.order_id = coalesce(p.order_id, d.order_id)
+WHERE b.status = 'COMPLETED' AND (p.warehouse IS NULL OR d.warehouse IS NULL)
 UNION ALL
 SELECT 'stock is negative or promised twice',
-       format('%s: %s on hand, %s booked, %s shipped', s.sku, s.on_hand, s.booked, s.shipped)
-FROM inventory s
+       format('%s in %s: %s on hand, %s booked, %s shipped', s.sku, s.warehouse, s.on_hand, s.booked,
+              s.shipped)
+FROM shelves s
 WHERE s.on_hand < 0 OR s.booked < 0 OR s.shipped < 0 OR s.booked > s.on_hand
 UNION ALL
 SELECT 'booked pieces are nobody''s, or an order''s pieces are not booked',
-       format('%s: %s booked, %s of orders', s.sku, s.booked, held.quantity)
-FROM inventory s
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(h.quantity), 0) AS quantity
-    FROM (
-        SELECT b.quantity FROM stock_bookings b WHERE b.sku = s.sku AND b.status = 'BOOKED'
-        UNION ALL
-        SELECT l.quantity
-        FROM reservation_lines l
-        JOIN stock_reservations r ON r.order_id = l.order_id
-        WHERE l.sku = s.sku AND r.status IN ('RESERVED', 'CONFIRMED')
-    ) h
-) held
-WHERE s.booked <> held.quantity
+       format('%s in %s: %s booked, %s of orders', s.sku, s.warehouse, s.booked, s.booked_of_orders)
+FROM shelves s
+WHERE s.booked <> s.booked_of_orders
 UNION ALL
 SELECT 'shipped pieces are nobody''s, or an order''s pieces are not shipped',
-       format('%s: %s shipped, %s of orders', s.sku, s.shipped, sent.quantity)
-FROM inventory s
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(l.quantity - l.returned), 0) AS quantity
-    FROM reservation_lines l
-    JOIN stock_reservations r ON r.order_id = l.order_id
-    WHERE l.sku = s.sku AND r.status = 'SHIPPED'
-) sent
-WHERE s.shipped <> sent.quantity
+       format('%s in %s: %s shipped, %s of orders', s.sku, s.warehouse, s.shipped, s.shipped_of_orders)
+FROM shelves s
+WHERE s.shipped <> s.shipped_of_orders
+UNION ALL
+SELECT 'the pieces of a reservation are not those that it is for',
+       format('order %s is %s: %s of %s %s', l.order_id, r.status, coalesce(p.quantity, 0), l.quantity,
+              l.sku)
+FROM stock_reservations r
+JOIN reservation_lines l ON l.order_id = r.order_id
+LEFT JOIN (
+    SELECT order_id, sku, sum(quantity) AS quantity
+    FROM reservation_pieces
+    GROUP BY order_id, sku
+) p ON p.order_id = l.order_id AND p.sku = l.sku
+WHERE coalesce(p.quantity, 0)
+    <> CASE WHEN r.status IN ('RESERVED', 'CONFIRMED', 'SHIPPED') THEN l.quantity ELSE 0 END
 UNION ALL
 SELECT 'pieces are lost or found',
        format('%s: %s on hand, %s shipped, %s came in', c.sku, s.on_hand, s.shipped, c.pieces)
 FROM (SELECT key AS sku, value::bigint AS pieces FROM jsonb_each_text($2::jsonb)) c
-LEFT JOIN inventory s ON s.sku = c.sku
+LEFT JOIN (
+    SELECT sku, sum(on_hand) AS on_hand, sum(shipped) AS shipped
+    FROM warehouse_stock
+    GROUP BY sku
+) s ON s.sku = c.sku
 WHERE s.on_hand + s.shipped IS DISTINCT FROM c.pieces
 UNION ALL
 SELECT 'pieces are held for an order that ended without',

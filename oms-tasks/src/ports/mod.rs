@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use crate::inventory::MAIN_WAREHOUSE;
 use crate::order::{Address, DeliveryWindow};
 
 mod gateway;
@@ -52,13 +53,16 @@ impl PortError {
     }
 }
 
-/// Has an order fetched and delivered.
+/// Has what a warehouse has of an order fetched and delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookingRequest {
     /// Idempotency key of the booking.
     pub key: String,
     /// The order.
     pub order_id: String,
+    /// From which warehouse it is fetched.
+    #[serde(default = "main_warehouse")]
+    pub warehouse: String,
     /// Who gets it.
     pub recipient: String,
     /// Where to.
@@ -69,6 +73,10 @@ pub struct BookingRequest {
     /// refuses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<DeliveryWindow>,
+}
+
+fn main_warehouse() -> String {
+    MAIN_WAREHOUSE.to_owned()
 }
 
 /// What came of a booking.

@@ -16,6 +16,7 @@
 //! | `tok_timeout_after_charge`, `test_timeout_after_booking` | the first call is done, but not answered |
 //! | `tok_fail_once`, `test_fail_once` | the first call fails as unavailable |
 //! | `tok_slow`, `test_slow` | looked at half a second after it came |
+//! | `test_refused_from_…` | refused from the warehouse of that name, booked from others |
 //! | `test_elsewhen` | booked for the soonest day, whatever delivery window was asked for |
 //! | `tok_capture_…` | authorised; of the capture, `refused`, `timeout`, `timeout_after` or `fail_once` |
 //! | `tok_void_…` | authorised; of the void, `timeout_after` or `fail_once` |

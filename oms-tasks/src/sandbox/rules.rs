@@ -361,6 +361,9 @@ impl Rules {
                 "test_timeout_after_booking" => Behaviour::SilentAfter,
                 "test_fail_once" => Behaviour::FailOnce,
                 "test_elsewhen" => Behaviour::Elsewhen,
+                other if other.strip_prefix("test_refused_from_") == Some(&*ask.warehouse) => {
+                    Behaviour::Decline("warehouse_not_served")
+                }
                 _ => Behaviour::Do,
             },
             Request::Refund(_) | Request::Find(_) | Request::Cancel(_) => Behaviour::Do,

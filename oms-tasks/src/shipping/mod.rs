@@ -1,9 +1,11 @@
 //! Deliveries: their numbers, and how they go on.
 
+mod calling_off;
 mod s10;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use calling_off::call_off;
 pub use s10::{InvalidTrackingNumber, SERIALS, TrackingNumber};
 
 /// How far a delivery is, by its carrier.

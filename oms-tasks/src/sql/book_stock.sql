@@ -1,5 +1,5 @@
--- book_stock: books all pieces of a paid order or none, for many orders, and writes the stage's
--- notifications.
+-- book_stock: books all pieces of a paid order or none, in the main warehouse, for many orders, and writes
+-- the stage's notifications.
 -- $1 order ids, $2 bodies of the notifications.
 -- Out: a row for each order that is there: its id, its status before, the skus that are short, and the
 -- pieces wanted in all. Nothing is written for an order in another state.
@@ -34,8 +34,8 @@ WITH given AS MATERIALIZED (
     GROUP BY sku
 ), shelves AS MATERIALIZED (
     SELECT s.sku, s.on_hand - s.booked AS free
-    FROM inventory s
-    WHERE s.sku = ANY (ARRAY(SELECT sku FROM demand))
+    FROM warehouse_stock s
+    WHERE s.sku = ANY (ARRAY(SELECT sku FROM demand)) AND s.warehouse = 'main'
     ORDER BY s.sku
     FOR NO KEY UPDATE
 ), short AS MATERIALIZED (
@@ -50,10 +50,10 @@ WITH given AS MATERIALIZED (
     FROM wanted w
     WHERE NOT EXISTS (SELECT FROM short s WHERE s.order_id = w.order_id)
 ), taken AS (
-    UPDATE inventory s
+    UPDATE warehouse_stock s
     SET booked = s.booked + g.quantity, updated_at = statement_timestamp()
     FROM (SELECT sku, sum(quantity)::bigint AS quantity FROM granted GROUP BY sku) g
-    WHERE s.sku = g.sku
+    WHERE s.sku = g.sku AND s.warehouse = 'main'
 ), booked AS (
     INSERT INTO stock_bookings (order_id, sku, quantity)
     SELECT order_id, sku, quantity

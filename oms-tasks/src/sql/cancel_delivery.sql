@@ -1,7 +1,12 @@
--- cancel_delivery: writes that the carrier will not fetch the order.
--- $1 order id.  Out: the number of rows written: 0 when it was written before.
+-- cancel_delivery: writes that the carrier will not fetch a delivery.
+-- $1 order id, $2 warehouse.  Out: no row. Nothing is written when it was written before.
+WITH ordered AS (
+    SELECT order_id
+    FROM orders
+    WHERE order_id = $1::text
+    FOR NO KEY UPDATE
+)
 UPDATE delivery_schedule d
 SET status = 'CANCELLED', cancelled_at = statement_timestamp()
-FROM orders o
-WHERE o.order_id = $1::text AND o.status = 'UNWINDING' AND d.order_id = o.order_id
-  AND d.status IN ('PENDING', 'SCHEDULED')
+FROM ordered o
+WHERE d.order_id = o.order_id AND d.warehouse = $2::text AND d.status IN ('PENDING', 'SCHEDULED')

@@ -23,18 +23,25 @@ WITH ordered AS MATERIALIZED (
           WHEN 'SHIPPED' THEN status = 'CONFIRMED'
           END
 ), pieces AS MATERIALIZED (
-    SELECT l.order_id, l.sku, l.quantity
-    FROM reservation_lines l
-    JOIN moving m ON m.order_id = l.order_id
+    SELECT p.order_id, p.sku, p.warehouse, p.quantity
+    FROM reservation_pieces p
+    JOIN moving m ON m.order_id = p.order_id
     WHERE m.has_pieces AND $2::text <> 'CONFIRMED'
 ), given_back AS (
-    UPDATE inventory s
+    UPDATE warehouse_stock s
     SET booked = s.booked - p.quantity,
         on_hand = s.on_hand - CASE $2::text WHEN 'SHIPPED' THEN p.quantity ELSE 0 END,
         shipped = s.shipped + CASE $2::text WHEN 'SHIPPED' THEN p.quantity ELSE 0 END,
         updated_at = statement_timestamp()
-    FROM (SELECT sku, sum(quantity)::bigint AS quantity FROM pieces GROUP BY sku) p
-    WHERE s.sku = p.sku
+    FROM (SELECT sku, warehouse, sum(quantity)::bigint AS quantity
+          FROM pieces
+          GROUP BY sku, warehouse) p
+    WHERE s.sku = p.sku AND s.warehouse = p.warehouse
+), freed AS (
+    DELETE FROM reservation_pieces r
+    USING pieces p
+    WHERE $2::text <> 'SHIPPED' AND r.order_id = p.order_id AND r.sku = p.sku
+      AND r.warehouse = p.warehouse
 ), moved AS (
     UPDATE stock_reservations r
     SET status = $2::text, expires_at = NULL,

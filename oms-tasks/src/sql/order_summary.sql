@@ -44,19 +44,31 @@ SELECT jsonb_build_object(
     'reservation', (
         SELECT jsonb_build_object(
             'status', r.status, 'created_at', r.created_at, 'reserved_at', r.reserved_at,
-            'expires_at', r.expires_at, 'ended_at', r.ended_at)
+            'expires_at', r.expires_at, 'ended_at', r.ended_at,
+            'pieces', (
+                SELECT coalesce(jsonb_agg(jsonb_build_object(
+                    'sku', p.sku, 'warehouse', p.warehouse, 'quantity', p.quantity,
+                    'returned', p.returned) ORDER BY p.sku, p.warehouse), '[]')
+                FROM reservation_pieces p WHERE p.order_id = o.order_id))
         FROM stock_reservations r WHERE r.order_id = o.order_id),
     'bookings', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
             'sku', b.sku, 'quantity', b.quantity, 'status', b.status,
             'booked_at', b.booked_at, 'released_at', b.released_at) ORDER BY b.sku), '[]')
         FROM stock_bookings b WHERE b.order_id = o.order_id),
-    'delivery', (
-        SELECT jsonb_build_object(
-            'status', d.status, 'tracking_number', d.tracking_number,
+    'deliveries', (
+        SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'warehouse', d.warehouse, 'status', d.status, 'tracking_number', d.tracking_number,
             'delivery_date', d.delivery_date, 'refusal_code', d.refusal_code,
             'scheduled_at', d.scheduled_at, 'cancelled_at', d.cancelled_at,
-            'progress', d.progress, 'progress_at', d.progress_at)
+            'progress', d.progress, 'progress_at', d.progress_at,
+            'updates', (
+                SELECT coalesce(jsonb_agg(jsonb_build_object(
+                    'status', u.status, 'happened_at', u.happened_at)
+                    ORDER BY u.happened_at, u.received_at), '[]')
+                FROM delivery_updates u
+                WHERE u.order_id = d.order_id AND u.warehouse = d.warehouse)
+            ) ORDER BY d.warehouse), '[]')
         FROM delivery_schedule d WHERE d.order_id = o.order_id),
     'notifications', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(

@@ -18,16 +18,16 @@ WITH ordered AS (
     RETURNING b.sku, b.quantity
 ), shelves AS MATERIALIZED (
     SELECT s.sku
-    FROM inventory s
-    WHERE s.sku = ANY (ARRAY(SELECT sku FROM released))
+    FROM warehouse_stock s
+    WHERE s.sku = ANY (ARRAY(SELECT sku FROM released)) AND s.warehouse = 'main'
     ORDER BY s.sku
     FOR NO KEY UPDATE
 ), given_back AS (
-    UPDATE inventory s
+    UPDATE warehouse_stock s
     SET booked = s.booked - r.quantity, updated_at = statement_timestamp()
     FROM released r
     JOIN shelves l ON l.sku = r.sku
-    WHERE s.sku = r.sku
+    WHERE s.sku = r.sku AND s.warehouse = 'main'
 )
 SELECT status AS order_status, workflow_id,
        (SELECT coalesce(sum(quantity), 0)::bigint FROM released) AS released,

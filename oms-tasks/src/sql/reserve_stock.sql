@@ -1,20 +1,22 @@
--- reserve_stock: sets all pieces of orders aside or none, and writes the stage's notifications.
--- $1 order ids, $2 for each whether it waits where a shelf is short (else nothing is written for it),
--- $3 for each the seconds after which the reservation may expire, or null (as before, if
--- ever), $4 bodies of the
--- notifications of a reservation, $5 of a back-order.
--- Out: a row for each order that is there: its id and status, the reservation's status before and
--- after (null for none), the skus that are short, and the pieces wanted in all.
--- A sku is short where there are not enough pieces for all of these orders together: then none of
--- those that want it gets any, though some could by themselves.
--- The caller has locked the orders (find_orders), then their shelves (lock_shelves), in statements
--- before: what this one reads is what stands.
+-- reserve_stock: sets the pieces of orders aside that were chosen for them, and writes the stage's
+-- notifications. An order gets all of its pieces or none.
+-- $1 order ids, $2 for each whether it waits where no pieces were chosen for it (else nothing is written for
+-- it), $3 for each the seconds after which the reservation may expire, or null (as before, if ever), $4
+-- bodies of the notifications of a reservation, $5 of a back-order; the pieces that were chosen: $6 order
+-- ids, $7 skus, $8 warehouses, $9 quantities.
+-- Out: a row for each order that is there: its id and status, the reservation's status before and after
+-- (null for none), and the pieces wanted in all.
+-- The caller has locked the orders (find_orders), then their shelves (lock_shelves), in statements before:
+-- what this one reads is what stands, and what was chosen is there. Those who wait stand in the order of $1.
 WITH given AS MATERIALIZED (
     SELECT DISTINCT ON (v.order_id) v.*
-    FROM (SELECT unnest($1::text[]) AS order_id, unnest($2::bool[]) AS waits,
-                 unnest($3::int[]) AS seconds, unnest($4::text[]) AS reserved_body,
-                 unnest($5::text[]) AS waiting_body) v
-    ORDER BY v.order_id
+    FROM (SELECT generate_subscripts($1::text[], 1) AS number, unnest($1::text[]) AS order_id,
+                 unnest($2::bool[]) AS waits, unnest($3::int[]) AS seconds,
+                 unnest($4::text[]) AS reserved_body, unnest($5::text[]) AS waiting_body) v
+    ORDER BY v.order_id, v.number
+), granted AS MATERIALIZED (
+    SELECT unnest($6::text[]) AS order_id, unnest($7::text[]) AS sku, unnest($8::text[]) AS warehouse,
+           unnest($9::bigint[]) AS quantity
 ), ordered AS MATERIALIZED (
     SELECT order_id, status, customer_email
     FROM orders
@@ -28,48 +30,22 @@ WITH given AS MATERIALIZED (
     FROM order_items
     WHERE order_id = ANY ($1::text[])
     GROUP BY order_id, sku
-), asking AS MATERIALIZED (
-    SELECT o.order_id, o.customer_email, h.status AS held
+), outcome AS MATERIALIZED (
+    SELECT o.order_id, o.customer_email, h.status AS held,
+           CASE WHEN o.order_id IN (SELECT order_id FROM granted) THEN 'RESERVED'
+                WHEN g.waits THEN 'BACKORDERED' END AS status,
+           g.number, g.seconds, g.reserved_body, g.waiting_body
     FROM ordered o
+    JOIN given g ON g.order_id = o.order_id
     LEFT JOIN held h ON h.order_id = o.order_id
     WHERE o.status = 'ACKNOWLEDGED' AND coalesce(h.status, 'EXPIRED') IN ('BACKORDERED', 'EXPIRED')
-), wanted AS MATERIALIZED (
-    SELECT i.order_id, i.sku, i.quantity
-    FROM items i
-    JOIN asking a ON a.order_id = i.order_id
-), demand AS MATERIALIZED (
-    SELECT sku, sum(quantity)::bigint AS quantity
-    FROM wanted
-    GROUP BY sku
-), shelves AS MATERIALIZED (
-    SELECT s.sku, s.on_hand - s.booked AS free
-    FROM inventory s
-    WHERE s.sku = ANY (ARRAY(SELECT sku FROM demand))
-), short AS MATERIALIZED (
-    SELECT w.order_id, array_agg(w.sku ORDER BY w.sku) AS skus
-    FROM wanted w
-    JOIN demand d ON d.sku = w.sku
-    LEFT JOIN shelves s ON s.sku = w.sku
-    WHERE coalesce(s.free, 0) < d.quantity
-    GROUP BY w.order_id
-), outcome AS MATERIALIZED (
-    SELECT a.order_id, a.customer_email, a.held,
-           CASE WHEN s.order_id IS NULL THEN 'RESERVED'
-                WHEN g.waits THEN 'BACKORDERED' END AS status,
-           g.seconds, g.reserved_body, g.waiting_body
-    FROM asking a
-    JOIN given g ON g.order_id = a.order_id
-    LEFT JOIN short s ON s.order_id = a.order_id
-), granted AS MATERIALIZED (
-    SELECT w.order_id, w.sku, w.quantity
-    FROM wanted w
-    JOIN outcome o ON o.order_id = w.order_id
-    WHERE o.status = 'RESERVED'
 ), taken AS (
-    UPDATE inventory s
+    UPDATE warehouse_stock s
     SET booked = s.booked + g.quantity, updated_at = statement_timestamp()
-    FROM (SELECT sku, sum(quantity)::bigint AS quantity FROM granted GROUP BY sku) g
-    WHERE s.sku = g.sku
+    FROM (SELECT sku, warehouse, sum(quantity)::bigint AS quantity
+          FROM granted
+          GROUP BY sku, warehouse) g
+    WHERE s.sku = g.sku AND s.warehouse = g.warehouse
 ), written AS (
     INSERT INTO stock_reservations AS r (order_id, status, hold_seconds, reserved_at, expires_at)
     SELECT order_id, status, seconds,
@@ -78,7 +54,7 @@ WITH given AS MATERIALIZED (
                 THEN statement_timestamp() + make_interval(secs => seconds) END
     FROM outcome
     WHERE status IS NOT NULL
-    ORDER BY order_id
+    ORDER BY number
     ON CONFLICT (order_id) DO UPDATE
     SET status = excluded.status, reserved_at = excluded.reserved_at,
         hold_seconds = coalesce(excluded.hold_seconds, r.hold_seconds),
@@ -89,10 +65,14 @@ WITH given AS MATERIALIZED (
     RETURNING order_id
 ), lines AS (
     INSERT INTO reservation_lines (order_id, sku, quantity)
-    SELECT w.order_id, w.sku, w.quantity
-    FROM wanted w
-    JOIN outcome o ON o.order_id = w.order_id
+    SELECT i.order_id, i.sku, i.quantity
+    FROM items i
+    JOIN outcome o ON o.order_id = i.order_id
     WHERE o.held IS NULL AND o.status IS NOT NULL
+), pieces AS (
+    INSERT INTO reservation_pieces (order_id, sku, warehouse, quantity)
+    SELECT order_id, sku, warehouse, quantity
+    FROM granted
 ), noted AS (
     INSERT INTO notifications (order_id, stage, recipient, body)
     SELECT order_id, CASE status WHEN 'RESERVED' THEN 'BOOKED' ELSE 'BACKORDERED' END,
@@ -102,12 +82,10 @@ WITH given AS MATERIALIZED (
     ON CONFLICT (order_id, stage, part) DO NOTHING
 )
 SELECT o.order_id, o.status AS order_status, h.status AS before,
-       coalesce(u.status, h.status) AS after, coalesce(s.skus, '{}') AS short,
-       coalesce(p.pieces, 0) AS pieces
+       coalesce(u.status, h.status) AS after, coalesce(p.pieces, 0) AS pieces
 FROM ordered o
 LEFT JOIN held h ON h.order_id = o.order_id
 LEFT JOIN outcome u ON u.order_id = o.order_id
-LEFT JOIN short s ON s.order_id = o.order_id
 LEFT JOIN (
     SELECT order_id, sum(quantity)::bigint AS pieces
     FROM items

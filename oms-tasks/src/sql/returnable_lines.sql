@@ -2,11 +2,15 @@
 -- $1 order id.
 -- Out: a row for each article of an order that left the house and is paid: its sku, the pieces that did
 -- not come back yet, and the price of a piece. An article has one price in an order.
-SELECT l.sku, l.quantity - l.returned AS left_pieces,
+SELECT s.sku, s.left_pieces,
        (SELECT min(i.unit_price_minor) FROM order_items i
-        WHERE i.order_id = l.order_id AND i.sku = l.sku) AS unit_price_minor
-FROM stock_reservations r
-JOIN reservation_lines l ON l.order_id = r.order_id
-JOIN payment_intents p ON p.order_id = r.order_id
-WHERE r.order_id = $1::text AND r.status = 'SHIPPED' AND p.status = 'CAPTURED'
-ORDER BY l.sku
+        WHERE i.order_id = $1::text AND i.sku = s.sku) AS unit_price_minor
+FROM (
+    SELECT p.sku, sum(p.quantity - p.returned)::bigint AS left_pieces
+    FROM stock_reservations r
+    JOIN payment_intents i ON i.order_id = r.order_id
+    JOIN reservation_pieces p ON p.order_id = r.order_id
+    WHERE r.order_id = $1::text AND r.status = 'SHIPPED' AND i.status = 'CAPTURED'
+    GROUP BY p.sku
+) s
+ORDER BY s.sku

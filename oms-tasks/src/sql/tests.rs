@@ -8,8 +8,9 @@ use super::ALL;
 
 /// Enough rows that reading all of them is never the best plan.
 const FILL: &str = "
-    INSERT INTO inventory (sku, name, on_hand, price_minor, currency)
-    SELECT 'sku' || i, 'article', 1000, 250, 'EUR' FROM generate_series(1, 3000) i;
+    INSERT INTO inventory (sku, name, price_minor, currency)
+    SELECT 'sku' || i, 'article', 250, 'EUR' FROM generate_series(1, 3000) i;
+    INSERT INTO warehouse_stock (sku, on_hand) SELECT sku, 1000 FROM inventory;
     INSERT INTO orders (order_id, workflow_id, status, customer_name, customer_email, ship_to,
                         currency, total_minor, acknowledged_at)
     SELECT 'o' || i, gen_random_uuid(), 'PAID', 'Ada', 'ada@example.com', '{}', 'EUR', 500, now()
@@ -25,13 +26,15 @@ const FILL: &str = "
     INSERT INTO stock_reservations (order_id, status, reserved_at)
     SELECT order_id, 'RESERVED', now() FROM orders;
     INSERT INTO reservation_lines (order_id, sku, quantity) SELECT order_id, 'sku1', 2 FROM orders;
+    INSERT INTO reservation_pieces (order_id, sku, warehouse, quantity)
+    SELECT order_id, 'sku1', 'main', 2 FROM orders;
     INSERT INTO order_returns (order_id, return_id, pieces, refund_minor)
     SELECT order_id, 'r', '{}', 1 FROM orders;
     INSERT INTO stock_bookings (order_id, sku, quantity) SELECT order_id, 'sku1', 2 FROM orders;
     INSERT INTO delivery_schedule (order_id, idempotency_key, tracking_number)
     SELECT order_id, order_id, order_id FROM orders;
-    INSERT INTO delivery_updates (order_id, status, happened_at)
-    SELECT order_id, 'BOOKED', now() FROM orders;
+    INSERT INTO delivery_updates (order_id, warehouse, status, happened_at)
+    SELECT order_id, 'main', 'BOOKED', now() FROM orders;
     INSERT INTO notifications (order_id, stage, recipient, body, status, sent_at)
     SELECT order_id, 'PAID', 'ada@example.com', '', 'SENT', now() FROM orders;
     ANALYZE;

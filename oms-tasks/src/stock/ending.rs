@@ -8,7 +8,7 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
 use super::reservation::{Output, all};
-use super::{Asked, Moved, ReservedOrder, WhenShort, bring_to, end, lock};
+use super::{Asked, Moved, ReservedOrder, WhenShort, bring_to, end, lock_orders, lock_shelves};
 use crate::error::{Error, answers};
 use crate::fulfilment::UndoneOrder;
 use crate::sql::ORDER_OWNER;
@@ -76,7 +76,9 @@ pub(crate) async fn ship(
     tx: &Transaction<'_>,
     ids: Vec<String>,
 ) -> Result<Vec<Result<Output, Error>>, Error> {
-    lock(tx, &ids).await?;
+    lock_orders(tx, &ids).await?;
+    let of: Vec<&str> = ids.iter().map(|id| &**id).collect();
+    lock_shelves(tx, &[], &of).await?;
     let moved = bring_to(tx, &ids, "SHIPPED").await?;
     let shipped = |order_id: String| match moved.get(&order_id) {
         None => Err(Error::OrderNotFound { order_id }),

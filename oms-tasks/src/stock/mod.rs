@@ -1,14 +1,16 @@
 //! Stock for orders of several lines: set aside for a time, waited for, put back and shipped.
 //!
-//! Orders are locked first, in the order of their ids, then shelves in that of their skus. A shelf's
-//! constraint (booked <= on hand) holds whatever happens here. Who frees pieces serves those who wait
-//! for them in the same transaction, first come first served; orders that somebody else has in hand at
-//! that moment are passed by, and look for themselves at their next turn.
+//! Orders are locked first, in the order of their ids, then shelves in that of their skus and warehouses.
+//! Which warehouses an order's pieces come from is chosen under these locks (`split`). A shelf's constraint
+//! (booked <= on hand) holds whatever happens here. Who frees pieces serves those who wait for them in the
+//! same transaction, first come first served; orders that somebody else has in hand at that moment are passed
+//! by, and look for themselves at their next turn.
 
 mod back_order;
 mod ending;
 mod reservation;
 mod restocking;
+mod split;
 
 use std::collections::HashMap;
 
@@ -29,10 +31,11 @@ pub use restocking::{Restocked, Woken, restock_and_serve};
 
 use crate::error::Error;
 use crate::sql::{
-    FIND_ORDERS, FIND_SKUS, FIND_WAITING, LOCK_SHELVES, MOVE_RESERVATIONS, RESERVE_STOCK, by_order,
-    get,
+    FIND_ORDERS, FIND_SKUS, FIND_WAITING, FIND_WANTED, LOCK_SHELVES, MOVE_RESERVATIONS,
+    RESERVE_STOCK, by_order, get,
 };
 use crate::stage::Stage;
+use split::{Free, Pieces, Wanted};
 
 /// Orders that are served at once when pieces come.
 const SERVED_MAX: i64 = 200;
@@ -83,19 +86,67 @@ struct Moved {
     pieces: i64,
 }
 
-/// Locks orders, then the shelves of their articles, until the transaction ends. Statements after it
-/// see what others wrote for them.
-async fn lock(tx: &Transaction<'_>, ids: &[String]) -> Result<(), Error> {
+/// Locks orders until the transaction ends. Statements after it see what others wrote for them.
+async fn lock_orders(tx: &Transaction<'_>, ids: &[String]) -> Result<(), Error> {
     FIND_ORDERS.run_in(tx, &[(&ids, Type::TEXT_ARRAY)]).await?;
-    let none: [&str; 0] = [];
-    let params = [(&none.as_slice() as _, Type::TEXT_ARRAY), (&ids as _, Type::TEXT_ARRAY)];
-    LOCK_SHELVES.run_in(tx, &params).await?;
     Ok(())
 }
 
-/// Reserves for orders that are locked; what each has then, by its id.
+/// Locks the shelves of these articles and of those of these orders; what is free on them.
+async fn lock_shelves(tx: &Transaction<'_>, skus: &[&str], ids: &[&str]) -> Result<Free, Error> {
+    let params = [(&skus as _, Type::TEXT_ARRAY), (&ids as _, Type::TEXT_ARRAY)];
+    let mut free = Free::default();
+    for row in LOCK_SHELVES.run_in(tx, &params).await? {
+        free.put(get(&row, "sku")?, get(&row, "warehouse")?, get(&row, "free")?);
+    }
+    Ok(free)
+}
+
+/// What is chosen for orders.
+#[derive(Debug, Default)]
+struct Chosen {
+    /// Pieces, each with the order that gets it.
+    pieces: Vec<(String, Pieces)>,
+    /// Of those that get nothing the articles that are short, by their ids.
+    short: HashMap<String, Vec<String>>,
+}
+
+/// Chooses pieces for those of the orders, which are locked, that may be given some: one after the other, so
+/// that each is left what those before it did not take.
+async fn choose(tx: &Transaction<'_>, ids: &[&str]) -> Result<Chosen, Error> {
+    let mut chosen = Chosen::default();
+    let rows = FIND_WANTED.run_in(tx, &[(&ids, Type::TEXT_ARRAY)]).await?;
+    if rows.is_empty() {
+        return Ok(chosen);
+    }
+    let mut wanted: HashMap<&str, Vec<Wanted>> = HashMap::new();
+    let mut skus: Vec<&str> = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let one = Wanted { sku: get(row, "sku")?, quantity: get(row, "quantity")? };
+        skus.push(get(row, "sku")?);
+        wanted.entry(get(row, "order_id")?).or_default().push(one);
+    }
+    let mut free = lock_shelves(tx, &skus, &[]).await?;
+    for id in ids {
+        let Some(order) = wanted.remove(id) else { continue };
+        match free.take(&order) {
+            Ok(pieces) => {
+                chosen.pieces.extend(pieces.into_iter().map(|one| ((*id).to_owned(), one)));
+            }
+            Err(short) => {
+                chosen.short.insert((*id).to_owned(), short);
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+/// Reserves for orders that are locked, for one after the other; what each has then, by its id.
 async fn reserve(tx: &Transaction<'_>, asked: &[Asked]) -> Result<HashMap<String, Held>, Error> {
     let ids: Vec<&str> = asked.iter().map(|one| &*one.order_id).collect();
+    let Chosen { pieces, mut short } = choose(tx, &ids).await?;
+    let texts = |text: fn(&(String, Pieces)) -> &str| pieces.iter().map(text).collect::<Vec<_>>();
+    let quantities: Vec<i64> = pieces.iter().map(|(_, one)| one.quantity).collect();
     let waits: Vec<bool> = asked.iter().map(|one| one.when_short == WhenShort::BackOrder).collect();
     let seconds: Vec<Option<i32>> = asked.iter().map(|one| one.hold_seconds).collect();
     let bodies = |stage: Stage| -> Vec<String> { ids.iter().map(|id| stage.body(id)).collect() };
@@ -105,18 +156,22 @@ async fn reserve(tx: &Transaction<'_>, asked: &[Asked]) -> Result<HashMap<String
         (&seconds as _, Type::INT4_ARRAY),
         (&bodies(Stage::Booked) as _, Type::TEXT_ARRAY),
         (&bodies(Stage::BackOrdered) as _, Type::TEXT_ARRAY),
+        (&texts(|(id, _)| id) as _, Type::TEXT_ARRAY),
+        (&texts(|(_, one)| &one.sku) as _, Type::TEXT_ARRAY),
+        (&texts(|(_, one)| &one.warehouse) as _, Type::TEXT_ARRAY),
+        (&quantities as _, Type::INT8_ARRAY),
     ];
     let rows = RESERVE_STOCK.run_in(tx, &params).await?;
-    let held = |row: &Row| {
+    let mut held = |id: &str, row: &Row| {
         Ok::<_, Error>(Held {
             order_status: get(row, "order_status")?,
             status: get(row, "after")?,
             pieces: get(row, "pieces")?,
-            short: get(row, "short")?,
+            short: short.remove(id).unwrap_or_default(),
         })
     };
     let rows = by_order(&rows)?;
-    rows.into_iter().map(|(id, row)| Ok((id.to_owned(), held(row)?))).collect()
+    rows.into_iter().map(|(id, row)| Ok((id.to_owned(), held(id, row)?))).collect()
 }
 
 /// Brings reservations of orders that are locked to a status; those that may not stay what they are.
@@ -154,23 +209,29 @@ impl Waiting {
             waiting.push((get(row, "order_id")?, get(row, "workflow_id")?));
         }
         let ids: Vec<&str> = waiting.iter().map(|(id, _)| &**id).collect();
-        let params = [(&skus as _, Type::TEXT_ARRAY), (&ids as _, Type::TEXT_ARRAY)];
-        LOCK_SHELVES.run_in(tx, &params).await?;
+        let skus: Vec<&str> = skus.iter().map(|sku| &**sku).collect();
+        lock_shelves(tx, &skus, &ids).await?;
         Ok(Self(waiting))
     }
 
     /// Sets pieces aside for each for whom there are enough now.
     pub(crate) async fn serve(self, tx: &Transaction<'_>) -> Result<Vec<Woken>, Error> {
-        let mut woken = Vec::new();
-        for (order_id, workflow_id) in self.0 {
-            let asked = Asked { order_id, when_short: WhenShort::BackOrder, hold_seconds: None };
-            let held = reserve(tx, std::slice::from_ref(&asked)).await?;
-            let order_id = asked.order_id;
-            if held.get(&order_id).is_some_and(|held| held.status.as_deref() == Some("RESERVED")) {
-                woken.push(Woken { order_id, workflow_id });
-            }
+        if self.0.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(woken)
+        let asked = |(order_id, _): &(String, Uuid)| Asked {
+            order_id: order_id.clone(),
+            when_short: WhenShort::BackOrder,
+            hold_seconds: None,
+        };
+        let asked: Vec<Asked> = self.0.iter().map(asked).collect();
+        let held = reserve(tx, &asked).await?;
+        let woken =
+            self.0.into_iter().map(|(order_id, workflow_id)| Woken { order_id, workflow_id });
+        let is_served = |one: &Woken| {
+            held.get(&one.order_id).is_some_and(|held| held.status.as_deref() == Some("RESERVED"))
+        };
+        Ok(woken.filter(is_served).collect())
     }
 }
 
@@ -181,7 +242,7 @@ async fn end(
     status: &str,
 ) -> Result<Option<(Moved, Vec<Woken>)>, Error> {
     let ids = [order_id.to_owned()];
-    FIND_ORDERS.run_in(tx, &[(&ids.as_slice(), Type::TEXT_ARRAY)]).await?;
+    lock_orders(tx, &ids).await?;
     let rows = FIND_SKUS.run_in(tx, &[(&ids.as_slice(), Type::TEXT_ARRAY)]).await?;
     let skus = rows.iter().map(|row| get(row, "sku")).collect::<Result<Vec<String>, _>>()?;
     let waiting = Waiting::find(tx, &skus).await?;

@@ -4,14 +4,12 @@ use oms_engine::{TaskContext, TaskError, TransactionalBatchTask};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Transaction;
 
-use super::{Asked, Held, WhenShort, lock, reserve};
+use super::{Asked, Held, WhenShort, lock_orders, reserve};
 use crate::error::{Error, answers};
 use crate::stage::{refuse_closed, refuse_early};
 
-/// Sets all pieces of an order aside, for many orders at once.
-///
-/// Where there is not enough for all orders of a batch, those that want it are answered that it is
-/// short; each is then run by itself, and what it is told then counts.
+/// Sets all pieces of an order aside, for many orders at once: for one after the other, each of which is left
+/// what those before it did not take.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct StockReservation;
@@ -66,19 +64,18 @@ pub(super) async fn all(
     asked: Vec<Asked>,
 ) -> Result<Vec<Result<Output, Error>>, Error> {
     let ids: Vec<String> = asked.iter().map(|one| one.order_id.clone()).collect();
-    lock(tx, &ids).await?;
+    lock_orders(tx, &ids).await?;
     let held = reserve(tx, &asked).await?;
-    let alone = ids.len() == 1;
-    Ok(ids.into_iter().map(|id| told(held.get(&id), id, alone)).collect())
+    Ok(ids.into_iter().map(|id| told(held.get(&id), id)).collect())
 }
 
-fn told(held: Option<&Held>, order_id: String, alone: bool) -> Result<Output, Error> {
+fn told(held: Option<&Held>, order_id: String) -> Result<Output, Error> {
     let Some(held) = held else { return Err(Error::OrderNotFound { order_id }) };
     let Held { order_status, status, pieces, short } = held;
     let status = match status.as_deref() {
         // A step whose turn is past says what it said.
         Some("RESERVED" | "CONFIRMED" | "SHIPPED") => "RESERVED",
-        Some("BACKORDERED") if alone => "BACKORDERED",
+        Some("BACKORDERED") => "BACKORDERED",
         Some("RELEASED") => return Err(Error::ReservationEnded { order_id }),
         _ => {
             refuse_closed(&order_id, order_status.clone())?;

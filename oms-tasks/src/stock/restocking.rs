@@ -53,7 +53,7 @@ pub async fn restock_and_serve(
     let mut shelves = vec![Shelf { on_hand: 0, booked: 0 }; goods.len()];
     // New shelves are written in the order in which others are locked.
     let mut sorted: Vec<(&Restock<'_>, &mut Shelf)> = goods.iter().zip(&mut shelves).collect();
-    sorted.sort_by_key(|(one, _)| one.sku);
+    sorted.sort_by_key(|(one, _)| (one.sku, one.warehouse()));
     for (one, shelf) in sorted {
         let params = [
             (&one.sku as _, Type::TEXT),
@@ -61,6 +61,7 @@ pub async fn restock_and_serve(
             (&one.pieces as _, Type::INT8),
             (&one.price_minor as _, Type::INT8),
             (&one.currency as _, Type::BPCHAR),
+            (&one.warehouse() as _, Type::TEXT),
         ];
         for row in RESTOCK.run_in(&tx, &params).await? {
             *shelf = Shelf { on_hand: get(&row, "on_hand")?, booked: get(&row, "booked")? };

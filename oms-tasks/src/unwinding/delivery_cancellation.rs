@@ -1,4 +1,4 @@
-//! `delivery_cancellation`: cancels the delivery, if one was asked for.
+//! `delivery_cancellation`: cancels the deliveries, if some were asked for.
 
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use tokio_postgres::types::Type;
 
 use super::FailedOrder;
 use crate::error::Error;
-use crate::ports::{CancelRequest, Carrier};
-use crate::sql::{CANCEL_DELIVERY, FIND_DELIVERY_TO_CANCEL, get};
+use crate::ports::Carrier;
+use crate::shipping::call_off;
+use crate::sql::{FIND_DELIVERIES_TO_CANCEL, get};
 
 /// The second task of `order_unwinding`.
 #[derive(Clone, Debug)]
@@ -22,7 +23,7 @@ pub struct DeliveryCancellation {
 /// What [`DeliveryCancellation`] gives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
-    /// Whether there was a delivery that is cancelled now.
+    /// Whether there were deliveries that are cancelled now.
     pub cancelled: bool,
 }
 
@@ -40,24 +41,11 @@ impl Task for DeliveryCancellation {
 impl DeliveryCancellation {
     async fn cancel(&self, key: &str, input: FailedOrder) -> Result<bool, Error> {
         let Some(order_id) = &input.order_id else { return Ok(false) };
-        let rows = FIND_DELIVERY_TO_CANCEL.run(&self.pool, &[(order_id, Type::TEXT)]).await?;
+        let rows = FIND_DELIVERIES_TO_CANCEL.run(&self.pool, &[(order_id, Type::TEXT)]).await?;
         let Some(row) = rows.first() else { return Ok(false) };
         if input.is_foreign(get(row, "order_status")?, get(row, "workflow_id")?, Self::NAME)? {
             return Ok(false);
         }
-        match get(row, "status")? {
-            Some("PENDING" | "SCHEDULED") => {}
-            Some("CANCELLED") => return Ok(true),
-            _ => return Ok(false),
-        }
-        let request = CancelRequest {
-            key: key.to_owned(),
-            booking_key: get(row, "idempotency_key")?,
-            order_id: order_id.clone(),
-        };
-        let answer = self.carrier.cancel(&request).await;
-        answer.map_err(|source| Error::Port { port: "carrier", source })?;
-        CANCEL_DELIVERY.run(&self.pool, &[(order_id, Type::TEXT)]).await?;
-        Ok(true)
+        call_off(&self.pool, &*self.carrier, key, order_id, &rows).await
     }
 }

@@ -46,7 +46,17 @@ pub(crate) fn tasks(url: &str, sandbox: SocketAddr) -> OrderTasks {
 
 /// Puts pieces of an article on the shelf.
 pub(crate) async fn stock(client: &Client, sku: &str, pieces: i64, price_minor: i64) {
-    let goods = Restock { sku, name: sku, pieces, price_minor, currency: "EUR" };
+    stock_in(None, client, sku, pieces, price_minor).await;
+}
+
+pub(crate) async fn stock_in(
+    warehouse: Option<&str>,
+    client: &Client,
+    sku: &str,
+    pieces: i64,
+    price_minor: i64,
+) {
+    let goods = Restock { sku, name: sku, pieces, price_minor, currency: "EUR", warehouse };
     restock(client, &goods).await.unwrap();
 }
 

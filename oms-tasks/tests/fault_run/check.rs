@@ -60,7 +60,7 @@ pub(crate) async fn stock(client: &Client) {
             (SELECT coalesce(sum(l.quantity), 0)::bigint FROM order_items l
              JOIN orders o ON o.order_id = l.order_id
              WHERE l.sku = i.sku AND o.status = 'COMPLETED')
-        FROM inventory i";
+        FROM warehouse_stock i";
     let rows = client.query(sql, &[]).await.unwrap();
     assert_eq!(rows.len(), ARTICLES.len());
     for row in rows {

@@ -8,10 +8,6 @@ use oms_engine::testkit::{
 
 use crate::subject::{Order, is_worker};
 
-pub(crate) fn refused(order: Order) -> Order {
-    order.with("/ship_to/postal_code", "test_refused")
-}
-
 fn shown(what: &str, begun: Instant, report: &Report) {
     let Report { runs, hits, missed, .. } = report;
     println!("{what}: {runs} runs, {hits} faults hit, in {:.1?}", begun.elapsed());

@@ -17,7 +17,7 @@ use oms_tasks::sender::{Sender, SenderOptions};
 use serde_json::{Value, json};
 
 use crate::common::sandbox::Sandbox;
-use crate::common::{migrations, order, stock, tasks, with};
+use crate::common::{migrations, order, stock, stock_in, tasks, with};
 
 const SANDBOX: &str = "OMS_TEST_WORKER_SANDBOX";
 /// The order that the worker cancels, and the status that it waits for.
@@ -147,13 +147,17 @@ impl Subject for Order {
         let fill = async |client: &tokio_postgres::Client| {
             client.batch_execute(&sql).await?;
             stock(client, "tea", PIECES, 250).await;
+            stock_in(Some("north"), client, "cup", PIECES, 900).await;
             Ok::<_, tokio_postgres::Error>(())
         };
         let opened = self.shops.lock().unwrap().pop();
         let database = match opened {
             Some(database) => database,
             None => {
-                TestDatabase::create(&format!("{sql} tea"), fill).await?.as_application().await?
+                TestDatabase::create(&format!("{sql} tea, cups"), fill)
+                    .await?
+                    .as_application()
+                    .await?
             }
         };
         let order_id = format!("o{}", self.placed.fetch_add(1, Ordering::Relaxed));
@@ -204,7 +208,7 @@ impl Subject for Order {
         told.retain(|id, _| here.contains(id) || *id == world.order_id);
         let mut audit = Audit::default();
         audit.witness = Some(told);
-        audit.came_in.insert("tea".to_owned(), PIECES);
+        audit.came_in = ["tea", "cup"].map(|sku| (sku.to_owned(), PIECES)).into();
         let found = audit.run(&client).await?;
         if !found.is_empty() {
             let found: Vec<String> = found.iter().map(ToString::to_string).collect();

@@ -1,5 +1,5 @@
 //! Version 2 of `order_fulfilment` under all the harm that the kit knows, with the books and the
-//! sandbox's ledger as witnesses.
+//! sandbox's ledger as witnesses. Each order has a delivery from each of two warehouses.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests and their helpers")]
 #![expect(clippy::print_stdout, reason = "figures")]
@@ -11,38 +11,50 @@ mod play;
 #[path = "../faults/subject.rs"]
 mod subject;
 
-use play::{crashes, fails, refused, repeats};
+use play::{crashes, fails, repeats};
+use serde_json::json;
 use subject::Order;
 
 const DONE: &str = "an_order_bears_a_crash_at_each_commit";
 const UNDONE: &str = "an_order_that_is_undone_bears_a_crash_at_each_commit";
 
+/// Tea is in one warehouse, cups are in the other.
+fn order(ends: &'static str, test: &'static str) -> Order {
+    let lines = json!([{"sku": "tea", "quantity": 2}, {"sku": "cup", "quantity": 1}]);
+    Order::new(2, ends, test).with("/lines", lines)
+}
+
+/// The carrier promises the first delivery, and refuses the second.
+fn refused(test: &'static str) -> Order {
+    order("FAILED", test).with("/ship_to/postal_code", "test_refused_from_north")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_fails_in_each_way() {
-    Box::pin(fails(Order::new(2, "COMPLETED", ""), 15)).await;
+    Box::pin(fails(order("COMPLETED", ""), 15)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_is_repeated() {
-    Box::pin(repeats(Order::new(2, "COMPLETED", ""), 8)).await;
-    Box::pin(repeats(refused(Order::new(2, "FAILED", "")), 12)).await;
+    Box::pin(repeats(order("COMPLETED", ""), 8)).await;
+    Box::pin(repeats(refused(""), 12)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_bears_a_crash_at_each_commit() {
-    Box::pin(crashes(|| Order::new(2, "COMPLETED", DONE), 60)).await;
+    Box::pin(crashes(|| order("COMPLETED", DONE), 60)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_is_undone_bears_a_crash_at_each_commit() {
-    Box::pin(crashes(|| refused(Order::new(2, "FAILED", UNDONE)), 80)).await;
+    Box::pin(crashes(|| refused(UNDONE), 80)).await;
 }
 
 /// The process that is killed is that which cancels, too: its commits are among those that are counted.
 /// Killed before its cancellation is committed, the order completes.
 async fn cancelled(status: &'static str, test: &'static str) {
     let order = || {
-        let order = Order::new(2, "COMPLETED", test).cancelled_at(status);
+        let order = order("COMPLETED", test).cancelled_at(status);
         order.with("/dispatch_after_seconds", 2)
     };
     Box::pin(crashes(order, 30)).await;

@@ -60,8 +60,14 @@ async fn an_order_that_waits_is_cancelled_and_its_hold_on_the_card_given_up() {
     let order = cancelled(&shop, "o").await;
     assert_eq!(order.authorisation.unwrap().status, "VOIDED");
     // Pieces that come now are nobody's.
-    let goods =
-        [Restock { sku: "tea", name: "tea", pieces: 99, price_minor: 250, currency: "EUR" }];
+    let goods = [Restock {
+        sku: "tea",
+        name: "tea",
+        pieces: 99,
+        price_minor: 250,
+        currency: "EUR",
+        warehouse: None,
+    }];
     let mut client = shop.database.connect().await.unwrap();
     let served = restock_and_serve(&shop.engine, &mut client, &goods).await.unwrap();
     assert_eq!(served.woken.len(), 0);

@@ -20,7 +20,7 @@ fn at(minute: i64) -> DateTime<Utc> {
 async fn on_its_way(shop: &Shop, orders: &Orders, id: &str) -> String {
     let run = run(shop, orders, order(id, "tea", 1), &PlaceOptions::default()).await;
     assert_eq!(run.status, WorkflowStatus::Completed, "{:?}", run.reason_for_incompletion);
-    let number = shop.summary(id).await.delivery.unwrap().tracking_number.unwrap();
+    let number = shop.summary(id).await.deliveries[0].tracking_number.clone().unwrap();
     number.parse::<TrackingNumber>().unwrap();
     number
 }
@@ -35,7 +35,7 @@ async fn a_delivery_goes_on_step_by_step_and_the_customer_is_told_once_that_it_a
         for answer in [DeliveryUpdated::Applied, DeliveryUpdated::Already] {
             assert_eq!(orders.delivery_update(&number, status, at).await.unwrap(), answer);
         }
-        let delivery = shop.summary("o").await.delivery.unwrap();
+        let delivery = shop.summary("o").await.deliveries.pop().unwrap();
         assert_eq!(delivery.progress.as_deref(), Some(status.as_str()));
         assert_eq!(delivery.progress_at, Some(at));
     }
@@ -74,7 +74,7 @@ async fn what_comes_late_is_kept_and_changes_nothing() {
     assert_eq!(update(Failed, 10).await, DeliveryUpdated::Behind);
     assert_eq!(update(Dispatched, 1).await, DeliveryUpdated::Already);
     let order = shop.summary("o").await;
-    let delivery = order.delivery.as_ref().unwrap();
+    let delivery = &order.deliveries[0];
     assert_eq!(
         (delivery.progress.as_deref(), delivery.progress_at),
         (Some("DELIVERED"), Some(at(9)))
@@ -94,7 +94,7 @@ async fn a_delivery_that_was_called_off_does_not_go_on() {
     let answer = orders.delivery_update(&number, Delivered, at(0)).await.unwrap();
     assert_eq!(answer, DeliveryUpdated::CalledOff);
     let order = shop.summary("o").await;
-    assert_eq!(order.delivery.as_ref().unwrap().progress, None);
+    assert_eq!(order.deliveries[0].progress, None);
     assert!(!stages(&order).contains(&"DELIVERED"));
 }
 
@@ -130,7 +130,7 @@ async fn whatever_the_order_a_delivery_ends_as_far_as_was_heard() {
         let again = answers.iter().filter(|a| **a == DeliveryUpdated::Already).count();
         assert_eq!(again, said.len() - heard.len(), "{said:?}: {answers:?}");
         let order = shop.summary("o").await;
-        let progress = order.delivery.as_ref().unwrap().progress.clone().unwrap();
+        let progress = order.deliveries[0].progress.clone().unwrap();
         let furthest = heard.last().unwrap().as_str();
         let ends = [Delivered.as_str(), Failed.as_str()];
         let both = heard.contains(&Delivered) && heard.contains(&Failed);

@@ -31,7 +31,7 @@ async fn assert_undone(shop: &Shop, run: &Execution) {
     } else {
         assert_eq!(totals.charges, 0);
     }
-    if let Some(delivery) = &order.delivery {
+    for delivery in &order.deliveries {
         assert!(["REFUSED", "CANCELLED"].contains(&delivery.status.as_str()), "{delivery:?}");
     }
     assert_all_ended(&shop.client).await;

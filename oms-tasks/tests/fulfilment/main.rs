@@ -14,5 +14,6 @@ mod late;
 mod returns;
 mod shop;
 mod v2;
+mod warehouses;
 mod whole;
 mod windows;

@@ -63,7 +63,7 @@ impl Shop {
 
     /// Pieces booked of an article.
     pub(crate) async fn booked(&self, sku: &str) -> i64 {
-        let sql = "SELECT booked FROM inventory WHERE sku = $1";
+        let sql = "SELECT booked FROM warehouse_stock WHERE sku = $1";
         self.client.query_one(sql, &[&sku]).await.unwrap().get(0)
     }
 }

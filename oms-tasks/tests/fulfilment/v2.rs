@@ -59,9 +59,10 @@ pub(crate) fn happened(order: &OrderSummary) -> Vec<&str> {
     order.history.iter().map(|event| event.what.as_str()).collect()
 }
 
-/// Pieces on hand, booked and shipped.
+/// Pieces on hand, booked and shipped, of all warehouses.
 pub(crate) async fn shelf(shop: &Shop, sku: &str) -> (i64, i64, i64) {
-    let sql = "SELECT on_hand, booked, shipped FROM inventory WHERE sku = $1";
+    let sql = "SELECT sum(on_hand)::bigint, sum(booked)::bigint, sum(shipped)::bigint
+               FROM warehouse_stock WHERE sku = $1";
     let row = shop.client.query_one(sql, &[&sku]).await.unwrap();
     (row.get(0), row.get(1), row.get(2))
 }
@@ -90,7 +91,7 @@ pub(crate) async fn assert_undone(shop: &Shop, id: &str, status: &str) -> OrderS
     if let Some(reservation) = &order.reservation {
         assert_eq!(reservation.status, "RELEASED");
     }
-    if let Some(delivery) = &order.delivery {
+    for delivery in &order.deliveries {
         assert!(["REFUSED", "CANCELLED"].contains(&&*delivery.status), "{delivery:?}");
     }
     let ends = order.notifications.iter().filter(|note| note.stage == status).count();
@@ -107,10 +108,7 @@ async fn an_order_is_paid_and_reserved_side_by_side_then_delivered() {
     assert_eq!(run.output["order_status"], "COMPLETED");
     let order = orders.status("o").await.unwrap().unwrap();
     assert_eq!(order.status, "COMPLETED");
-    assert_eq!(
-        run.output["tracking_number"],
-        json!(order.delivery.as_ref().unwrap().tracking_number)
-    );
+    assert_eq!(run.output["tracking_number"], json!(order.deliveries[0].tracking_number));
     let mut happened = happened(&order);
     assert_eq!(happened[0], "ACKNOWLEDGED");
     assert_eq!(happened[3..5], ["DELIVERY_SCHEDULED", "PAYMENT_CAPTURED"]);
@@ -144,7 +142,7 @@ async fn the_money_is_taken_at_payment_where_that_is_configured() {
     assert_eq!(run.status, WorkflowStatus::Completed, "{:?}", run.reason_for_incompletion);
     let order = orders.status("o").await.unwrap().unwrap();
     let payment = order.authorisation.unwrap();
-    assert!(payment.captured_at < order.delivery.unwrap().scheduled_at);
+    assert!(payment.captured_at < order.deliveries[0].scheduled_at);
     assert_eq!(shop.totals("o").captures, 1);
 }
 
@@ -219,7 +217,14 @@ async fn an_order_that_waits_for_pieces_goes_on_as_soon_as_they_come() {
     until(&shop.client, waits).await;
     assert_eq!(shop.summary("o").await.reservation.unwrap().status, "BACKORDERED");
     let begun = Instant::now();
-    let goods = [Restock { sku: "tea", name: "tea", pieces: 5, price_minor: 250, currency: "EUR" }];
+    let goods = [Restock {
+        sku: "tea",
+        name: "tea",
+        pieces: 5,
+        price_minor: 250,
+        currency: "EUR",
+        warehouse: None,
+    }];
     let mut client = shop.database.connect().await.unwrap();
     let served = restock_and_serve(&shop.engine, &mut client, &goods).await.unwrap();
     assert_eq!(served.woken.len(), 1);
@@ -242,7 +247,8 @@ async fn a_reservation_that_nobody_confirms_goes_back_to_the_shelf_by_a_durable_
         INSERT INTO stock_reservations (order_id, status, reserved_at, hold_seconds, expires_at)
         VALUES ('o', 'RESERVED', now(), 2, now() + interval '2 s');
         INSERT INTO reservation_lines VALUES ('o', 'tea', 3);
-        UPDATE inventory SET booked = 3 WHERE sku = 'tea'";
+        INSERT INTO reservation_pieces VALUES ('o', 'tea', 'main', 3);
+        UPDATE warehouse_stock SET booked = 3 WHERE sku = 'tea'";
     shop.client.batch_execute(sql).await.unwrap();
     let request = StartRequest::new("reservation_expiry").input(json!({"order_id": "o"}));
     let id = shop.engine.start(request).await.unwrap().id;

@@ -37,7 +37,7 @@ async fn an_order_goes_through_all_five_tasks() {
     assert_eq!((payment.status.as_str(), payment.amount_minor), ("CAPTURED", 500));
     assert_eq!((order.bookings[0].status.as_str(), order.bookings[0].quantity), ("BOOKED", 2));
     assert_eq!(shop.booked("tea").await, 2);
-    let delivery = order.delivery.unwrap();
+    let delivery = &order.deliveries[0];
     assert_eq!(delivery.status, "SCHEDULED");
     let output = json!({
         "order_id": "o",

@@ -40,7 +40,7 @@ async fn a_delivery_is_scheduled_within_the_window_in_both_versions() {
             assert_eq!(run.status, WorkflowStatus::Completed, "{:?}", run.reason_for_incompletion);
             let order = orders.status(&id).await.unwrap().unwrap();
             assert_eq!(order.delivery_window, Some(window));
-            let day = order.delivery.unwrap().delivery_date.unwrap();
+            let day = order.deliveries[0].delivery_date.unwrap();
             assert_eq!(day, if n == 0 { window.from } else { window.to });
         }
     }

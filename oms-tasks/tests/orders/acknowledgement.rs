@@ -85,7 +85,7 @@ async fn the_five_steps_complete_an_order() {
     assert_eq!(summary.notifications.len(), 5);
     assert!(summary.completed_at >= summary.acknowledged_at);
     assert_eq!(summary.payment.unwrap().status, "CAPTURED");
-    assert!(summary.delivery.unwrap().tracking_number.is_some());
+    assert!(summary.deliveries[0].tracking_number.is_some());
     assert_eq!(world.booked("tea").await, 2);
 }
 

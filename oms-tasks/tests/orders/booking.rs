@@ -124,7 +124,7 @@ async fn a_shelf_that_changed_since_it_was_read_is_read_again_instead_of_failing
     let world = World::new().await;
     world.restock("last", 1, 250).await;
     let client = world.client().await;
-    let beyond = "UPDATE inventory SET booked = on_hand + 1 WHERE sku = 'last'";
+    let beyond = "UPDATE warehouse_stock SET booked = on_hand + 1 WHERE sku = 'last'";
     let source = client.batch_execute(beyond).await.unwrap_err();
     assert!(oms_tasks::Error::Database { doing: "booking stock", source }.is_retryable());
     let wrong = "UPDATE inventory SET price_minor = -1 WHERE sku = 'last'";

@@ -82,7 +82,7 @@ async fn live(world: &World, order: &Placed, dice: &mut Dice) {
 
 /// Booked pieces are those of the live bookings, at this moment, and never more than there are.
 async fn assert_within(world: &World) {
-    let sql = "SELECT count(*) FROM inventory i
+    let sql = "SELECT count(*) FROM warehouse_stock i
                WHERE booked > on_hand OR booked <> (
                    SELECT coalesce(sum(b.quantity), 0) FROM stock_bookings b
                    WHERE b.sku = i.sku AND b.status = 'BOOKED')";

@@ -28,7 +28,8 @@ async fn every_table_is_described_with_its_columns_and_types() {
                             AND a.attnum = ANY (i.indkey))
                FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
                WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
-                 AND a.attnum > 0 AND c.relname <> 'oms_tasks_migrations'";
+                 AND a.attnum > 0 AND NOT a.attisdropped
+                 AND c.relname <> 'oms_tasks_migrations'";
     let mut tables: BTreeMap<String, BTreeSet<(String, String)>> = BTreeMap::new();
     for row in client.query(sql, &[]).await.unwrap() {
         let (table, column, kind): (String, String, String) = (row.get(0), row.get(1), row.get(2));

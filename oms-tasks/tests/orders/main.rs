@@ -19,5 +19,6 @@ mod sender;
 mod smtp;
 mod stripe;
 mod unwinding;
+mod warehouses;
 mod world;
 mod zombies;

@@ -6,7 +6,7 @@ use oms_tasks::{Error, migrate};
 use crate::world::database;
 
 /// Files in `migrations/oms`.
-const MIGRATIONS: i64 = 8;
+const MIGRATIONS: i64 = 9;
 
 #[tokio::test]
 async fn two_programs_at_once_migrate_once() {
@@ -46,7 +46,7 @@ async fn the_tables_go_where_the_search_path_leads() {
     let sql = "SELECT count(*) FROM pg_tables WHERE schemaname = $1";
     for schema in ["shop_a", "shop_b"] {
         let tables: i64 = client.query_one(sql, &[&schema]).await.unwrap().get(0);
-        assert_eq!(tables, 14, "{schema}");
+        assert_eq!(tables, 16, "{schema}");
     }
 }
 
@@ -56,16 +56,19 @@ async fn the_constraints_hold_against_anybody() {
     let client = database.connect().await.unwrap();
     client
         .batch_execute(
-            "INSERT INTO inventory (sku, name, on_hand, price_minor, currency)
-             VALUES ('tea', 'tea', 3, 250, 'EUR');
+            "INSERT INTO inventory (sku, name, price_minor, currency)
+             VALUES ('tea', 'tea', 250, 'EUR');
+             INSERT INTO warehouse_stock (sku, on_hand) VALUES ('tea', 3);
              INSERT INTO orders VALUES ('o', gen_random_uuid(), 'ACKNOWLEDGED', 'Ada',
                  'ada@example.com', '{}', 'EUR', 500, now())",
         )
         .await
         .unwrap();
     for wrong in [
-        "UPDATE inventory SET booked = 4",
-        "UPDATE inventory SET booked = -1",
+        "UPDATE warehouse_stock SET booked = 4",
+        "UPDATE warehouse_stock SET booked = -1",
+        "UPDATE warehouse_stock SET shipped = -1",
+        "INSERT INTO warehouse_stock VALUES ('tee', 'main', 1)",
         "UPDATE inventory SET price_minor = 0",
         "UPDATE inventory SET currency = 'eur'",
         "UPDATE orders SET status = 'LOST'",

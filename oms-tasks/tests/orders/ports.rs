@@ -171,7 +171,7 @@ async fn a_carrier_that_fails_or_times_out_books_once() {
         let output = world.step(&order, "delivery_scheduling").await.unwrap();
         let totals = world.totals(place);
         assert_eq!((totals.booking_calls, totals.bookings), (2, 1), "{place}");
-        let delivery = world.summary(place).await.unwrap().delivery.unwrap();
+        let delivery = &world.summary(place).await.unwrap().deliveries[0];
         assert_eq!(output["tracking_number"], json!(delivery.tracking_number));
     }
 }

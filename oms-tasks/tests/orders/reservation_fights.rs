@@ -1,6 +1,5 @@
 //! Many orders that reserve, expire, are released and shipped at once, at random.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::reservations::{assert_booked, engine, order, restock, shelf, step};
+use crate::reservations::{assert_booked, engine, order, restock_in, step};
 use crate::world::{Placed, World};
 
 /// What one of many does with its order, one after the other.
@@ -22,6 +21,7 @@ enum Act {
     Expire,
     Release,
     Ship,
+    /// An article in a warehouse.
     Restock(u8),
 }
 
@@ -33,7 +33,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         2 => Just(Act::Expire),
         1 => Just(Act::Release),
         2 => Just(Act::Ship),
-        1 => (0..4_u8).prop_map(Act::Restock),
+        1 => (0..8_u8).prop_map(Act::Restock),
     ];
     prop::collection::vec(act, 3..9)
 }
@@ -45,8 +45,12 @@ fn orders() -> impl Strategy<Value = Vec<([i32; 3], Vec<Act>)>> {
 }
 
 const SKUS: [&str; 3] = ["tea", "cup", "pot"];
+const WAREHOUSES: [Option<&str>; 3] = [None, Some("north"), Some("south")];
 
-async fn act(world: &World, engine: &Engine, order: &Placed, act: Act) -> Option<(usize, i64)> {
+/// Pieces that came to each warehouse, of each article.
+type Came = [[i64; 3]; 3];
+
+async fn act(world: &World, engine: &Engine, order: &Placed, act: Act, came: &mut Came) {
     let name = match act {
         Act::Reserve => "stock_reservation",
         Act::BackOrder => "back_order",
@@ -60,9 +64,10 @@ async fn act(world: &World, engine: &Engine, order: &Placed, act: Act) -> Option
         Act::Release => "reservation_release",
         Act::Ship => "stock_dispatch",
         Act::Restock(n) => {
-            let at = usize::from(n) % SKUS.len();
-            restock(world, engine, SKUS[at], i64::from(n)).await;
-            return Some((at, i64::from(n)));
+            let (sku, at) = (usize::from(n) % SKUS.len(), usize::from(n / 3) % WAREHOUSES.len());
+            restock_in(WAREHOUSES[at], world, engine, SKUS[sku], i64::from(n)).await;
+            came[at][sku] += i64::from(n);
+            return;
         }
     };
     let more = match act {
@@ -74,14 +79,33 @@ async fn act(world: &World, engine: &Engine, order: &Placed, act: Act) -> Option
         // A database error, a deadlock for example, is none of what an order is told.
         assert!(!told.contains("SQLSTATE"), "{name}: {told}");
     }
-    None
 }
 
-/// Many orders at once: pieces are conserved at all times, nobody has more than there is, and in the
-/// end nobody waits for whom there is enough.
+/// On each shelf the pieces are there that came, but for those that left.
+async fn assert_conserved(world: &World, all: &Came) {
+    let sql = "SELECT on_hand + shipped, booked <= on_hand FROM warehouse_stock
+               WHERE warehouse = $1 AND sku = $2";
+    for (warehouse, came) in WAREHOUSES.into_iter().zip(all) {
+        for (sku, pieces) in SKUS.into_iter().zip(came) {
+            let warehouse = warehouse.unwrap_or("main");
+            let row = world.client().await.query_one(sql, &[&warehouse, &sku]).await.unwrap();
+            assert_eq!((row.get(0), row.get(1)), (*pieces, true), "{sku} in {warehouse}");
+        }
+    }
+}
+
+/// Many orders at once, from three warehouses: pieces are conserved at all times, nobody has more than there is,
+/// and in the end nobody waits for whom there is enough.
 async fn fight(given: Vec<([i32; 3], Vec<Act>)>) {
     let world = Arc::new(World::new().await);
-    world.restock("pot", 6, 1_100).await;
+    // The first has 10 tea and 5 cups.
+    let mut all = [[10, 5, 0], [3, 0, 4], [2, 3, 2]];
+    for (warehouse, came) in WAREHOUSES.into_iter().zip(all) {
+        for (sku, pieces) in SKUS.into_iter().zip(came) {
+            let pieces = if warehouse.is_some() || sku == "pot" { pieces } else { 0 };
+            world.restock_in(warehouse, sku, pieces, 250).await;
+        }
+    }
     let engine = engine(&world).await;
     let mut running = JoinSet::new();
     for (n, (wants, acts)) in given.into_iter().enumerate() {
@@ -90,27 +114,20 @@ async fn fight(given: Vec<([i32; 3], Vec<Act>)>) {
             let wants: Vec<(&str, i32)> =
                 SKUS.into_iter().zip(wants).filter(|(_, quantity)| *quantity > 0).collect();
             let order = order(&world, &format!("o{n}"), &wants).await;
-            let mut came = [0_i64; 3];
+            let mut came = Came::default();
             for one in acts {
-                if let Some((at, pieces)) = act(&world, &engine, &order, one).await {
-                    came[at] += pieces;
-                }
+                act(&world, &engine, &order, one, &mut came).await;
                 assert_booked(&world).await;
             }
             came
         });
     }
-    let mut all = BTreeMap::from([("tea", 10_i64), ("cup", 5), ("pot", 6)]);
     for came in running.join_all().await {
-        for (sku, pieces) in SKUS.into_iter().zip(came) {
-            *all.get_mut(sku).unwrap() += pieces;
+        for (all, came) in all.as_flattened_mut().iter_mut().zip(came.as_flattened()) {
+            *all += came;
         }
     }
-    for (sku, pieces) in all {
-        let (on_hand, booked, shipped) = shelf(&world, sku).await;
-        assert_eq!(on_hand + shipped, pieces, "{sku}");
-        assert!(booked <= on_hand, "{sku}");
-    }
+    assert_conserved(&world, &all).await;
     // Those who were passed by look for themselves, as their runs do; then nobody waits in vain.
     let sql = "SELECT order_id FROM stock_reservations WHERE status = 'BACKORDERED'
                ORDER BY queue_number";
@@ -121,8 +138,10 @@ async fn fight(given: Vec<([i32; 3], Vec<Act>)>) {
     }
     let sql = "SELECT count(*) FROM stock_reservations r
                WHERE status = 'BACKORDERED' AND NOT EXISTS (
-                   SELECT FROM reservation_lines l JOIN inventory i ON i.sku = l.sku
-                   WHERE l.order_id = r.order_id AND i.on_hand - i.booked < l.quantity)";
+                   SELECT FROM reservation_lines l
+                   WHERE l.order_id = r.order_id AND l.quantity > (
+                       SELECT sum(s.on_hand - s.booked) FROM warehouse_stock s
+                       WHERE s.sku = l.sku))";
     let in_vain: i64 = world.client().await.query_one(sql, &[]).await.unwrap().get(0);
     assert_eq!(in_vain, 0);
     assert_booked(&world).await;

@@ -64,9 +64,10 @@ fn reason(answer: Result<Value, TaskError>) -> String {
     error.reason().to_owned()
 }
 
-/// Pieces on hand, booked and shipped.
+/// Pieces on hand, booked and shipped, of all warehouses.
 pub(crate) async fn shelf(world: &World, sku: &str) -> (i64, i64, i64) {
-    let sql = "SELECT on_hand, booked, shipped FROM inventory WHERE sku = $1";
+    let sql = "SELECT sum(on_hand)::bigint, sum(booked)::bigint, sum(shipped)::bigint
+               FROM warehouse_stock WHERE sku = $1";
     let row = world.client().await.query_one(sql, &[&sku]).await.unwrap();
     (row.get(0), row.get(1), row.get(2))
 }
@@ -85,15 +86,16 @@ async fn stage_count(world: &World, id: &str, stage: &str) -> usize {
 
 /// Booked pieces are those of the reservations that hold some, at this moment.
 pub(crate) async fn assert_booked(world: &World) {
-    let sql = "SELECT count(*) FROM inventory i
+    let sql = "SELECT count(*) FROM warehouse_stock i
                WHERE booked > on_hand OR booked <> (
-                   SELECT coalesce(sum(l.quantity), 0) FROM reservation_lines l
-                   JOIN stock_reservations r ON r.order_id = l.order_id
-                   WHERE l.sku = i.sku AND r.status IN ('RESERVED', 'CONFIRMED'))
+                   SELECT coalesce(sum(p.quantity), 0) FROM reservation_pieces p
+                   JOIN stock_reservations r ON r.order_id = p.order_id
+                   WHERE (p.sku, p.warehouse) = (i.sku, i.warehouse)
+                     AND r.status IN ('RESERVED', 'CONFIRMED'))
                   OR shipped <> (
-                   SELECT coalesce(sum(l.quantity), 0) FROM reservation_lines l
-                   JOIN stock_reservations r ON r.order_id = l.order_id
-                   WHERE l.sku = i.sku AND r.status = 'SHIPPED')";
+                   SELECT coalesce(sum(p.quantity), 0) FROM reservation_pieces p
+                   JOIN stock_reservations r ON r.order_id = p.order_id
+                   WHERE (p.sku, p.warehouse) = (i.sku, i.warehouse) AND r.status = 'SHIPPED')";
     let wrong: i64 = world.client().await.query_one(sql, &[]).await.unwrap().get(0);
     assert_eq!(wrong, 0);
 }
@@ -104,7 +106,17 @@ pub(crate) async fn engine(world: &World) -> Engine {
 }
 
 pub(crate) async fn restock(world: &World, engine: &Engine, sku: &str, pieces: i64) -> Restocked {
-    let goods = Restock { sku, name: sku, pieces, price_minor: 250, currency: "EUR" };
+    restock_in(None, world, engine, sku, pieces).await
+}
+
+pub(crate) async fn restock_in(
+    warehouse: Option<&str>,
+    world: &World,
+    engine: &Engine,
+    sku: &str,
+    pieces: i64,
+) -> Restocked {
+    let goods = Restock { sku, name: sku, pieces, price_minor: 250, currency: "EUR", warehouse };
     let mut client = world.client().await;
     restock_and_serve(engine, &mut client, &[goods]).await.unwrap()
 }
@@ -312,19 +324,30 @@ async fn a_batch_writes_what_its_orders_write_one_by_one() {
 }
 
 #[tokio::test]
-async fn where_there_is_not_enough_for_a_whole_batch_each_is_told_alone_what_holds_for_it() {
+async fn where_there_is_not_enough_for_a_whole_batch_who_comes_first_is_served_and_the_others_wait()
+{
     let world = World::new().await;
-    let (first, second) =
-        (order(&world, "a", &[("cup", 3)]).await, order(&world, "b", &[("cup", 3)]).await);
-    let before = world.tables().await;
     let name = "stock_reservation";
-    let tasks = [&first, &second]
-        .map(|order| (order.context(name), json!({"order_id": order.id()})))
-        .to_vec();
-    for answer in world.transact_all(world.tasks.stock_reservation(), tasks).await {
-        assert!(reason(answer).ends_with("out of stock: cup"));
+    let mut orders = Vec::new();
+    for id in ["z", "y", "x"] {
+        orders.push(order(&world, id, &[("cup", if id == "x" { 2 } else { 3 })]).await);
     }
+    let tasks = |more: Value| {
+        let task = |order: &Placed| {
+            let mut input = json!({"order_id": order.id()});
+            input.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+            (order.context(name), input)
+        };
+        orders.iter().map(task).collect::<Vec<_>>()
+    };
+    let before = world.tables().await;
+    let refuse = tasks(json!({"when_short": "refuse"}));
+    let answers = world.transact_all(world.tasks.stock_reservation(), refuse).await;
+    let refused: Vec<bool> = answers.iter().map(Result::is_err).collect();
+    assert_eq!(refused, [false, true, false]);
     assert_eq!(world.tables().await, before, "a batch with an error in it is rolled back");
-    assert_eq!(status(reserve(&world, &first).await), "RESERVED");
-    assert_eq!(status(reserve(&world, &second).await), "BACKORDERED");
+    let answers = world.transact_all(world.tasks.stock_reservation(), tasks(json!({}))).await;
+    let told: Vec<String> = answers.into_iter().map(status).collect();
+    assert_eq!(told, ["RESERVED", "BACKORDERED", "RESERVED"]);
+    assert_eq!(shelf(&world, "cup").await, (5, 5, 0));
 }

@@ -21,7 +21,7 @@ async fn assert_undone(world: &World, order: &Placed) {
         assert_eq!(payment.refunded_minor, totals.refunded_minor);
         assert!(["DECLINED", "VOIDED", "REFUNDED"].contains(&payment.status.as_str()));
     }
-    if let Some(delivery) = &summary.delivery {
+    for delivery in &summary.deliveries {
         assert!(["REFUSED", "CANCELLED"].contains(&delivery.status.as_str()));
     }
     assert!(summary.bookings.iter().all(|b| b.status == "RELEASED"));

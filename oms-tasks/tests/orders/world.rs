@@ -110,7 +110,17 @@ impl World {
     }
 
     pub(crate) async fn restock(&self, sku: &str, pieces: i64, price_minor: i64) -> Shelf {
-        let goods = Restock { sku, name: sku, pieces, price_minor, currency: "EUR" };
+        self.restock_in(None, sku, pieces, price_minor).await
+    }
+
+    pub(crate) async fn restock_in(
+        &self,
+        warehouse: Option<&str>,
+        sku: &str,
+        pieces: i64,
+        price_minor: i64,
+    ) -> Shelf {
+        let goods = Restock { sku, name: sku, pieces, price_minor, currency: "EUR", warehouse };
         let client = self.client().await;
         restock(&client, &goods).await.unwrap()
     }
@@ -138,6 +148,7 @@ impl World {
         let mut all = json!({});
         for table in [
             "inventory",
+            "warehouse_stock",
             "orders",
             "order_items",
             "payments",
@@ -146,6 +157,7 @@ impl World {
             "stock_bookings",
             "stock_reservations",
             "reservation_lines",
+            "reservation_pieces",
             "order_returns",
             "delivery_schedule",
             "delivery_updates",

@@ -146,6 +146,6 @@ async fn a_booking_whose_answer_comes_after_the_cancellation_is_not_written() {
     assert!(reason(reported).contains("order o is FAILED"));
     let totals = world.totals("o");
     assert_eq!((totals.bookings, totals.cancellations), (1, 1));
-    let delivery = world.summary("o").await.unwrap().delivery.unwrap();
+    let delivery = &world.summary("o").await.unwrap().deliveries[0];
     assert_eq!(delivery.status, "CANCELLED");
 }

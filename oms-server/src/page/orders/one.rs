@@ -208,7 +208,7 @@ impl Seen<'_> {
         parts.extend(self.paid());
         parts.extend(self.authorised());
         parts.extend(self.stock());
-        parts.extend(order.delivery.iter().map(|delivery| self.delivery(delivery)));
+        parts.extend(order.deliveries.iter().map(|delivery| self.delivery(delivery)));
         parts
     }
 
@@ -267,6 +267,12 @@ impl Seen<'_> {
         if reservation.is_none() && bookings.is_empty() {
             return None;
         }
+        let pieces = reservation.map(|one| &*one.pieces).unwrap_or_default();
+        let reserved = pieces.iter().map(|one| {
+            let sku = self.veil.text("sku", one.sku.as_str());
+            let from = self.veil.text("warehouse", one.warehouse.as_str());
+            (String::new(), format!("{} × {sku} · from {from}", one.quantity))
+        });
         let booked = bookings.iter().map(|one| {
             let sku = self.veil.text("sku", one.sku.as_str());
             (state(&one.status), format!("{} × {sku} · {}", one.quantity, moment(one.booked_at)))
@@ -283,22 +289,19 @@ impl Seen<'_> {
             title: if reservation.is_some() { "Reservation" } else { "Booking" },
             state: reservation.map(|one| state(&one.status)).unwrap_or_default(),
             facts: facts.unwrap_or_default(),
-            lines: booked.collect(),
+            lines: reserved.chain(booked).collect(),
         })
     }
 
     fn delivery(&self, delivery: &DeliverySummary) -> Part {
         let tracking = delivery.tracking_number.as_deref();
-        let told = self.order.history.iter().filter_map(|event| {
-            let what = event.what.strip_prefix("DELIVERY_")?;
-            let by_carrier = !matches!(what, "SCHEDULED" | "CANCELLED");
-            by_carrier.then(|| (state(what), moment(event.at)))
-        });
+        let told = delivery.updates.iter().map(|one| (state(&one.status), moment(one.happened_at)));
         let date = delivery.delivery_date.map(|date| date.to_string());
-        self.hidden("Delivery", "delivery").unwrap_or_else(|| Part {
+        self.hidden("Delivery", "deliveries").unwrap_or_else(|| Part {
             title: "Delivery",
             state: state(delivery.progress.as_deref().unwrap_or(&delivery.status)),
             facts: some(vec![
+                self.text("From", "warehouse", Some(&delivery.warehouse)),
                 self.text("Tracking number", "tracking_number", tracking),
                 self.text("To arrive on", "delivery_date", date.as_deref()),
                 self.time("Scheduled", "scheduled_at", delivery.scheduled_at),
