@@ -79,6 +79,10 @@ mod tasks {}
 #[doc = include_str!("../../docs/definitions.md")]
 mod definitions {}
 
+#[cfg(all(doctest, feature = "otel"))]
+#[doc = include_str!("../../docs/traces.md")]
+mod traces {}
+
 /// So is docs/testing.md.
 #[cfg(all(doctest, feature = "testkit"))]
 #[doc = include_str!("../../docs/testing.md")]

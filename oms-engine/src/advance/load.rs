@@ -9,13 +9,14 @@ use super::family::current_task_of;
 use super::plans::Plans;
 use super::route::Domains;
 use crate::decide::{
-    Branch, Fact, HistoryFields, Node, OpenLoop, Plan, RunState, TaskStatus, node_of,
+    Branch, Fact, HistoryFields, Node, OpenLoop, Plan, RunState, TaskStatus, WorkflowStatus,
+    node_of,
 };
 use crate::definition::TaskDef;
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::store::{Executor, HistoryRow, LoopRow, RunRow, Store, Wanted};
-use crate::telemetry::{Lineage, TraceContext};
+use crate::telemetry::{Ended, Lineage, TraceContext};
 
 /// A run with its plan.
 #[derive(Clone, Debug)]
@@ -31,6 +32,18 @@ impl Run {
     /// What belongs to the run is told of its trace.
     pub(crate) fn trace(&self) -> TraceContext {
         self.lineage.context_of(self.state.id)
+    }
+
+    /// That it has ended, to be told once that is written.
+    pub(crate) fn ended(&self, status: WorkflowStatus, reason: Option<&str>) -> Ended {
+        let bad = status != WorkflowStatus::Completed;
+        Ended {
+            id: self.state.id,
+            workflow: self.plan.name.clone(),
+            status: status.as_str(),
+            reason: bad.then(|| reason.unwrap_or_default().to_owned()),
+            lineage: self.lineage.clone(),
+        }
     }
 
     /// The step of a task, with or without turns.

@@ -194,7 +194,7 @@ impl Core {
                     None => return Ok(done),
                 }
             };
-            done.tally.ended = Some((run.plan.name.clone(), end.status.as_str()));
+            done.tally.ended = Some(run.ended(end.status, end.reason.as_deref()));
             if let Some(queue) = self.start_failure_workflow(tx, &run, &end).await? {
                 done.ready.push(queue);
                 done.timed = true;

@@ -225,7 +225,7 @@ impl Core {
         match &end {
             None => acted.ended = None,
             Some(end) => {
-                acted.tally.ended = Some((run.plan.name.clone(), end.status.as_str()));
+                acted.tally.ended = Some(run.ended(end.status, end.reason.as_deref()));
                 if let Some(undo) = interrupted {
                     self.note_left(tx, &run, undo).await?;
                 }

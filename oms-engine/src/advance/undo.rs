@@ -278,7 +278,7 @@ impl Core {
         self.note_left(tx, run, undo).await?;
         let (end, ready) = self.end_run(tx, run, Ending::of_step(end), &[]).await?;
         let mut acted = Acted { ended: Some(id), ready, timed: true, ..Acted::default() };
-        acted.tally.ended = Some((run.plan.name.clone(), end.status.as_str()));
+        acted.tally.ended = Some(run.ended(end.status, end.reason.as_deref()));
         if !by_operator {
             acted.ready.extend(self.start_failure_workflow(tx, run, &end).await?);
         }

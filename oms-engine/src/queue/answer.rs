@@ -48,8 +48,8 @@ impl Pump {
     fn applied(&mut self, mut pending: Pending, opened: Vec<Option<Opened>>) {
         self.tell_written(pending.ended.token_id);
         if let Some(end) = pending.ended.run_end.take() {
-            let name = pending.run.plan.name.clone();
-            Tally { ended: Some((name, end.status.as_str())), retried: Vec::new() }.count();
+            let ended = pending.run.ended(end.status, end.reason.as_deref());
+            Tally { ended: Some(ended), retried: Vec::new() }.count();
             self.tell_ended(pending.token.workflow_id, Some(end));
         }
         let mut to_begin = Vec::new();

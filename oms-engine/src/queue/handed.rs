@@ -11,6 +11,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::Slot;
 use super::lent::Answer;
@@ -39,6 +40,8 @@ pub(crate) struct HandedOut {
     pub(crate) slot: Arc<Slot>,
     /// Of a task for a remote worker.
     pub(crate) delivery: Option<Delivery>,
+    /// Of the attempt, where this process runs it.
+    pub(crate) span: Span,
 }
 
 impl Deref for HandedOut {
@@ -52,10 +55,11 @@ impl Deref for HandedOut {
 impl HandedOut {
     /// Tells the pump what became of the task, whose future is gone, and gives its slot back.
     pub(crate) async fn tell(self, message: PumpMessage) {
-        let Self { leased, pump, slot, .. } = self;
+        let Self { leased, pump, slot, span, .. } = self;
         // The pump is to be the only one who has it when it hears.
         drop((leased, slot));
         pump.tell(message).await;
+        drop(span);
     }
 
     pub(crate) fn task_id(&self) -> TaskId {
@@ -101,13 +105,21 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    pub(super) const fn as_ran(&self) -> Ran {
+    pub(crate) const fn as_ran(&self) -> Ran {
         match self {
             Self::Completed { .. } => Ran::Completed,
             Self::Failed { terminal: false, .. } => Ran::Failed,
             Self::Failed { terminal: true, .. } => Ran::Terminal,
             Self::InProgress { .. } => Ran::InProgress,
             Self::Abandoned => Ran::Returned,
+        }
+    }
+
+    /// Why an attempt failed.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Failed { reason, .. } => Some(reason),
+            _ => None,
         }
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::compare::Suspects;
 use super::handed::{
@@ -302,6 +303,7 @@ impl Pump {
             pump: self.handle.clone(),
             slot: slot.clone(),
             delivery: known.as_ref().map(|known| known.delivery.clone()),
+            span: Span::none(),
         };
         let since = Instant::now();
         let held = Held { leased, rev, known, slot, since, chain_since };

@@ -11,6 +11,7 @@ use super::names::{
     QUEUE_LEASED, QUEUE_OLDEST_SECONDS, QUEUE_READY, SESSIONS_BURIED, TASK_CLAIM_SECONDS,
     TASK_RETRIES, TASK_SECONDS, TASKS_RESCUED, WORKFLOWS_ENDED, WORKFLOWS_STARTED,
 };
+use super::trace::Ended;
 use crate::error::Error;
 
 /// Values of one label, beyond which all others are one.
@@ -27,6 +28,22 @@ pub(crate) enum Ran {
     Returned,
 }
 
+impl Ran {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Terminal => "terminal",
+            Self::InProgress => "in_progress",
+            Self::Returned => "returned",
+        }
+    }
+}
+
+/// In their order.
+const ALL_RAN: [Ran; 5] =
+    [Ran::Completed, Ran::Failed, Ran::Terminal, Ran::InProgress, Ran::Returned];
+
 struct OfQueue {
     claims: Histogram,
     /// In the order of [`Ran`].
@@ -40,7 +57,7 @@ impl OfQueue {
         let run = |outcome: &'static str| histogram!(TASK_SECONDS, "queue" => queue.clone(), "outcome" => outcome);
         Self {
             claims: histogram!(TASK_CLAIM_SECONDS, "queue" => queue.clone()),
-            runs: ["completed", "failed", "terminal", "in_progress", "returned"].map(run),
+            runs: ALL_RAN.map(|how| run(how.as_str())),
             retries: counter!(TASK_RETRIES, "queue" => queue.clone()),
         }
     }
@@ -240,22 +257,22 @@ pub(crate) fn unanswered() {
     gauge!(DATABASE_UP).set(0.0);
 }
 
-/// What is to be counted once a transaction has committed.
+/// What is to be counted, and told, once a transaction has committed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
-    /// Definition and status.
-    pub(crate) ended: Option<(Arc<str>, &'static str)>,
+    pub(crate) ended: Option<Ended>,
     /// Queues of attempts that follow others.
     pub(crate) retried: Vec<String>,
 }
 
 impl Tally {
     pub(crate) fn count(&self) {
-        if let Some((workflow, status)) = &self.ended {
-            let known = WORKFLOWS.get(workflow, OfWorkflow::of);
-            if let Some((_, ended)) = known.ended.iter().find(|(named, _)| named == status) {
+        if let Some(run) = &self.ended {
+            let known = WORKFLOWS.get(&run.workflow, OfWorkflow::of);
+            if let Some((_, ended)) = known.ended.iter().find(|(named, _)| *named == run.status) {
                 ended.increment(1);
             }
+            run.tell();
         }
         for queue in &self.retried {
             retried(queue);

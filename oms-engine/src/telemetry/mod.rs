@@ -18,5 +18,7 @@ pub use names::{
     TASK_CLAIM_SECONDS, TASK_RETRIES, TASK_SECONDS, TASKS_RESCUED, WORKFLOWS_ENDED,
     WORKFLOWS_STARTED, describe,
 };
-pub(crate) use trace::Lineage;
+#[cfg(feature = "otel")]
+pub use trace::EngineSpans;
+pub(crate) use trace::{Attempt, Ended, Lineage, attempt, batch_span, went};
 pub use trace::{InvalidTraceparent, TraceContext};

@@ -182,10 +182,15 @@ impl TaskContext {
         &self.inner.runtime_metadata
     }
 
-    /// Where what it does belongs to: the run's trace, and the span of the run there. For whatever it
+    /// Where what it does belongs to: the run's trace, and the span of the run there; with the feature
+    /// `otel`, and a layer of OpenTelemetry that listens, the span that the caller stands in. For whatever it
     /// calls outside. None where a transport has not said.
     #[must_use]
     pub fn trace(&self) -> Option<TraceContext> {
+        #[cfg(feature = "otel")]
+        if let Some(current) = TraceContext::current() {
+            return Some(current);
+        }
         match &self.inner.trace {
             Trace::Given(context) => context.clone(),
             Trace::Of(lineage) => Some(lineage.context_of(self.workflow_id())),

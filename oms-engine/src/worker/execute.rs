@@ -19,6 +19,7 @@ use super::transactional::{Member, Transactions};
 use super::{TaskContext, TaskError};
 use crate::queue::{HandedOut, Outcome, PumpMessage, Report, Workers};
 use crate::store::Pool;
+use crate::telemetry::{Attempt, attempt, went};
 
 /// A canceled task may still end by itself for so long; then its future is dropped.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
@@ -36,15 +37,18 @@ pub(crate) struct LocalWorkers {
 }
 
 impl Workers for LocalWorkers {
-    fn run(&self, task: HandedOut) {
-        match self.registry.get(&task.token.queue).cloned() {
+    fn run(&self, mut task: HandedOut) {
+        let body = self.registry.get(&task.token.queue).cloned();
+        if body.is_some() {
+            task.span = self.span_of(&task);
+        }
+        let span = task.span.clone();
+        match body {
             Some(AnyTask::Plain(body)) => {
-                let span = span_of(&task);
                 self.begin(task, span, |cx, input, task| run_plain(body, cx, input, task));
             }
             Some(AnyTask::Transactional(body)) => {
                 let transactions = self.transactions.clone();
-                let span = span_of(&task);
                 self.begin(task, span, |cx, input, task| async move {
                     let alone = vec![Member { cx, input, task }];
                     Box::pin(transactions.run(&body, alone, None)).await;
@@ -53,6 +57,7 @@ impl Workers for LocalWorkers {
             Some(AnyTask::Batch(body, size)) => {
                 let transactions = self.transactions.clone();
                 let gatherer = self.gatherers.of(&task.token.queue, task.pump.number(), size);
+                drop(span);
                 // Whoever leads runs many.
                 self.begin(task, Span::none(), |cx, input, task| async move {
                     if let Some(leader) = gatherer.join(Member { cx, input, task }) {
@@ -69,6 +74,19 @@ impl Workers for LocalWorkers {
 }
 
 impl LocalWorkers {
+    fn span_of(&self, task: &HandedOut) -> Span {
+        let token = &task.token;
+        attempt(&Attempt {
+            workflow_id: token.workflow_id,
+            task: &token.reference_name,
+            attempt: token.attempt,
+            workflow: &task.run.plan.name,
+            queue: &token.queue,
+            worker: &self.transactions.worker_name,
+            trace: &task.run.trace(),
+        })
+    }
+
     /// Lets a task's future run, once the task has all that it is handed.
     fn begin<F>(
         &self,
@@ -98,20 +116,6 @@ impl LocalWorkers {
         };
         self.runtime.spawn(given.instrument(span));
     }
-}
-
-/// Around all that a task says while it runs. Where nobody listens it costs nothing.
-fn span_of(task: &HandedOut) -> Span {
-    let token = &task.token;
-    tracing::info_span!(
-        "task",
-        otel.kind = "consumer",
-        workflow_id = %token.workflow_id,
-        workflow = &*task.run.plan.name,
-        task = token.reference_name,
-        queue = token.queue,
-        attempt = token.attempt,
-    )
 }
 
 /// Runs those who wait, batch by batch.
@@ -188,6 +192,7 @@ fn hide(cx: &TaskContext, outcome: Outcome) -> Outcome {
 }
 
 pub(super) async fn report(task: HandedOut, log: Vec<String>, outcome: Outcome) {
+    went(&task.span, outcome.as_ran(), outcome.reason());
     let report = Report { token_id: task.token.id, outcome, log, worker: None, answer: None };
     task.tell(PumpMessage::Report(report)).await;
 }

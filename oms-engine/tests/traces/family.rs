@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::common::script::{After, Notes, Undo, Work};
 use crate::common::{database, engine, until, wait};
 
-pub(crate) const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 fn given() -> TraceContext {
     GIVEN.parse::<TraceContext>().unwrap().with_tracestate("shop=7")
@@ -89,7 +89,7 @@ fn assert_told(notes: &Notes, run: &Execution) {
     let mut seen = 0;
     for task in tasks {
         let name = format!("{} {}", run.workflow_id, task.reference_task_name);
-        assert_eq!(notes.of(&name), [told.clone()], "{name} of {}", run.workflow_name);
+        assert_eq!(notes.of(&name), std::slice::from_ref(&told), "{name} of {}", run.workflow_name);
         seen += 1;
     }
     assert!(seen > 0, "{run:#?}");

@@ -323,11 +323,8 @@ mod tests {
             Some(keys[..5].iter().map(|key| short(key)).collect::<Vec<_>>().join(","))
         );
         // 512 characters are not too many.
-        let exact = format!(
-            "{},{}",
-            [short("a"), short("b"), short("c"), short("d")].join(","),
-            format!("e={}", "v".repeat(106))
-        );
+        let fifth = format!("e={}", "v".repeat(106));
+        let exact = [short("a"), short("b"), short("c"), short("d"), fifth].join(",");
         assert_eq!(exact.len(), 512);
         assert_eq!(state(&exact), Some(exact));
     }

@@ -47,6 +47,22 @@ impl Lineage {
         self.0.as_ref()?.above
     }
 
+    /// The span that the run is a part of; none where it begins its trace.
+    pub(super) fn parent_span(&self) -> Option<u64> {
+        let given = self.context().map(TraceContext::span_id);
+        given.or_else(|| self.above().map(|(parent, _)| first_span(parent)))
+    }
+
+    /// When the run began, or was brought back, in milliseconds of the epoch: by the clock that its id
+    /// was drawn by.
+    pub(super) fn began_ms(&self, id: WorkflowId) -> Option<u64> {
+        if let Some(at) = self.brought_back_at() {
+            return u64::try_from(at.timestamp_millis()).ok();
+        }
+        let (seconds, nanos) = id.as_uuid().get_timestamp()?.to_unix();
+        Some(seconds * 1_000 + u64::from(nanos / 1_000_000))
+    }
+
     fn brought_back_at(&self) -> Option<DateTime<Utc>> {
         self.0.as_ref()?.brought_back_at
     }
@@ -97,6 +113,7 @@ mod tests {
         let own = Lineage::default();
         let context = own.context_of(id).traceparent();
         assert_eq!(context, "00-0190a5d07e2c7a3b9c4d5e6f708192a3-9c4d5e6f708192a3-01");
+        assert_eq!((own.parent_span(), own.began_ms(id)), (None, Some(0x0190_a5d0_7e2c)));
     }
 
     #[test]
@@ -106,6 +123,7 @@ mod tests {
         let own = Lineage::new(None, Some((parent, root)), None);
         assert_eq!(own.context_of(id).trace_id(), root.as_uuid().as_u128());
         let above = Lineage::new(None, Some((root, root)), None);
+        assert_eq!(own.parent_span(), Some(above.context_of(parent).span_id()));
         assert_eq!(above.kept_for(parent, true), None);
     }
 
@@ -121,7 +139,9 @@ mod tests {
         assert_eq!(kept, own.context_of(id));
         assert_eq!((kept.trace_id(), kept.is_sampled()), (given.trace_id(), false));
         assert_eq!(kept.tracestate(), Some("a=1"));
+        assert_eq!(own.parent_span(), Some(given.span_id()));
         let again = Lineage::new(None, None, at(7));
+        assert_eq!(again.began_ms(id), Some(7_000));
         assert_eq!(again.kept_for(id, true), Some(again.context_of(id)));
     }
 

@@ -172,7 +172,7 @@ impl Transactions {
         let Some(planned) = planned else { return step };
         step.ends_run = planned.ended.run_end.is_some();
         let end = planned.ended.run_end.as_ref();
-        step.tally.ended = end.map(|end| (task.run.plan.name.clone(), end.status.as_str()));
+        step.tally.ended = end.map(|end| run.ended(end.status, end.reason.as_deref()));
         step.ended = Some(planned.ended);
         // A single successor is handed over; branches queue.
         let alone = planned.opened.len() == 1;

@@ -9,6 +9,7 @@
 //! kept, and nobody fails for what another did.
 
 mod end;
+mod members;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -17,12 +18,13 @@ use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Transaction};
 use futures_util::FutureExt as _;
-use futures_util::future::select_all;
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use end::is_conflict;
+use members::{around, canceled, end_alone, halves, tell, without_canceled};
 
-use super::execute::{failed, panicked, report, until_dropped};
+use super::execute::{failed, panicked, until_dropped};
 use super::gather::Gatherer;
 use super::registry::ErasedTransactionalTask;
 use super::{TaskContext, TaskError};
@@ -33,7 +35,7 @@ use crate::error::{Error, Remedy, remedy};
 use crate::ids::draw_jitter;
 use crate::queue::{Committed, HandedOut, Outcome, PumpMessage, Slots};
 use crate::store::{Pool, Rented};
-use crate::telemetry::database_retry;
+use crate::telemetry::{self, database_retry, went};
 
 /// How often a body is repeated that met a serialization failure or a deadlock, or whose
 /// connection was lost: the last may be the body's own doing.
@@ -151,6 +153,7 @@ impl Transactions {
             let wait = match ran.hide(&batch) {
                 Ran::Committed(committed) => {
                     for (member, committed) in batch.into_iter().zip(committed) {
+                        went(&member.task.span, telemetry::Ran::Completed, None);
                         member.task.tell(PumpMessage::Committed(committed)).await;
                     }
                     return Vec::new();
@@ -244,7 +247,7 @@ impl Transactions {
         let tasks: Vec<_> = batch.iter().map(|m| (m.cx.clone(), m.input.clone())).collect();
         let ran = tokio::select! {
             biased;
-            ran = AssertUnwindSafe(body.run(&tx, tasks)).catch_unwind() => ran,
+            ran = AssertUnwindSafe(body.run(&tx, tasks).instrument(around(batch))).catch_unwind() => ran,
             // The body may wait for an answer that will never come.
             silent = self.core.store.until_silent(&tx) => return Ran::Away(silent),
         };
@@ -308,7 +311,8 @@ fn alone(
     body: Body,
     member: Member,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(async move { transactions.run(&body, vec![member], None).await })
+    let span = member.task.span.clone();
+    Box::pin(async move { transactions.run(&body, vec![member], None).await }.instrument(span))
 }
 
 /// What the tasks gave, if all of them gave what can be kept.
@@ -350,46 +354,6 @@ fn refused(task: &HandedOut, output: &Value) -> Option<Outcome> {
         Ok(()) => (misfit(&run.plan, &run.state, name, output)?, Some(output.clone())),
     };
     Some(Outcome::Failed { reason, output, retry_after: None, terminal: true })
-}
-
-/// Returns when a task of these is canceled.
-async fn canceled(batch: &[Member]) {
-    if let [member] = batch {
-        return member.cx.cancelled().await;
-    }
-    select_all(batch.iter().map(|member| Box::pin(member.cx.cancelled()))).await;
-}
-
-/// Those that are still wanted. The others are to run again elsewhere.
-async fn without_canceled(batch: Vec<Member>) -> Vec<Member> {
-    let mut wanted = Vec::with_capacity(batch.len());
-    for member in batch {
-        if member.cx.cancellation().is_cancelled() {
-            tell(member, Outcome::Abandoned).await;
-        } else {
-            wanted.push(member);
-        }
-    }
-    wanted
-}
-
-async fn tell(member: Member, outcome: Outcome) {
-    report(member.task, member.cx.take_log(), outcome).await;
-}
-
-/// An outcome is that of a task alone.
-async fn end_alone(batch: Vec<Member>, outcome: Outcome) -> Vec<Vec<Member>> {
-    let mut batch = batch.into_iter();
-    if let Some(member) = batch.next() {
-        tell(member, outcome).await;
-    }
-    batch.map(|member| vec![member]).collect()
-}
-
-/// The first is to be run first.
-fn halves(mut batch: Vec<Member>) -> Vec<Vec<Member>> {
-    let second = batch.split_off(batch.len() / 2);
-    vec![second, batch]
 }
 
 /// The pause before try `n`, from 1.
