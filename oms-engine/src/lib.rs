@@ -42,7 +42,7 @@ pub use telemetry::{InvalidTraceparent, TraceContext};
 #[cfg(feature = "http")]
 pub use worker::HttpSettings;
 pub use worker::{
-    EnvSecrets, SecretValue, SecretsProvider, Serving, Task, TaskContext, TaskError,
+    EnvSecrets, SecretValue, SecretsProvider, Serving, Task, TaskContext, TaskError, TaskHost,
     TransactionalBatchTask, TransactionalTask,
 };
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use oms_engine::EngineBuilder;
+use oms_engine::TaskHost;
 
 use crate::delivery_scheduling::DeliveryScheduling;
 use crate::notification::Notification;
@@ -165,10 +165,11 @@ impl OrderTasks {
         Till { pool: self.pool.clone(), gateway: Arc::clone(&self.gateway) }
     }
 
-    /// Runs the ten tasks of `order_fulfilment` and `order_unwinding` in the engine that is being built.
-    pub fn register(&self, engine: EngineBuilder) -> EngineBuilder {
-        engine
-            .transactional_batch_task(self.order_acknowledgement())
+    /// Runs the ten tasks of `order_fulfilment` and `order_unwinding` in the engine that is being built, or
+    /// wherever else tasks run.
+    #[must_use]
+    pub fn register<H: TaskHost>(&self, host: H) -> H {
+        host.transactional_batch_task(self.order_acknowledgement())
             .task(self.payment_processing())
             .transactional_batch_task(self.stock_booking())
             .task(self.delivery_scheduling())

@@ -9,6 +9,7 @@ mod events;
 mod explain;
 mod find;
 mod halt;
+mod host;
 mod inline;
 mod keys;
 mod look;

@@ -27,5 +27,5 @@ pub(crate) use registry::{BATCH_MAX, Registry};
 pub use secrets::{EnvSecrets, SecretValue, SecretsProvider};
 pub(crate) use secrets::{ErasedProvider, Provider};
 pub use serving::Serving;
-pub use task::{Task, TaskError, TransactionalBatchTask, TransactionalTask};
+pub use task::{Task, TaskError, TaskHost, TransactionalBatchTask, TransactionalTask};
 pub(crate) use transactional::Transactions;

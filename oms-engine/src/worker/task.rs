@@ -158,6 +158,37 @@ pub trait TransactionalBatchTask: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Result<Self::Output, TaskError>>, TaskError>> + Send;
 }
 
+/// Whoever can run tasks: an engine that is being built ([`EngineBuilder`](crate::EngineBuilder)), or the
+/// worker of another transport. What registers your tasks with this serves them on either.
+///
+/// ```
+/// use oms_engine::{Task, TaskContext, TaskError, TaskHost};
+/// # struct Greet;
+/// # impl Task for Greet {
+/// #     const NAME: &'static str = "greet";
+/// #     type Input = serde_json::Value;
+/// #     type Output = ();
+/// #     async fn run(&self, _: &TaskContext, _: Self::Input) -> Result<(), TaskError> { Ok(()) }
+/// # }
+///
+/// fn register<H: TaskHost>(host: H) -> H {
+///     host.task(Greet)
+/// }
+/// ```
+pub trait TaskHost: Sized {
+    /// Runs this task.
+    #[must_use]
+    fn task<T: Task>(self, task: T) -> Self;
+
+    /// Runs this transactional task.
+    #[must_use]
+    fn transactional_task<T: TransactionalTask>(self, task: T) -> Self;
+
+    /// Runs this task, many at once in one transaction where the host can.
+    #[must_use]
+    fn transactional_batch_task<T: TransactionalBatchTask>(self, task: T) -> Self;
+}
+
 /// How a task says that it did not complete.
 ///
 /// Any error converts by `?` into one that is retried by the task definition's policy.
@@ -226,6 +257,22 @@ impl TaskError {
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.kind == TaskErrorKind::Terminal
+    }
+
+    /// After which time the same attempt is to be handed out again, of one that is not done yet; for
+    /// transports.
+    #[must_use]
+    pub fn callback_after(&self) -> Option<Duration> {
+        match self.kind {
+            TaskErrorKind::InProgress(after) => after,
+            TaskErrorKind::Retry | TaskErrorKind::RetryAfter(_) | TaskErrorKind::Terminal => None,
+        }
+    }
+
+    /// What is kept with the attempt.
+    #[must_use]
+    pub fn output(&self) -> Option<&Value> {
+        self.output.as_ref()
     }
 
     /// The error that [`From`] was given.

@@ -8,7 +8,7 @@ mod withdrawal;
 
 use std::time::Duration;
 
-use oms_engine::EngineBuilder;
+use oms_engine::TaskHost;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -105,9 +105,10 @@ impl OrderTasks {
         OrderEnding::default()
     }
 
-    /// Runs the tasks of both versions in the engine that is being built.
-    pub fn register_v2(&self, engine: EngineBuilder, options: &FulfilmentOptions) -> EngineBuilder {
-        self.register(engine)
+    /// Runs the tasks of both versions in the engine that is being built, or wherever else tasks run.
+    #[must_use]
+    pub fn register_v2<H: TaskHost>(&self, host: H, options: &FulfilmentOptions) -> H {
+        self.register(host)
             .task(self.payment_authorisation(options.capture_at))
             .task(self.payment_capture())
             .task(self.payment_reversal())
