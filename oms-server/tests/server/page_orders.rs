@@ -131,3 +131,20 @@ async fn masked_fields_of_an_order_stay_masked() {
     }
     browser.get("/orders?customer=ann@example.com").expect(400).has_not("ann@");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_asked_for_by_every_status_that_their_table_knows() {
+    let database = TestDatabase::migrated().await.unwrap();
+    let client = database.connect().await.unwrap();
+    client.batch_execute(&oms_tasks::migration_sql()).await.unwrap();
+    let server = Running::start(database.url(), &[]);
+    let page = Browser::new(&server.url).get("/orders").expect(200);
+    let sql = "SELECT m[1]
+        FROM pg_constraint, regexp_matches(pg_get_constraintdef(oid), '''([A-Z]+)''', 'g') AS m
+        WHERE conname = 'orders_status_check'";
+    let known = client.query(sql, &[]).await.unwrap();
+    assert_eq!(page.text.matches("<option value=\"").count(), known.len() + 1);
+    for row in known {
+        page.has(&format!("<option value=\"{}\"", row.get::<_, &str>(0)));
+    }
+}

@@ -97,6 +97,18 @@ pub enum Cancelled {
     Failed,
 }
 
+/// What the status of an order can be, in the order in which they follow each other.
+pub const STATUSES: [&str; 8] = [
+    "ACKNOWLEDGED",
+    "PAID",
+    "BOOKED",
+    "SCHEDULED",
+    "COMPLETED",
+    "UNWINDING",
+    "FAILED",
+    "CANCELLED",
+];
+
 /// Which orders are listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

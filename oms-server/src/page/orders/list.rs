@@ -1,7 +1,7 @@
 //! The list of orders.
 
 use askama::Template;
-use oms_tasks::orders::{ListFilter, ListedOrder};
+use oms_tasks::orders::{ListFilter, ListedOrder, STATUSES};
 
 use super::super::Answer;
 use super::super::entry::{Visit, to};
@@ -14,18 +14,6 @@ use crate::refusal::Refusal;
 
 /// Orders of a page.
 const SIZE: u16 = 50;
-
-/// What orders can be asked for by.
-const STATUSES: [&str; 8] = [
-    "ACKNOWLEDGED",
-    "PAID",
-    "BOOKED",
-    "SCHEDULED",
-    "COMPLETED",
-    "UNWINDING",
-    "FAILED",
-    "CANCELLED",
-];
 
 #[derive(Template)]
 #[template(path = "page/orders.html")]

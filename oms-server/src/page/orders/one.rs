@@ -47,9 +47,11 @@ struct Part {
     /// Markup.
     state: String,
     facts: Vec<Fact>,
-    /// What came of it bit by bit: a state as markup, and what is to be said of it.
-    lines: Vec<(String, String)>,
+    lines: Lines,
 }
+
+/// What came of something bit by bit: a state as markup, and what is to be said of it.
+type Lines = Vec<(String, String)>;
 
 struct Event {
     /// Markup.
@@ -214,21 +216,17 @@ impl Seen<'_> {
 
     fn paid(&self) -> Option<Part> {
         let payment = self.order.payment.as_ref()?;
-        Some(self.hidden("Payment", "payment").unwrap_or_else(|| Part {
-            title: "Payment",
-            state: state(&payment.status),
-            facts: some(vec![
-                self.money("Amount", "amount_minor", Some(payment.amount_minor)),
-                self.text("Method", "method", Some(&payment.method)),
-                self.text("Charge", "charge_id", payment.charge_id.as_deref()),
-                self.time("Captured", "captured_at", payment.captured_at),
-                self.text("Declined", "decline_code", payment.decline_code.as_deref()),
-                self.money("Refunded", "refunded_minor", more_than_none(payment.refunded_minor)),
-                self.text("Refund", "refund_id", payment.refund_id.as_deref()),
-                self.time("Refunded at", "refunded_at", payment.refunded_at),
-            ]),
-            lines: Vec::new(),
-        }))
+        let facts = vec![
+            self.money("Amount", "amount_minor", Some(payment.amount_minor)),
+            self.text("Method", "method", Some(&payment.method)),
+            self.text("Charge", "charge_id", payment.charge_id.as_deref()),
+            self.time("Captured", "captured_at", payment.captured_at),
+            self.text("Declined", "decline_code", payment.decline_code.as_deref()),
+            self.money("Refunded", "refunded_minor", more_than_none(payment.refunded_minor)),
+            self.text("Refund", "refund_id", payment.refund_id.as_deref()),
+            self.time("Refunded at", "refunded_at", payment.refunded_at),
+        ];
+        Some(self.payment("payment", &payment.status, (facts, Vec::new())))
     }
 
     fn authorised(&self) -> Option<Part> {
@@ -244,22 +242,25 @@ impl Seen<'_> {
             let told: Vec<String> = told.into_iter().filter(|text| !text.is_empty()).collect();
             (state(&refund.status), told.join(" · "))
         });
-        Some(self.hidden("Payment", "authorisation").unwrap_or_else(|| Part {
-            title: "Payment",
-            state: state(&payment.status),
-            facts: some(vec![
-                self.money("Amount", "amount_minor", Some(payment.amount_minor)),
-                self.text("Method", "method", Some(&payment.method)),
-                self.text("Payment intent", "payment_id", payment.payment_id.as_deref()),
-                self.time("Authorised", "authorised_at", payment.authorised_at),
-                self.text("Declined", "decline_code", payment.decline_code.as_deref()),
-                self.money("Captured", "captured_minor", more_than_none(payment.captured_minor)),
-                self.time("Captured at", "captured_at", payment.captured_at),
-                self.money("Refunded", "refunded_minor", more_than_none(payment.refunded_minor)),
-                self.time("Reversed", "reversed_at", payment.reversed_at),
-            ]),
-            lines: refunds.collect(),
-        }))
+        let facts = vec![
+            self.money("Amount", "amount_minor", Some(payment.amount_minor)),
+            self.text("Method", "method", Some(&payment.method)),
+            self.text("Payment intent", "payment_id", payment.payment_id.as_deref()),
+            self.time("Authorised", "authorised_at", payment.authorised_at),
+            self.text("Declined", "decline_code", payment.decline_code.as_deref()),
+            self.money("Captured", "captured_minor", more_than_none(payment.captured_minor)),
+            self.time("Captured at", "captured_at", payment.captured_at),
+            self.money("Refunded", "refunded_minor", more_than_none(payment.refunded_minor)),
+            self.time("Reversed", "reversed_at", payment.reversed_at),
+        ];
+        Some(self.payment("authorisation", &payment.status, (facts, refunds.collect())))
+    }
+
+    /// What is known of a payment, and what came of it bit by bit.
+    fn payment(&self, name: &str, status: &str, (facts, lines): (Vec<Fact>, Lines)) -> Part {
+        let (title, facts) = ("Payment", some(facts));
+        let shown = || Part { title, state: state(status), facts, lines };
+        self.hidden(title, name).unwrap_or_else(shown)
     }
 
     fn stock(&self) -> Option<Part> {
