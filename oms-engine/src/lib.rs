@@ -30,8 +30,8 @@ pub use engine::{
     EventExecutionStatus, EventRequest, Finding, Found, FoundWorkflow, Halt, ListRequest, Operator,
     OperatorAction, Page, PollRequest, Polled, PublishedEvent, Pulse, QueueState, Registered,
     RerunRequest, RestartOptions, RetryOptions, Severity, Signal, SortOrder, StartRequest, Started,
-    Tables, TaskLogLine, TaskSearch, TaskSort, TaskUpdate, TextQuery, TimeRange, Updated,
-    WorkflowSearch, WorkflowSort, WorkflowSummary, connection_pool,
+    Tables, TaskLogLine, TaskSearch, TaskSort, TaskUpdate, TextQuery, Throughput, TimeRange,
+    Updated, WorkflowSearch, WorkflowSort, WorkflowSummary, connection_pool,
 };
 #[cfg(feature = "cron")]
 pub use engine::{FireState, ScheduleFire};

@@ -12,7 +12,7 @@ use oms_tasks::orders::Orders;
 use crate::access::Access;
 use crate::mask::is_whole;
 use crate::measured::{Looked, Recorder};
-use crate::page::{Live, OrderDesk};
+use crate::page::{Live, OrderDesk, QueueBoard};
 use crate::polled::PolledQueues;
 use crate::tls::Tls;
 
@@ -81,6 +81,7 @@ pub(crate) struct Shared {
     pub(crate) looked: Looked,
     pub(crate) polls: PolledQueues,
     pub(crate) live: Arc<Live>,
+    pub(crate) queues: QueueBoard,
     pub(crate) orders: Option<OrderDesk>,
 }
 
@@ -109,6 +110,7 @@ impl App {
             looked: Looked::default(),
             polls: PolledQueues::default(),
             live: Arc::default(),
+            queues: QueueBoard::default(),
             orders: settings.orders.map(OrderDesk::new),
         }))
     }

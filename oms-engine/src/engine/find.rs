@@ -123,13 +123,9 @@ impl Engine {
                 Ok(found)
             };
             let done = done.await;
-            client.settle(done).map_err(|error| match error {
-                Error::Database { source, .. }
-                    if source.code().is_some_and(|code| code.code() == STOPPED) =>
-                {
-                    Error::TooWide { after: limit }
-                }
-                error => error,
+            client.settle(done).map_err(|error| match was_stopped(&error) {
+                true => Error::TooWide { after: limit },
+                false => error,
             })
         })
         .await
@@ -140,6 +136,12 @@ type Work<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<Hits<T>, Error>>
 
 /// The SQLSTATE of a statement whose time was up.
 const STOPPED: &str = "57014";
+
+/// Whether the database stopped a statement since its time was up.
+pub(super) fn was_stopped(error: &Error) -> bool {
+    let Error::Database { source, .. } = error else { return false };
+    source.code().is_some_and(|code| code.code() == STOPPED)
+}
 
 fn window(start: usize, size: usize) -> Result<Window, Error> {
     let size = if size == 0 { 100 } else { size };

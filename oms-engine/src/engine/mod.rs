@@ -26,6 +26,7 @@ mod search;
 mod signal;
 mod start;
 mod tables;
+mod throughput;
 mod update;
 mod waiters;
 
@@ -58,6 +59,7 @@ pub use search::{
 pub use signal::Signal;
 pub use start::{StartRequest, Started};
 pub use tables::Tables;
+pub use throughput::Throughput;
 pub use update::{TaskUpdate, Updated};
 
 use crate::advance::{PolledTask, Resolved};

@@ -34,6 +34,7 @@ mod session;
 mod start;
 mod statements;
 mod steps;
+mod throughput;
 mod timers;
 mod undo;
 
@@ -73,6 +74,7 @@ pub(crate) use search::{FoundRun, Hits, TaskFilter, Window, WorkflowFilter};
 pub(crate) use session::{Others, PollRow, SessionLook};
 pub(crate) use start::{FoundRow, Parent, StartBatch, StartRow};
 use statements::Sql;
+pub(crate) use throughput::EndedCount;
 pub use undo::NotCompensated;
 pub(crate) use undo::UndoRow;
 

@@ -13,6 +13,7 @@ mod orders;
 mod overview;
 mod payload;
 mod picture;
+mod queues;
 mod run;
 mod runs;
 mod session;
@@ -31,6 +32,7 @@ use crate::refusal::Refusal;
 use entry::{Entry, Needs};
 pub(crate) use live::Live;
 pub(crate) use orders::OrderDesk;
+pub(crate) use queues::QueueBoard;
 
 /// What a handler of the page gives.
 type Answer = Result<axum::response::Response, Refusal>;
@@ -74,7 +76,7 @@ pub(crate) fn routes(router: Router<App>) -> Router<App> {
             "/definitions/{name}/{version}/json",
             get(Entry { needs: read, work: definitions::json }),
         )
-        .route("/queues", get(Entry { needs: read, work: overview::queues }))
+        .route("/queues", get(Entry { needs: read, work: queues::queues }))
         .route("/engines", get(Entry { needs: read, work: overview::engines }))
         .route("/schedules", get(Entry { needs: read, work: overview::schedules }))
         .route("/orders", get(Entry { needs: read, work: orders::list }))

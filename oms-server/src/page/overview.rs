@@ -1,4 +1,4 @@
-//! Queues, engines and schedules.
+//! Engines and schedules.
 
 use askama::Template;
 use oms_engine::chrono::{DateTime, Utc};
@@ -7,25 +7,10 @@ use super::Answer;
 use super::entry::Visit;
 use super::frame::{Frame, html};
 use super::look::Look;
-use super::text::{exact, moment, number, short, span};
+use super::text::{count, exact, moment, of, short};
 
 /// Fires of schedules that are listed.
 const FIRES: usize = 50;
-
-#[derive(Template)]
-#[template(path = "page/queues.html")]
-struct Queues {
-    frame: Frame,
-    rows: Vec<Queue>,
-}
-
-struct Queue {
-    name: String,
-    ready: String,
-    oldest: String,
-    leased: String,
-    delayed: String,
-}
 
 #[derive(Template)]
 #[template(path = "page/engines.html")]
@@ -69,29 +54,6 @@ struct Fire {
     look: Look,
     run: Option<(String, String)>,
     reason: String,
-}
-
-fn count(count: i64) -> String {
-    number(usize::try_from(count).unwrap_or(0))
-}
-
-fn of(duration: std::time::Duration) -> String {
-    span(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
-}
-
-pub(super) async fn queues(visit: Visit) -> Answer {
-    let mut all = visit.app.engine.queues().await?;
-    // What has waited longest is what to look at first.
-    all.sort_by(|a, b| b.oldest.cmp(&a.oldest).then_with(|| a.name.cmp(&b.name)));
-    let row = |queue: oms_engine::QueueState| Queue {
-        name: short(&queue.name, 160),
-        ready: count(queue.ready),
-        oldest: queue.oldest.map(of).unwrap_or_default(),
-        leased: count(queue.leased),
-        delayed: count(queue.delayed),
-    };
-    let frame = Frame::of(&visit, "queues");
-    html(&Queues { frame, rows: all.into_iter().map(row).collect() })
 }
 
 pub(super) async fn engines(visit: Visit) -> Answer {

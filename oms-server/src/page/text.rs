@@ -1,5 +1,7 @@
 //! Times, sizes and links as people read them.
 
+use std::time::Duration;
+
 use oms_engine::chrono::{DateTime, SecondsFormat, Utc};
 
 /// The time of what is shown; nothing is decided by it.
@@ -31,6 +33,11 @@ pub(super) fn span(ms: i64) -> String {
     }
 }
 
+/// As [`span`].
+pub(super) fn of(duration: Duration) -> String {
+    span(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// A number of bytes.
 pub(super) fn bytes(count: usize) -> String {
     match count {
@@ -51,6 +58,11 @@ pub(super) fn number(count: usize) -> String {
         text.push(digit);
     }
     text
+}
+
+/// As [`number`]; what is counted is never less than none.
+pub(super) fn count(count: i64) -> String {
+    number(usize::try_from(count).unwrap_or(0))
 }
 
 /// The first bytes of a text, to a whole letter. Out: whether that is less than all.

@@ -1,9 +1,24 @@
 //! The page's definitions, queues, engines and schedules, over HTTP.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::running::server;
+use crate::browser::{Browser, Page};
+use crate::running::{result_of, server};
+
+/// The queues, once they say so: they are looked at for all browsers, now and then.
+async fn until(browser: &Browser, text: &str) -> Page {
+    let begun = Instant::now();
+    loop {
+        let page = browser.get("/queues").expect(200);
+        if page.text.contains(text) {
+            return page;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{text} is not in {}", page.text);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn definitions_are_shown_with_their_graph_and_what_validation_says() {
@@ -33,9 +48,11 @@ async fn queues_engines_and_schedules_say_how_they_stand() {
     browser.get("/queues").expect(200).has("Nothing waits");
     server.start_workflow("line");
     server.start_workflow("line");
-    browser.get("/queues").expect(200).has("data-label=\"ready\">2<").has("class=\"name\">work<");
-    server.poll();
-    browser.get("/queues").expect(200).has("data-label=\"with workers\">1<");
+    until(&browser, "data-label=\"ready\">2<").await.has("class=\"name\">work<");
+    let task = server.poll();
+    until(&browser, "data-label=\"with workers\">1<").await.has("data-label=\"ended a minute\">0<");
+    server.post("/api/tasks", &result_of(&task, "COMPLETED")).expect(200);
+    until(&browser, "data-label=\"ended a minute\">0.2<").await.has("over the last 5 min 00 s");
     browser.get("/engines").expect(200).has("oms-server-").has("alive</span>");
     browser.get("/schedules").expect(200).has("There is no schedule");
     let schedule = json!({"name": "<nightly>", "cronExpression": "0 0 3 * * *", "paused": true,
