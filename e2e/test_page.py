@@ -4,7 +4,7 @@ import pytest
 
 from harness import HOME, TOP
 
-TRIES = ["retry", "live", "hostile", "keyboard", "axe", "fast"]
+TRIES = ["retry", "live", "hostile", "forks", "keyboard", "axe", "fast"]
 
 PAST = """
 INSERT INTO oms_engine.workflows

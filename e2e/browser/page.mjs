@@ -25,11 +25,27 @@ const task = (name, more) => ({ name, taskReferenceName: name, type: "SIMPLE", .
 const register = (name, tasks) => api("PUT", "/metadata/workflow", [{ name, version: 1, tasks }]);
 const start = (name, more) => api("POST", "/workflow", { name, input: {}, ...more });
 const run = (id) => api("GET", `/workflow/${id}`);
+// Behind a JOIN a task is there a moment after the last branch has ended.
+const opened = async (id, reference) => {
+  for (let n = 0; n < 200; n++) {
+    const found = (await run(id)).tasks.findLast((one) => one.referenceTaskName === reference);
+    if (found) return found;
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  assert.fail(`${reference} is not there`);
+};
 const update = async (id, reference, status, more) => {
-  const { tasks } = await run(id);
-  const { taskId } = tasks.findLast((one) => one.referenceTaskName === reference);
+  const { taskId } = await opened(id, reference);
   await api("POST", "/tasks", { taskId, workflowInstanceId: id, status, workerId: "worker-1", ...more });
 };
+
+// A run with so many branches of a dynamic fork.
+const registerSpread = () => register("spread", [
+  { name: "fork", taskReferenceName: "fork", type: "FORK_JOIN_DYNAMIC", dynamicForkTasksParam: "tasks",
+    dynamicForkTasksInputParamName: "inputs", inputParameters: { tasks: "${workflow.input.tasks}", inputs: {} } },
+  { name: "joined", taskReferenceName: "joined", type: "JOIN", joinOn: [] }, task("publish")]);
+const spread = (branches) => start("spread", { input: {
+  tasks: Array.from({ length: branches }, (_, n) => task("resize", { taskReferenceName: `image_${n}` })) } });
 
 // As test_page.py writes it.
 const ORDER = "order <b>1</b>";
@@ -173,6 +189,34 @@ const TRIES = {
     });
   },
 
+  // Of two hundred branches some are drawn, with their states, and the others are counted.
+  async forks() {
+    await registerSpread();
+    const id = await spread(200);
+    await update(id, "image_2", "COMPLETED");
+    await open(async (page) => {
+      await page.goto(`${url}/runs/${id}`);
+      await says(page, "#graph .node.ok", "image_2");
+      await says(page, "#graph .node.wait", "and 190 more");
+      await live(page, "#graph .node.ok", "image_3", async () => {
+        await update(id, "image_3", "COMPLETED");
+        return ended(id, "image_3");
+      });
+      await page.locator("#graph a[href*='task=image_3#']").click();
+      await says(page, "#task h2", "image_3");
+      await page.locator("#graph a[href='#tasks']").click();
+      await page.waitForFunction(() => document.getElementById("tasks").getBoundingClientRect().top < innerHeight);
+      await live(page, "#head h1", "failed", async () => {
+        await update(id, "image_170", "FAILED_WITH_TERMINAL_ERROR", { reasonForIncompletion: "no pixels" });
+        return (await run(id)).endTime;
+      });
+      await page.goto(`${url}/runs/${id}`);
+      await says(page, "#graph .node.bad.chosen", "image_170");
+      await says(page, "#graph .node.off", "more");
+      await says(page, "#task", "no pixels");
+    });
+  },
+
   // From the list to the end of a run, by keys alone.
   async keyboard() {
     await register("line", [task("first")]);
@@ -237,10 +281,12 @@ const TRIES = {
     await update(bad, "first", "FAILED_WITH_TERMINAL_ERROR", { reasonForIncompletion: "no gateway" });
     await api("PUT", `/workflow/${halted}/pause`);
     await api("DELETE", `/workflow/${good}?reason=enough`);
+    await registerSpread();
+    const many = await spread(30);
     for (const colorScheme of ["light", "dark"]) {
       await open(async (page) => {
         for (const path of ["/", "/?status=FAILED", `/runs/${going}?task=left`, `/runs/${bad}`, `/runs/${halted}`,
-          `/runs/${good}`, "/start", "/sign-in", "/definitions", "/definitions/line/1", "/queues",
+          `/runs/${good}`, `/runs/${many}?task=image_2`, "/start", "/sign-in", "/definitions", "/definitions/line/1", "/queues",
           "/orders", "/orders?order=none", `/orders/${encodeURIComponent(ORDER)}`, "/engines", "/schedules"]) {
           // Colours do not hang on the width.
           for (const width of colorScheme === "light" ? [1280, 360] : [1280]) {
@@ -295,22 +341,59 @@ const TRIES = {
 
 // What people look at, as pictures in a folder.
 TRIES.pictures = async () => {
-  await register("line", [task("first"), task("second"),
-    { name: "both", taskReferenceName: "both", type: "FORK_JOIN", forkTasks: [[task("left")], [task("right")]] },
-    { name: "joined", taskReferenceName: "joined", type: "JOIN", joinOn: ["left", "right"] }, task("last")]);
-  const id = await start("line", { correlationId: ORDER });
-  for (const one of ["first", "second", "left", "right"]) await update(id, one, "COMPLETED");
+  const undone = (name) => ({ compensation: task(`undo_${name}`) });
+  await register("order_line", [
+    task("acknowledge_order"),
+    { name: "prepare", taskReferenceName: "prepare", type: "FORK_JOIN", forkTasks: [
+      [task("authorise_payment", undone("payment")), task("capture_payment")],
+      [task("reserve_stock", undone("stock"))]] },
+    { name: "prepared", taskReferenceName: "prepared", type: "JOIN", joinOn: ["capture_payment", "reserve_stock"] },
+    { name: "how", taskReferenceName: "how", type: "SWITCH", evaluatorType: "value-param", expression: "to",
+      inputParameters: { to: "${workflow.input.to}" },
+      decisionCases: { pickup: [task("notify_shop"), task("wait_for_customer", { type: "HUMAN" })] },
+      defaultCase: [task("schedule_delivery")] },
+    task("notify_customer")]);
+  await registerSpread();
+  const input = { to: "home", lines: [{ sku: "lamp", quantity: 2 }] };
+  const [good, bad, going] = await Promise.all(["order-1015", "order-1016", ORDER]
+    .map((correlationId) => start("order_line", { correlationId, input })));
+  for (const one of ["acknowledge_order", "authorise_payment", "reserve_stock", "capture_payment", "schedule_delivery", "notify_customer"]) {
+    await update(good, one, "COMPLETED", { outputData: { ok: true } });
+  }
+  for (const id of [bad, going]) await update(id, "acknowledge_order", "COMPLETED", { outputData: { ok: true } });
+  await update(bad, "reserve_stock", "COMPLETED", { outputData: { reserved: 2 } });
+  await update(bad, "authorise_payment", "COMPLETED", { outputData: { paymentId: "pi_3PqR" } });
+  const { taskId } = await opened(bad, "capture_payment");
+  await api("POST", `/tasks/${taskId}/log`, "asked the gateway to capture 74.97 EUR");
+  await update(bad, "capture_payment", "FAILED_WITH_TERMINAL_ERROR",
+    { reasonForIncompletion: "card declined: insufficient funds", outputData: { code: "insufficient_funds" } });
+  for (const one of ["undo_payment", "undo_stock"]) await update(bad, one, "COMPLETED");
+  await update(going, "reserve_stock", "COMPLETED");
+  const many = await spread(200);
+  for (const n of [0, 1, 3, 12, 13, 14, 15]) await update(many, `image_${n}`, "COMPLETED");
+  await api("POST", "/scheduler/schedules", { name: "nightly_restock", cronExpression: "0 0 3 * * *",
+    zoneId: "Europe/Berlin", startWorkflowRequest: { name: "order_line" } });
+  await api("POST", "/scheduler/schedules", { name: "audit", cronExpression: "0 */5 * * * *", paused: true,
+    pausedReason: "until the books are closed", startWorkflowRequest: { name: "order_line" } });
+  const paths = { runs: "/", "runs-failed": "/?status=FAILED", run: `/runs/${going}`, "run-failed": `/runs/${bad}`,
+    "run-spread": `/runs/${many}?task=image_14`, definitions: "/definitions", definition: "/definitions/order_line/1",
+    queues: "/queues", engines: "/engines", schedules: "/schedules", orders: "/orders",
+    order: `/orders/${encodeURIComponent(ORDER)}`, start: "/start?name=order_line", "sign-in": "/sign-in", none: "/runs/none" };
   for (const colorScheme of ["light", "dark"]) {
     await open(async (page) => {
-      for (const [name, path] of [["run", `/runs/${id}`], ["orders", "/orders"], ["order", `/orders/${encodeURIComponent(ORDER)}`], ["queues", "/queues"]]) {
+      page.setDefaultTimeout(60_000);
+      for (const [name, path] of Object.entries(paths)) {
         for (const width of [1280, 360]) {
-          await page.setViewportSize({ width, height: 900 });
+          await page.setViewportSize({ width, height: 960 });
           await page.goto(url + path);
+          if (width === 1280) await page.screenshot({ path: join(process.argv[4] ?? ".", `first-${name}-${colorScheme}.png`) });
           await page.screenshot({ path: join(process.argv[4] ?? ".", `${name}-${width}-${colorScheme}.png`), fullPage: true });
         }
       }
     }, { colorScheme });
   }
+  // What is not there is told of in the console too.
+  trouble.splice(0, trouble.length, ...trouble.filter((one) => !one.includes("status of 404")));
 };
 
 await TRIES[what]();

@@ -4,8 +4,12 @@
 //! below, what runs side by side stands side by side, and each part has a rectangle of its own. The first
 //! pass finds the size of each part, the second one its place; both are linear.
 
+use std::collections::HashSet;
+
 use oms_engine::definition::TaskType;
 use oms_engine::{WorkflowDef, WorkflowTask};
+
+use super::run::{Forks, Mark, Rest};
 
 /// The size of a step.
 pub(crate) const WIDTH: i32 = 190;
@@ -49,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     /// The upper left corner.
     pub(crate) at: Point,
+    /// What is said of it, where it stands for more than a step.
+    pub(crate) own: Option<Mark>,
 }
 
 /// What leads from a step to one that follows.
@@ -73,7 +79,12 @@ pub(crate) struct Frame {
 
 /// The place of every step of a definition.
 pub(crate) fn layout(def: &WorkflowDef) -> Layout {
-    let whole = line(&def.tasks);
+    layout_of_run(def, &Forks::new())
+}
+
+/// The same with what dynamic forks have opened.
+pub(crate) fn layout_of_run(def: &WorkflowDef, forks: &Forks) -> Layout {
+    let whole = Sizes { forks, drawn: HashSet::new() }.line(&def.tasks);
     let mut drawn = Layout {
         width: whole.width + 2 * MARGIN,
         height: whole.height + 2 * (MARGIN + 2 * DOT + BELOW),
@@ -108,58 +119,86 @@ enum What<'a> {
     /// A step and what it opens, each with its name.
     Branches(&'a WorkflowTask, Vec<(Option<&'a str>, Part<'a>)>),
     Loop(&'a WorkflowTask, Box<Part<'a>>),
+    /// Branches that are drawn as one, with the name of their fork.
+    Rest(&'a Rest, &'a str),
 }
 
-fn line(tasks: &[WorkflowTask]) -> Part<'_> {
-    let parts: Vec<Part<'_>> = tasks.iter().map(part).collect();
-    let left = parts.iter().map(|part| part.axis).max().unwrap_or(LANE / 2);
-    let right = parts.iter().map(|part| part.width - part.axis).max().unwrap_or(LANE / 2);
-    let gaps = i32::try_from(parts.len().saturating_sub(1)).unwrap_or(0) * BELOW;
-    Part {
-        width: left + right,
-        height: parts.iter().map(|part| part.height).sum::<i32>() + gaps,
-        axis: left,
-        ends: parts.last().is_some_and(|part| part.ends),
-        what: What::Line(parts),
+/// The first pass.
+struct Sizes<'a> {
+    forks: &'a Forks,
+    /// Those that are drawn with their branches. A name is looked for in what data brought, which may
+    /// have it again: drawn once, it ends.
+    drawn: HashSet<&'a str>,
+}
+
+impl<'a> Sizes<'a> {
+    fn line(&mut self, tasks: &'a [WorkflowTask]) -> Part<'a> {
+        let parts: Vec<Part<'_>> = tasks.iter().map(|task| self.part(task)).collect();
+        let left = parts.iter().map(|part| part.axis).max().unwrap_or(LANE / 2);
+        let right = parts.iter().map(|part| part.width - part.axis).max().unwrap_or(LANE / 2);
+        let gaps = i32::try_from(parts.len().saturating_sub(1)).unwrap_or(0) * BELOW;
+        Part {
+            width: left + right,
+            height: parts.iter().map(|part| part.height).sum::<i32>() + gaps,
+            axis: left,
+            ends: parts.last().is_some_and(|part| part.ends),
+            what: What::Line(parts),
+        }
     }
-}
 
-fn part(task: &WorkflowTask) -> Part<'_> {
-    match task.task_type {
-        TaskType::Switch | TaskType::Decision => {
-            let cases = task.decision_cases.iter();
-            let cases = cases.map(|(name, tasks)| (Some(name.as_str()), line(tasks)));
-            let other = std::iter::once((Some("otherwise"), line(&task.default_case)));
-            branches(task, cases.chain(other).collect())
-        }
-        TaskType::ForkJoin if !task.fork_tasks.is_empty() => {
-            branches(task, task.fork_tasks.iter().map(|tasks| (None, line(tasks))).collect())
-        }
-        TaskType::DoWhile if !task.loop_over.is_empty() => {
-            let body = line(&task.loop_over);
-            let axis = FRAME + body.axis.max(WIDTH / 2);
-            let right = FRAME + (body.width - body.axis).max(step(task).width - WIDTH / 2);
-            Part {
-                width: axis + right,
-                height: 2 * FRAME + HEIGHT + BELOW + body.height,
-                axis,
-                ends: false,
-                what: What::Loop(task, Box::new(body)),
+    fn part(&mut self, task: &'a WorkflowTask) -> Part<'a> {
+        match task.task_type {
+            TaskType::Switch | TaskType::Decision => {
+                let cases = task.decision_cases.iter();
+                let cases = cases.map(|(name, tasks)| (Some(name.as_str()), tasks));
+                let all = cases.chain([(Some("otherwise"), &task.default_case)]);
+                branches(task, all.map(|(name, tasks)| (name, self.line(tasks))).collect())
             }
+            TaskType::ForkJoin if !task.fork_tasks.is_empty() => {
+                let opened = task.fork_tasks.iter().map(|tasks| (None, self.line(tasks)));
+                branches(task, opened.collect())
+            }
+            TaskType::ForkJoinDynamic => self.fork(task),
+            TaskType::DoWhile if !task.loop_over.is_empty() => {
+                let body = self.line(&task.loop_over);
+                let axis = FRAME + body.axis.max(WIDTH / 2);
+                let right = FRAME + (body.width - body.axis).max(step(task).width - WIDTH / 2);
+                Part {
+                    width: axis + right,
+                    height: 2 * FRAME + HEIGHT + BELOW + body.height,
+                    axis,
+                    ends: false,
+                    what: What::Loop(task, Box::new(body)),
+                }
+            }
+            _ => step(task),
         }
-        _ => step(task),
     }
+
+    /// A dynamic fork with the branches that it has opened; as a step where that is not known.
+    fn fork(&mut self, task: &'a WorkflowTask) -> Part<'a> {
+        let name = task.task_reference_name.as_str();
+        let opened = self.forks.get(name).filter(|_| self.drawn.insert(name));
+        let Some(opened) = opened.filter(|opened| !opened.branches.is_empty()) else {
+            return step(task);
+        };
+        let each = opened.branches.iter().map(std::slice::from_ref);
+        let mut all: Vec<_> = each.map(|branch| (None, self.line(branch))).collect();
+        let rest = opened.rest.iter().map(|rest| plain(What::Rest(rest, name)));
+        all.extend(rest.map(|part| (None, part)));
+        branches(task, all)
+    }
+}
+
+/// The size of a step alone.
+fn plain(what: What<'_>) -> Part<'_> {
+    Part { width: WIDTH, height: HEIGHT, axis: WIDTH / 2, ends: false, what }
 }
 
 fn step(task: &WorkflowTask) -> Part<'_> {
     let beside = if task.compensation.is_some() { BESIDE + WIDTH } else { 0 };
-    Part {
-        width: WIDTH + beside,
-        height: HEIGHT,
-        axis: WIDTH / 2,
-        ends: task.task_type == TaskType::Terminate,
-        what: What::Step(task),
-    }
+    let ends = task.task_type == TaskType::Terminate;
+    Part { width: WIDTH + beside, ends, ..plain(What::Step(task)) }
 }
 
 fn branches<'a>(task: &'a WorkflowTask, opened: Vec<(Option<&'a str>, Part<'a>)>) -> Part<'a> {
@@ -195,6 +234,7 @@ impl Layout {
             kind: task.task_type.to_string(),
             name: task.name.clone(),
             at,
+            own: None,
         });
         let Some(undo) = task.compensation.as_deref() else { return };
         let middle = at.1 + HEIGHT / 2;
@@ -210,6 +250,7 @@ impl Layout {
             kind: undo.task_type.to_string(),
             name: undo.name.clone(),
             at: beside,
+            own: None,
         });
     }
 
@@ -217,6 +258,13 @@ impl Layout {
         let axis = left + part.axis;
         match &part.what {
             What::Step(task) => self.node(task, (axis - WIDTH / 2, top)),
+            What::Rest(rest, fork) => self.nodes.push(Node {
+                reference_name: rest.text.clone(),
+                kind: "branches".to_owned(),
+                name: (*fork).to_owned(),
+                at: (axis - WIDTH / 2, top),
+                own: Some(rest.mark.clone()),
+            }),
             What::Line(parts) => self.place_line(parts, (axis, top)),
             What::Branches(task, opened) => {
                 self.node(task, (axis - WIDTH / 2, top));

@@ -3,23 +3,7 @@
 use std::fmt::Write as _;
 
 use super::layout::{DOT, HEIGHT, Layout, Node, Point, WIDTH};
-
-/// What is said of a step beside its name.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Mark {
-    /// The class of its state; see [`STYLE`].
-    pub(crate) class: &'static str,
-    /// A path in a square of 12 by 12.
-    pub(crate) icon: &'static str,
-    /// The state in words.
-    pub(crate) word: String,
-    /// Where it leads.
-    pub(crate) link: Option<String>,
-    /// Whether it is the one that is looked at.
-    pub(crate) chosen: bool,
-    /// Whether the time went by it: it is marked by a shape and in its title.
-    pub(crate) critical: bool,
-}
+use super::run::Mark;
 
 /// Letters of a name that fit into a step.
 const LETTERS: usize = 24;
@@ -89,7 +73,10 @@ fn drawn(layout: &Layout, title: &str, style: &str, mark: &dyn Fn(&Node) -> Mark
         put(&mut svg, format_args!("<circle class=\"dot\" cx=\"{x}\" cy=\"{y}\" r=\"{DOT}\"/>"));
     }
     for node in &layout.nodes {
-        step(&mut svg, node, &mark(node));
+        match &node.own {
+            Some(own) => step(&mut svg, node, own),
+            None => step(&mut svg, node, &mark(node)),
+        }
     }
     svg.push_str("</svg>");
     svg

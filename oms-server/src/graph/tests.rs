@@ -3,8 +3,9 @@ use std::collections::BTreeSet;
 use oms_engine::WorkflowDef;
 use serde_json::{Value, json};
 
-use super::layout::{HEIGHT, Layout, WIDTH, layout};
-use super::svg::alone;
+use super::layout::{HEIGHT, Layout, WIDTH, layout, layout_of_run};
+use super::run::{Forks, Mark, Opened, Rest};
+use super::svg::{alone, within};
 
 /// Numbers that look random and are the same each time.
 struct Draw(u64);
@@ -62,6 +63,10 @@ fn check(drawn: &Layout, def: &WorkflowDef) {
     let names: BTreeSet<&str> = drawn.nodes.iter().map(|n| n.reference_name.as_str()).collect();
     assert_eq!(names.len(), drawn.nodes.len(), "a step is drawn twice");
     assert_eq!(drawn.nodes.len(), def.all_tasks().len());
+    check_places(drawn);
+}
+
+fn check_places(drawn: &Layout) {
     for node in &drawn.nodes {
         let (x, y) = node.at;
         assert!(x >= 0 && y >= 0 && x + WIDTH <= drawn.width && y + HEIGHT <= drawn.height);
@@ -156,4 +161,46 @@ fn a_definition_without_steps_and_one_that_is_very_deep_are_drawn() {
     let drawn = layout(&deep);
     check(&drawn, &deep);
     assert!(alone(&drawn, "deep").len() < 200_000);
+}
+
+fn fork(name: &str) -> Value {
+    json!({"name": name, "taskReferenceName": name, "type": "FORK_JOIN_DYNAMIC"})
+}
+
+fn opened(branches: &[Value]) -> Opened {
+    let branches = branches.iter().map(|branch| serde_json::from_value(branch.clone()).unwrap());
+    Opened { branches: branches.collect(), rest: Vec::new() }
+}
+
+#[test]
+fn what_a_dynamic_fork_has_opened_stands_below_it_and_in_a_definition_it_is_a_step() {
+    let step = |name: &str| json!({"name": "work", "taskReferenceName": name, "type": "SIMPLE"});
+    let join = json!({"name": "join", "taskReferenceName": "join", "type": "JOIN"});
+    let def = def(&[fork("fork"), join, step("last")]);
+    check(&layout(&def), &def);
+    let case = json!({"name": "s", "taskReferenceName": "s", "type": "SWITCH",
+        "decisionCases": {"a": [step("in")]}, "defaultCase": []});
+    let mut all = opened(&[step("left"), case, step("right")]);
+    let mark = Mark { class: "bad", word: "failed".to_owned(), ..Mark::default() };
+    all.rest.push(Rest { text: "and 970 more".to_owned(), mark });
+    let drawn = layout_of_run(&def, &Forks::from([("fork".to_owned(), all)]));
+    check_places(&drawn);
+    let names: Vec<&str> = drawn.nodes.iter().map(|node| node.reference_name.as_str()).collect();
+    assert_eq!(names, ["fork", "left", "s", "in", "right", "and 970 more", "join", "last"]);
+    let tops = |name: &str| drawn.nodes.iter().find(|n| n.reference_name == name).unwrap().at.1;
+    assert!(["s", "right", "and 970 more"].iter().all(|name| tops(name) == tops("left")));
+    assert!(tops("fork") < tops("left") && tops("in") < tops("join"));
+    let svg = within(&drawn, "run", &|_| Mark { word: "queued".to_owned(), ..Mark::default() });
+    assert!(svg.contains("class=\"node bad\"><title>and 970 more, branches, failed, fork</title>"));
+    assert_eq!(svg.matches(", queued,").count(), 7);
+}
+
+#[test]
+fn a_fork_that_data_names_inside_itself_is_drawn_once() {
+    let inner = json!({"name": "s", "taskReferenceName": "s", "type": "SWITCH",
+        "decisionCases": {"a": [fork("fork")]}, "defaultCase": []});
+    let forks = Forks::from([("fork".to_owned(), opened(&[inner, fork("fork"), fork("other")]))]);
+    let drawn = layout_of_run(&def(&[fork("fork")]), &forks);
+    check_places(&drawn);
+    assert_eq!(drawn.nodes.len(), 5);
 }

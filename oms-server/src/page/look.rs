@@ -38,6 +38,14 @@ const fn look(class: &'static str, icon: &'static str, word: &'static str) -> Lo
 impl Look {
     /// Of nothing that has happened.
     pub(super) const NONE: Self = look("none", "", "");
+    /// Of a step that the run has not come to.
+    pub(super) const NOT_REACHED: Self = look("none", "", "not reached");
+
+    /// Which is to be looked at first.
+    pub(super) fn rank(&self) -> usize {
+        let order = ["bad", "warn", "run", "wait", "none", "off", "ok"];
+        order.iter().position(|class| *class == self.class).unwrap_or(order.len())
+    }
 
     pub(super) const fn of_run(status: WorkflowStatus) -> Self {
         match status {

@@ -6,6 +6,7 @@ mod assets;
 mod definitions;
 mod entry;
 mod fact;
+mod forks;
 mod frame;
 mod live;
 mod look;

@@ -78,6 +78,7 @@
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[href]");
     if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    if (link.getAttribute("href").startsWith("#")) return;
     const to = new URL(link.getAttribute("href"), location.href);
     if (to.origin !== location.origin || to.pathname !== location.pathname || !to.searchParams.has("task")) return;
     event.preventDefault();

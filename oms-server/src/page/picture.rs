@@ -1,31 +1,21 @@
 //! The definition of a run as a picture, with where the run stands.
 
-use std::collections::HashMap;
-
-use oms_engine::TaskExecution;
-
 use super::look::Look;
 use super::run::Seen;
-use crate::graph::{Mark, Node, layout, within};
+use crate::graph::{Mark, Node, layout_of_run, within};
 use crate::shown::plain_name;
 
 /// Markup.
 pub(super) fn picture(seen: &Seen<'_>, chosen: &str) -> String {
     let run = seen.run;
-    let mut last: HashMap<&str, &TaskExecution> = HashMap::new();
-    for task in &run.tasks {
-        last.insert(plain_name(&task.reference_task_name).0, task);
-        // A name that only looks like a turn of a loop.
-        last.insert(&task.reference_task_name, task);
-    }
     let chosen = plain_name(chosen).0;
     let mark = |node: &Node| {
         let name = node.reference_name.as_str();
-        let Some(task) = last.get(name) else {
+        let Some(task) = seen.last.get(name) else {
+            let Look { class, word, .. } = Look::NOT_REACHED;
             let link = Some(seen.link_to(name));
-            let word = "not reached".to_owned();
             let chosen = name == chosen;
-            return Mark { class: "none", word, link, chosen, ..Mark::default() };
+            return Mark { class, word: word.to_owned(), link, chosen, ..Mark::default() };
         };
         let look = Look::of_task(task);
         let mut word = look.word.to_owned();
@@ -46,5 +36,5 @@ pub(super) fn picture(seen: &Seen<'_>, chosen: &str) -> String {
         }
     };
     let title = format!("{}: {}", run.workflow_name, Look::of_run(run.status).word);
-    within(&layout(&run.definition), &title, &mark)
+    within(&layout_of_run(&run.definition, seen.forks), &title, &mark)
 }

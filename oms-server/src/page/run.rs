@@ -1,19 +1,20 @@
 //! One run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use askama::Template;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse as _;
 use oms_engine::chrono::{DateTime, Utc};
-use oms_engine::{Execution, Explanation, OperatorAction, TaskDef, TaskExecution};
+use oms_engine::{Execution, Explanation, OperatorAction, TaskDef, TaskExecution, WorkflowTask};
 use serde_json::Value;
 
 use super::Answer;
 use super::act::{Act, on_run};
 use super::entry::Visit;
 use super::fact::{Fact, fact};
+use super::forks::{Last, forks, last, steps_in};
 use super::frame::{Frame, html};
 use super::look::Look;
 use super::payload::Payload;
@@ -22,6 +23,7 @@ use super::spent::Spent;
 use super::task::{Chosen, chosen};
 use super::text::{exact, moment, now, number, segment, short, span};
 use super::timeline::{Span, Times};
+use crate::graph::Forks;
 use crate::mask::mask;
 use crate::refusal::Refusal;
 use crate::request::task_id;
@@ -82,6 +84,17 @@ pub(super) struct Seen<'a> {
     pub(super) defs: BTreeMap<String, TaskDef>,
     pub(super) now: DateTime<Utc>,
     pub(super) spent: &'a Spent,
+    pub(super) last: &'a Last<'a>,
+    /// What dynamic forks have opened.
+    pub(super) forks: &'a Forks,
+    /// Of the definition, and of what dynamic forks have opened, by reference name.
+    steps: HashMap<&'a str, &'a WorkflowTask>,
+}
+
+fn steps<'a>(run: &'a Execution, forks: &'a Forks) -> HashMap<&'a str, &'a WorkflowTask> {
+    let opened = forks.values().flat_map(|opened| &opened.branches).flat_map(steps_in);
+    let all = opened.chain(run.definition.all_tasks());
+    all.map(|step| (step.task_reference_name.as_str(), step)).collect()
 }
 
 impl Seen<'_> {
@@ -91,15 +104,18 @@ impl Seen<'_> {
         format!("{}#task", self.visit.link(&path, &[("task", reference_name)]))
     }
 
+    /// The step of a name, or of a name with turns of loops.
+    pub(super) fn step(&self, name: &str) -> Option<&WorkflowTask> {
+        self.steps.get(name).or_else(|| self.steps.get(plain_name(name).0)).copied()
+    }
+
     /// Whether it is one of the runs that `oms-tasks` starts for an order, named by its correlation id.
     fn is_of_order(&self) -> bool {
         self.visit.orders && self.run.workflow_name.starts_with("order_")
     }
 
     pub(super) fn times(&self, task: &TaskExecution) -> Times {
-        let (own, _) = plain_name(&task.reference_task_name);
-        let all = self.run.definition.all_tasks();
-        let step = all.into_iter().find(|step| step.task_reference_name == own);
+        let step = self.step(&task.reference_task_name);
         let def = step.map(|step| step.effective_task_def(&self.defs));
         Times::of(task, def.as_deref().filter(|_| task.retry_count > 0), self.now)
     }
@@ -126,8 +142,19 @@ pub(super) async fn run(visit: Visit) -> Answer {
     let data = data.map(|(title, value)| Payload::of((title, "run"), value, &visit.app.masked));
     // A run that is gone meanwhile has none.
     let spent = explained.as_ref().map(Spent::of).unwrap_or_default();
-    let seen = Seen { visit: &visit, run: &run, defs, now: now(), spent: &spent };
     let name = visit.asked.text("task").map(str::to_owned).or_else(|| of_interest(&run));
+    let last = last(&run);
+    let forks = forks(&run, &last, name.as_deref().unwrap_or_default());
+    let seen = Seen {
+        visit: &visit,
+        run: &run,
+        defs,
+        now: now(),
+        spent: &spent,
+        last: &last,
+        forks: &forks,
+        steps: steps(&run, &forks),
+    };
     let chosen = match &name {
         Some(name) => chosen(&seen, name).await?,
         None => None,

@@ -9,7 +9,6 @@ use super::run::Seen;
 use super::text::{exact, moment, short};
 use crate::refusal::Refusal;
 use crate::request::task_id;
-use crate::shown::plain_name;
 
 /// Attempts that are shown with what went in and came out; the last ones.
 const ATTEMPTS_MAX: usize = 10;
@@ -51,10 +50,7 @@ pub(super) struct Attempt {
 
 /// The step of this reference name; none where the definition has none.
 pub(super) async fn chosen(seen: &Seen<'_>, name: &str) -> Result<Option<Chosen>, Refusal> {
-    let own = plain_name(name).0;
-    let steps = seen.run.definition.all_tasks();
-    let step = steps.iter().find(|step| step.task_reference_name == name);
-    let step = step.or_else(|| steps.iter().find(|step| step.task_reference_name == own)).copied();
+    let step = seen.step(name);
     let all: Vec<&TaskExecution> =
         seen.run.tasks.iter().filter(|task| task.reference_task_name == name).collect();
     if step.is_none() && all.is_empty() {

@@ -22,6 +22,7 @@ mod metrics;
 mod migrate;
 mod outside;
 mod page;
+mod page_forks;
 mod page_orders;
 mod page_parts;
 mod page_people;
