@@ -12,7 +12,7 @@ use oms_engine::{WorkflowDef, WorkflowTask};
 use super::run::{Forks, Mark, Rest};
 
 /// The size of a step.
-pub(crate) const WIDTH: i32 = 190;
+pub(crate) const WIDTH: i32 = 204;
 pub(crate) const HEIGHT: i32 = 46;
 /// Between what stands below each other, and side by side.
 const BELOW: i32 = 26;

@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use super::layout::{DOT, HEIGHT, Layout, Node, Point, WIDTH};
 use super::run::Mark;
 
-/// Letters of a name that fit into a step.
-const LETTERS: usize = 24;
+/// Letters that fit into a step where they are wide: of a name, beside an icon, and of what is below.
+const LETTERS: usize = 21;
+const LETTERS_BESIDE: usize = 19;
+const LETTERS_BELOW: usize = 28;
 
 /// Of a picture that stands alone.
 const STYLE: &str = "\
@@ -108,10 +110,11 @@ fn step(svg: &mut String, node: &Node, mark: &Mark) {
         format_args!("<rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"7\"/>"),
     );
     if mark.critical {
-        let (x, y) = (x + WIDTH - 15, y + 9);
+        // On the edge, where no name is.
+        let (x, y) = (x + WIDTH - 16, y - 5);
         put(svg, format_args!("<path class=\"critical\" d=\"M{x} {y}l5 5l-5 5l-5 -5z\"/>"));
     }
-    let (mut left, baseline) = (x + 12, y + 19);
+    let (mut left, baseline, mut letters) = (x + 12, y + 19, LETTERS);
     if !mark.icon.is_empty() {
         let top = y + 9;
         put(
@@ -121,16 +124,13 @@ fn step(svg: &mut String, node: &Node, mark: &Mark) {
                 mark.icon
             ),
         );
-        left += 18;
+        (left, letters) = (left + 18, LETTERS_BESIDE);
     }
-    let shown = escaped(&cut(
-        &node.reference_name,
-        LETTERS - usize::from(left > x + 12) * 3 - usize::from(mark.critical) * 3,
-    ));
+    let shown = escaped(&cut(&node.reference_name, letters));
     let below = if word.is_empty() {
-        escaped(&cut(&node.kind, 30))
+        escaped(&cut(&node.kind, LETTERS_BELOW))
     } else {
-        escaped(&cut(&format!("{} · {}", mark.word, node.kind), 30))
+        escaped(&cut(&format!("{} · {}", mark.word, node.kind), LETTERS_BELOW))
     };
     put(
         svg,

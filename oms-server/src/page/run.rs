@@ -46,7 +46,9 @@ struct RunPage {
     operations: Vec<OperatorAction>,
     reason: String,
     /// Why it stands where it stands, or where its time went.
-    why: Vec<String>,
+    why: String,
+    /// What its open tasks wait for, where there are several.
+    waits: Vec<String>,
     spent: Spent,
     facts: Vec<Fact>,
     /// Markup.
@@ -172,7 +174,8 @@ pub(super) async fn run(visit: Visit) -> Answer {
         acts: on_run(&visit, &run),
         operations,
         reason: short(run.reason_for_incompletion.as_deref().unwrap_or_default(), 2_000),
-        why: explained.as_ref().map(why).unwrap_or_default(),
+        why: explained.as_ref().map(|all| short(&all.summary, 400)).unwrap_or_default(),
+        waits: explained.as_ref().map(waits).unwrap_or_default(),
         facts: facts(&seen),
         graph: picture(&seen, &name),
         rows: rows(&seen, &name, from),
@@ -200,11 +203,10 @@ fn of_interest(run: &Execution) -> Option<String> {
     bad.map(|task| task.reference_task_name.clone())
 }
 
-/// One sentence of the whole, and one of each open task where there are several.
-fn why(explained: &Explanation) -> Vec<String> {
-    let open = explained.open_tasks.iter().map(|task| &task.summary);
-    let open = open.take(if explained.open_tasks.len() > 1 { WHY_MAX } else { 0 });
-    std::iter::once(&explained.summary).chain(open).map(|text| short(text, 400)).collect()
+/// A sentence of each open task; of one alone the summary has it.
+fn waits(explained: &Explanation) -> Vec<String> {
+    let open = explained.open_tasks.iter().map(|task| short(&task.summary, 400));
+    open.take(if explained.open_tasks.len() > 1 { WHY_MAX } else { 0 }).collect()
 }
 
 fn facts(seen: &Seen<'_>) -> Vec<Fact> {
