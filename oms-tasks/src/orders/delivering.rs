@@ -13,7 +13,8 @@ impl Orders {
     /// Writes what the carrier says of a delivery, by the tracking number: in one transaction, so that it may
     /// be called for whatever a carrier sends, in any order and as often as it comes. A delivery moves
     /// forward alone, by `BOOKED`, `DISPATCHED` and `OUT_FOR_DELIVERY` to `DELIVERED` or `FAILED`, whichever
-    /// of these is heard of first; then the customer is told, once.
+    /// of these is heard of first. The customer is told once when the last delivery of the order has arrived, or
+    /// the first has failed.
     ///
     /// # Errors
     /// [`Error::DeliveryNotFound`] for a number that no order has; database errors.
