@@ -29,6 +29,10 @@ db:
 e2e *args:
     e2e/run.sh {{ args }}
 
+# Runs 200 orders on a real Conductor, whose worker is killed; see docs/conductor-cluster.md
+e2e-conductor:
+    e2e/conductor_cluster.sh
+
 # Fuzzes a target (definition, template, path, query) for so many seconds; see docs/fuzzing.md
 fuzz target seconds='600':
     mkdir -p fuzz/corpus/{{ target }}
