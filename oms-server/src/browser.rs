@@ -14,13 +14,19 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::access::HEADER;
 use crate::app::App;
 use crate::refusal::Refusal;
+use crate::traced::{TRACEPARENT, TRACESTATE};
 
 /// Tells pages of these origins that they may read the answers.
 pub(crate) fn cors(origins: &[HeaderValue]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins.iter().cloned()))
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([CONTENT_TYPE, HeaderName::from_static(HEADER)])
+        .allow_headers(
+            [CONTENT_TYPE]
+                .into_iter()
+                .chain([HEADER, TRACEPARENT, TRACESTATE].map(HeaderName::from_static))
+                .collect::<Vec<_>>(),
+        )
 }
 
 /// Refuses what comes from a page that may not call.

@@ -18,6 +18,9 @@ mod routes;
 mod serve;
 mod shown;
 mod tls;
+mod traced;
+#[cfg(feature = "otel")]
+mod traces;
 
 pub use access::Refusals;
 pub use app::{Limits, Settings};
@@ -26,3 +29,5 @@ pub use page::page;
 pub use routes::{Endpoint, endpoints, openapi};
 pub use serve::{Server, ServerError, serve};
 pub use tls::{Tls, TlsError};
+#[cfg(feature = "otel")]
+pub use traces::{Traces, TracesError};

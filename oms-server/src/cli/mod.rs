@@ -17,6 +17,7 @@ mod failure;
 mod import;
 mod input;
 mod key;
+mod listen;
 mod migrate;
 mod operate;
 mod out;
@@ -34,6 +35,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use failure::{Exit, Failure};
+use listen::Spans;
 use out::Out;
 
 /// How a command ended: whether what was asked for is so.
@@ -106,29 +108,47 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn run() -> ExitCode {
     let options = Options::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let out = Out::new(options.json);
-    let ended = match options.command {
-        Command::Server(options) => server::run(options, out),
-        Command::Migrate(options) => migrate::run(&options, out),
-        Command::Doctor(options) => doctor::run(&options, out),
-        Command::Purge(options) => purge::run(&options, out),
-        Command::Key(options) => key::run(&options, out),
-        Command::Workflow(options) => workflow::run(options, out),
-        Command::Explain(options) => explain::run(&options, out),
-        Command::Task(options) => task::run(options, out),
-        Command::Definition(options) => definition::run(options, out),
-        Command::Schedule(options) => schedule::run(options, out),
-        Command::Import(options) => import::run(&options, out),
-        Command::Bench(options) => bench::run(&options, out),
-        Command::Completions(options) => pages::completions(&options, out),
-        Command::Man(options) => pages::man(&options, out),
-    };
+    let ended = options.command.spans().and_then(|spans| {
+        listen::listen(spans.as_ref());
+        let ended = options.command.run(out);
+        if let Some(spans) = spans {
+            spans.stop();
+        }
+        ended
+    });
     let exit = ended.unwrap_or_else(|failure| {
         out.failure(&failure);
         failure.exit
     });
     ExitCode::from(exit.code())
+}
+
+impl Command {
+    /// Where the spans of this process go, if anywhere.
+    fn spans(&self) -> Result<Option<Spans>, Failure> {
+        match self {
+            Self::Server(options) => options.otlp_endpoint().map(listen::spans_to).transpose(),
+            _ => Ok(None),
+        }
+    }
+
+    fn run(self, out: Out) -> Ended {
+        match self {
+            Self::Server(options) => server::run(options, out),
+            Self::Migrate(options) => migrate::run(&options, out),
+            Self::Doctor(options) => doctor::run(&options, out),
+            Self::Purge(options) => purge::run(&options, out),
+            Self::Key(options) => key::run(&options, out),
+            Self::Workflow(options) => workflow::run(options, out),
+            Self::Explain(options) => explain::run(&options, out),
+            Self::Task(options) => task::run(options, out),
+            Self::Definition(options) => definition::run(options, out),
+            Self::Schedule(options) => schedule::run(options, out),
+            Self::Import(options) => import::run(&options, out),
+            Self::Bench(options) => bench::run(&options, out),
+            Self::Completions(options) => pages::completions(&options, out),
+            Self::Man(options) => pages::man(&options, out),
+        }
+    }
 }

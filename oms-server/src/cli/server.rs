@@ -57,9 +57,20 @@ pub(super) struct ServerOptions {
     /// Writes workflows to this file before they are removed: appended, one a line, payloads and all.
     #[arg(long, value_name = "FILE", requires = "keep_ended")]
     export_ended: Option<PathBuf>,
+    /// Sends spans of runs and tasks to the OpenTelemetry collector at this address, such as
+    /// `http://127.0.0.1:4318`, by OTLP over HTTP. `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_SERVICE_NAME`
+    /// count.
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
     /// How many seconds requests under way are given when it is told to stop.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
     grace: u64,
+}
+
+impl ServerOptions {
+    pub(super) fn otlp_endpoint(&self) -> Option<&str> {
+        self.otlp_endpoint.as_deref()
+    }
 }
 
 /// For the page's view of orders.

@@ -13,6 +13,7 @@ use crate::asker::Asker;
 use crate::refusal::Refusal;
 use crate::request::{Asked, Given};
 use crate::shown::{task_json, workflow_json};
+use crate::traced::Traced;
 
 /// What is waited for unless a request says otherwise.
 const WAIT_SECONDS: u64 = 10;
@@ -71,7 +72,7 @@ fn wait(key: &str, wait: Duration) -> Result<Duration, Refusal> {
     Ok(if wait > AHEAD * 4 { wait - AHEAD } else { wait })
 }
 
-async fn execute(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+async fn execute(State(app): State<App>, traced: Traced, asked: Asked, given: Given) -> Answer {
     let mut body: StartBody = given.json()?;
     let version: i32 = asked.name(1).parse().map_err(|_| {
         Refusal::argument("version", format!("{:?} is no number that fits", asked.name(1)))
@@ -97,7 +98,7 @@ async fn execute(State(app): State<App>, asked: Asked, given: Given) -> Answer {
         .collect();
     let request_id = asked.text("requestId").map(str::to_owned).or_else(|| body.request_id());
     body.by_name(asked.name(0), (version > 0).then_some(version));
-    let run = app.engine.start(body.request()?).await?.id;
+    let run = app.engine.start(traced.start(body.request()?)).await?.id;
     answer_for(&app, run, (names, wait), (wanted, request_id)).await
 }
 

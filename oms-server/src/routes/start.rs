@@ -13,6 +13,7 @@ use super::{Answer, Route, route, text};
 use crate::app::App;
 use crate::refusal::Refusal;
 use crate::request::{Asked, Given};
+use crate::traced::Traced;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![route!(POST "/api/workflow" start), route!(POST "/api/workflow/{id}" start_by_name)]
@@ -111,12 +112,17 @@ fn strategy_of(text: &str) -> Result<IdempotencyStrategy, Refusal> {
     })
 }
 
-async fn start(State(app): State<App>, given: Given) -> Answer {
-    let request = given.json::<StartBody>()?.request()?;
+async fn start(State(app): State<App>, traced: Traced, given: Given) -> Answer {
+    let request = traced.start(given.json::<StartBody>()?.request()?);
     Ok(text(app.engine.start(request).await?.id.to_string()))
 }
 
-async fn start_by_name(State(app): State<App>, asked: Asked, given: Given) -> Answer {
+async fn start_by_name(
+    State(app): State<App>,
+    traced: Traced,
+    asked: Asked,
+    given: Given,
+) -> Answer {
     let body = StartBody {
         name: Some(asked.name(0).to_owned()),
         version: asked.number("version")?,
@@ -125,5 +131,5 @@ async fn start_by_name(State(app): State<App>, asked: Asked, given: Given) -> An
         input: Some(given.object()?),
         ..StartBody::default()
     };
-    Ok(text(app.engine.start(body.request()?).await?.id.to_string()))
+    Ok(text(app.engine.start(traced.start(body.request()?)).await?.id.to_string()))
 }

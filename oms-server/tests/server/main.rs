@@ -32,4 +32,5 @@ mod running;
 mod search;
 mod tasks;
 mod test_run;
+mod traces;
 mod workflow;
