@@ -13,6 +13,7 @@ use super::client::{Client, Remote};
 use super::differences::differences;
 use super::failure::{Exit, Failure};
 use super::out::{Out, Table, text};
+use super::push::PushOptions;
 use super::query::{Query, segment};
 use super::{Ended, input};
 use crate::graph::{alone, layout};
@@ -25,7 +26,7 @@ pub(super) struct DefinitionOptions {
     action: Action,
 }
 
-const FILES: &str = "JSON files, each with a definition or a list of them; `-` is stdin. What has \
+pub(super) const FILES: &str = "JSON files, each with a definition or a list of them; `-` is stdin. What has \
                      `tasks` is a workflow definition, the rest are task definitions";
 
 #[derive(Debug, Subcommand)]
@@ -70,6 +71,9 @@ enum Action {
         #[arg(required = true, help = FILES)]
         files: Vec<PathBuf>,
     },
+    /// Registers definitions on another server, task definitions first, and lists what a Conductor will
+    /// not do of what they say. Ends with 7 if there is any.
+    Push(PushOptions),
     /// Removes a version of a workflow definition, or a task definition.
     Remove {
         /// Its name.
@@ -104,7 +108,7 @@ impl Definition {
         }
     }
 
-    fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         match self {
             Self::Task(def, _) => format!("task definition {}", def.name),
             Self::Workflow(def, _) => {
@@ -126,7 +130,7 @@ impl Definition {
     }
 
     /// Where a server has it.
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         match self {
             Self::Task(def, _) => format!("/api/metadata/taskdefs/{}", segment(&def.name)),
             Self::Workflow(def, _) => {
@@ -148,15 +152,29 @@ impl Definition {
         };
         client.send(&Method::POST, path, Some(&body)).map(drop)
     }
+
+    /// As [`register`](Self::register); a refusal names it, and says what to do.
+    pub(super) fn register_or_say(&self, client: &Client, overwrite: bool) -> Result<(), Failure> {
+        self.register(client, overwrite).map_err(|failure| {
+            let message = format!("{}: {}", self.title(), failure.message);
+            let failure = Failure { message, ..failure };
+            let exists = failure.status == Some(409) && !overwrite;
+            if exists { failure.hint("--overwrite puts it in its place") } else { failure }
+        })
+    }
 }
 
 pub(super) fn run(options: DefinitionOptions, out: Out) -> Ended {
-    if let Action::Validate { files } = &options.action {
-        return validate(files, out);
+    match &options.action {
+        Action::Validate { files } => return validate(files, out),
+        // Files can be pushed where no server of ours is.
+        Action::Push(push) => return super::push::run(&options.remote, push, out),
+        _ => {}
     }
     let client = options.remote.client()?;
     match options.action {
         Action::Validate { files } => validate(&files, out),
+        Action::Push(push) => super::push::run(&options.remote, &push, out),
         Action::Register { files, overwrite } => register(&client, &files, overwrite, out),
         Action::List { tasks } => list(&client, tasks, out),
         Action::Show { name, version, task, svg } => {
@@ -205,7 +223,7 @@ fn read(files: &[PathBuf]) -> Result<Vec<Read>, Failure> {
 }
 
 /// As [`read`], where one that cannot be read is the end.
-fn read_all(files: &[PathBuf]) -> Result<Vec<Definition>, Failure> {
+pub(super) fn read_all(files: &[PathBuf]) -> Result<Vec<Definition>, Failure> {
     let refused = |file: &Path, faults: Faults| {
         Failure::new(Exit::Refused, format!("{}: {faults}", file.display()))
     };
@@ -258,12 +276,7 @@ fn register(client: &Client, files: &[PathBuf], overwrite: bool, out: Out) -> En
     let mut done = Vec::new();
     for definition in read_all(files)? {
         let title = definition.title();
-        definition.register(client, overwrite).map_err(|failure| {
-            let message = format!("{title}: {}", failure.message);
-            let failure = Failure { message, ..failure };
-            let exists = failure.status == Some(409) && !overwrite;
-            if exists { failure.hint("--overwrite puts it in its place") } else { failure }
-        })?;
+        definition.register_or_say(client, overwrite)?;
         if !out.json {
             out.line(&format!("{title}\tregistered"));
         }

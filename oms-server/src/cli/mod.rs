@@ -23,6 +23,7 @@ mod operate;
 mod out;
 mod pages;
 mod purge;
+mod push;
 mod query;
 mod schedule;
 mod server;

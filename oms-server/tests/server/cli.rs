@@ -257,3 +257,47 @@ async fn bench_runs_all_workflows_to_their_end_and_says_how_fast() {
     assert_eq!(running, json!([]));
     server.oms(&["bench", "--workflows", "0"]).expect(2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_are_pushed_to_another_server_and_what_it_will_not_do_is_listed() {
+    let (_here, here) = server().await;
+    let (_there, there) = server().await;
+    let folder = Scratch::new("push");
+    let mut undone = line(3, &["pay"]);
+    undone["name"] = json!("undone");
+    undone["tasks"][0]["compensation"] = json!({"name": "refund", "type": "SIMPLE"});
+    undone["inputSchema"] = json!({"name": "s", "type": "JSON", "data": {"type": "object"}});
+    let limited = json!({"name": "pay", "rateLimitPerFrequency": 5, "isolationGroupId": "slow"});
+    let undone = file(&folder.0, "undone.json", &undone);
+    let limited = file(&folder.0, "limited.json", &limited);
+    let push = |more: &[&str]| {
+        let all = [&["--json", "definition", "push", "--to", &there.url], more].concat();
+        here.oms(&all)
+    };
+
+    let listed = push(&["--dry-run", &undone, &limited]).expect(7).json();
+    let paths: Vec<&str> = (0..2)
+        .flat_map(|n| listed[n]["missing"].as_array().unwrap())
+        .map(|one| one["path"].as_str().unwrap())
+        .collect();
+    let expected =
+        ["/rateLimitPerFrequency", "/isolationGroupId", "/inputSchema", "/tasks/0/compensation"];
+    assert_eq!(paths, expected, "{listed:#}");
+    there.get("/api/metadata/taskdefs/pay").expect(404);
+
+    // This server undoes.
+    let pushed = push(&[&undone]).expect(7).json();
+    let missing = pushed[0]["missing"].as_array().unwrap();
+    assert_eq!((missing.len(), &missing[0]["path"]), (1, &json!("/inputSchema")));
+    assert_eq!(pushed[0]["registered"], json!(true));
+    there.get("/api/metadata/workflow/undone?version=3").expect(200);
+    let refused = push(&[&undone]).expect(4);
+    assert!(refused.err.contains("--overwrite"), "{refused:?}");
+    push(&["--overwrite", &undone]).expect(7);
+
+    // Without files, all that the server has.
+    here.register("other", 2);
+    let pushed = push(&[]).expect(0).json();
+    assert_eq!(pushed[0]["definition"], json!("workflow definition other version 1"));
+    there.get("/api/metadata/workflow/other").expect(200);
+}
