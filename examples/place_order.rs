@@ -5,6 +5,8 @@
 
 #![expect(clippy::print_stdout, reason = "shows what happens")]
 
+#[path = "place_order/cluster.rs"]
+mod cluster;
 #[path = "shop/mod.rs"]
 mod shop;
 
@@ -53,6 +55,13 @@ struct Options {
     /// Places so many orders at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     orders: u32,
+    /// Has a Conductor server at this address run the order, with the tasks in this program; version 1
+    /// alone.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["fulfilment", "orders"])]
+    conductor: Option<String>,
+    /// The key to come with there; its secret is in `CONDUCTOR_AUTH_SECRET`.
+    #[arg(long, env = "CONDUCTOR_AUTH_KEY", value_name = "ID")]
+    conductor_key: Option<String>,
     /// Prints one JSON object and nothing else on standard output.
     #[arg(long)]
     json: bool,
@@ -109,6 +118,11 @@ async fn run(options: &Options, begun: Instant) -> Result<(), Failure> {
     .await?;
     spinner.finish_and_clear();
     let sandbox = sandbox(&shop).await?;
+    if options.conductor.is_some() {
+        let done = cluster::place(options, &shop, &sandbox, begun).await;
+        sandbox.stop().await;
+        return done;
+    }
     let engine = shop::engine(shop.database.url(), shop.pool.clone(), sandbox.address()).await?;
     for (sku, orders) in options.articles() {
         shop.stock(&sku, i64::from(options.quantity) * orders).await?;
@@ -185,10 +199,10 @@ impl Placed<'_> {
         let elapsed = self.begun.elapsed();
         let summary = self.summary(&order_id).await?;
         if self.options.json {
-            let report = report(&order_id, &run, summary.as_ref(), elapsed);
+            let report = report(&order_id, &Ended::from(&run), summary.as_ref(), elapsed);
             println!("{}", Value::Object(report));
         } else {
-            show(&order_id, &run, summary.as_ref());
+            show(&order_id, &Ended::from(&run), summary.as_ref());
             println!("\nfrom start to end: {} ms", elapsed.as_millis());
         }
         Ok(())
@@ -266,6 +280,7 @@ impl Placed<'_> {
         if self.options.json {
             let run = self.engine.wait(first.id).await?;
             let summary = self.summary(order_id).await?;
+            let run = Ended::from(&run);
             let mut report = report(order_id, &run, summary.as_ref(), self.begun.elapsed());
             report.insert("orders".to_owned(), json!(self.options.orders));
             report.insert("orders_per_second".to_owned(), json!(rate));
@@ -297,18 +312,32 @@ fn is_end(status: &str) -> bool {
     matches!(status, "COMPLETED" | "FAILED")
 }
 
+/// How a run ended.
+struct Ended {
+    id: String,
+    status: String,
+    reason: Option<String>,
+}
+
+impl From<&Execution> for Ended {
+    fn from(run: &Execution) -> Self {
+        let (id, status) = (run.workflow_id.to_string(), run.status.to_string());
+        Self { id, status, reason: run.reason_for_incompletion.clone() }
+    }
+}
+
 fn report(
     order_id: &str,
-    run: &Execution,
+    run: &Ended,
     summary: Option<&OrderSummary>,
     elapsed: Duration,
 ) -> Map<String, Value> {
     let notifications = summary.map(|s| &s.notifications);
     let report = [
         ("order_id", json!(order_id)),
-        ("workflow_id", json!(run.workflow_id)),
-        ("status", json!(run.status.as_str())),
-        ("reason", json!(run.reason_for_incompletion)),
+        ("workflow_id", json!(run.id)),
+        ("status", json!(run.status)),
+        ("reason", json!(run.reason)),
         ("order_status", json!(summary.map(|s| &s.status))),
         (
             "tracking_number",
@@ -325,9 +354,9 @@ fn money(minor: i64) -> String {
 }
 
 /// The order as the tables have it.
-fn show(order_id: &str, run: &Execution, summary: Option<&OrderSummary>) {
-    println!("\nworkflow {}: {}", run.workflow_id, run.status);
-    if let Some(reason) = &run.reason_for_incompletion {
+fn show(order_id: &str, run: &Ended, summary: Option<&OrderSummary>) {
+    println!("\nworkflow {}: {}", run.id, run.status);
+    if let Some(reason) = &run.reason {
         println!("  {reason}");
     }
     let Some(order) = summary else {
