@@ -16,7 +16,7 @@ use crate::stage::{self, Stage};
 use crate::stand_in::StandIn;
 
 /// How long anything may take that needs no time of its own.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Ends and moments in one case.
 const MOVES_MAX: usize = 500;
 
