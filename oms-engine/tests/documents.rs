@@ -43,7 +43,12 @@ fn every_message_for_operators_is_in_the_source() {
         .flat_map(|(named, _)| named.split("`, `"))
         .collect();
     assert!(messages.len() > 20, "{messages:?}");
-    let source = sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
+    let source: String = [
+        concat!(env!("CARGO_MANIFEST_DIR"), "/src"),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../oms-server/src"),
+    ]
+    .map(|folder| sources(Path::new(folder)))
+    .concat();
     for message in messages {
         let begin = message.split('…').next().unwrap();
         assert!(source.contains(begin), "nothing logs {message:?}");
