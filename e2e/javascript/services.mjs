@@ -81,7 +81,8 @@ async function book(task) {
 
 async function schedule(task) {
   const { order_id: id } = task.inputData;
-  const row = await one("intend_delivery", id, key(task));
+  // From the main warehouse alone, so there is one.
+  const row = await one("intend_deliveries", id, key(task));
   if (row.status === "SCHEDULED") {
     return { tracking_number: row.tracking_number, delivery_date: row.delivery_date };
   }
@@ -94,7 +95,8 @@ async function schedule(task) {
     pieces: row.pieces,
   });
   const booked = { tracking_number: answer.tracking_number, delivery_date: answer.delivery_date };
-  await one("confirm_delivery", id, ...Object.values(booked), `The delivery of your order ${id} is scheduled.`);
+  const told = `The delivery of your order ${id} is scheduled.`;
+  await one("confirm_deliveries", id, [row.warehouse], [booked.tracking_number], [booked.delivery_date], told);
   return booked;
 }
 

@@ -164,7 +164,8 @@ impl Services {
 
     async fn schedule(&self, task: &Task) -> Result<Value, Refused> {
         let id = input(task, "order_id")?;
-        let row = self.one(sql!("intend_delivery"), &[&id, &key(task)]).await?;
+        // From the main warehouse alone, so there is one.
+        let row = self.one(sql!("intend_deliveries"), &[&id, &key(task)]).await?;
         if row.get::<_, &str>("status") == "SCHEDULED" {
             let date: chrono::NaiveDate = row.get("delivery_date");
             let tracking: &str = row.get("tracking_number");
@@ -179,7 +180,8 @@ impl Services {
         let (tracking, date) = (text(&answer, "tracking_number")?, text(&answer, "delivery_date")?);
         let day: chrono::NaiveDate = date.parse()?;
         let body = format!("The delivery of your order {id} is scheduled.");
-        self.one(sql!("confirm_delivery"), &[&id, &tracking, &day, &body]).await?;
+        let warehouses: Vec<&str> = vec![row.get("warehouse")];
+        self.one(sql!("confirm_deliveries"), &[&id, &warehouses, &vec![tracking], &vec![day], &body]).await?;
         Ok(json!({"tracking_number": tracking, "delivery_date": date}))
     }
 
