@@ -156,9 +156,9 @@ fn filling(from: usize, to: usize) -> String {
              jsonb_build_object('data', rpad('old' || n, 190, '-')) AS input
          FROM generate_series({from} + 1, {to}) AS n;
          INSERT INTO oms_engine.workflows
-             (id, definition_id, name, version, status, input, output, ended_at)
+             (id, definition_id, name, version, status, input, output, created_at, ended_at)
          SELECT id, 1, 'old', 1, 2, input, jsonb_build_object('text', rpad('s5:old' || n, 36, '-')),
-             statement_timestamp() - interval '2 days'
+             statement_timestamp() - interval '2 days', statement_timestamp() - interval '2 days'
          FROM old ORDER BY n;
          INSERT INTO oms_engine.task_history
              (workflow_id, reference_name, attempt, status, seq, queue, poll_count, input, output,
