@@ -1,0 +1,94 @@
+"""Plays the conformance cases on `oms server` and on a Conductor, and compares what came of them.
+
+Usage: python3 e2e/differential OMS_URL CONDUCTOR_URL [--only TEXT] [--write FILE]
+`oms server` must be allowed to call 127.0.0.1 (--http-allow). Fails where a difference is not explained in
+explained.json, or is explained and has gone. --write keeps all that differs as JSON.
+"""
+
+import argparse
+import json
+import sys
+import traceback
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from api import Server
+from cases import load, not_played
+from compare import differences, unexpected
+from player import Player
+from stand_in import StandIn
+
+AT_ONCE = 40
+# After so many seconds without a change a server has nothing left to do at once.
+QUIET = {"oms": 0.5, "conductor": 3.0}
+EXPLAINED = Path(__file__).parent / "explained.json"
+
+
+def key(case: dict) -> str:
+    return f"{case['file']}/{case['name']}"
+
+
+def play_all(name: str, server: Server, cases: list, stand_in: StandIn) -> dict:
+    def play(case: dict) -> dict:
+        try:
+            return Player(server, case, stand_in, QUIET[name], f"{name}-{case['prefix']}").play()
+        except Exception:
+            raise RuntimeError(f"{key(case)} on {name}: {traceback.format_exc()}")
+
+    came = {}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        futures = {key(case): pool.submit(play, case) for case in cases}
+        for number, (case, future) in enumerate(futures.items(), 1):
+            came[case] = future.result()
+            if number % 50 == 0:
+                print(f"{name}: {number} of {len(cases)}", file=sys.stderr)
+    return came
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("oms")
+    options.add_argument("conductor")
+    options.add_argument("--only", default="")
+    options.add_argument("--write", type=Path)
+    options = options.parse_args()
+    chosen = [case for case in load() if options.only in key(case)]
+    passed_over = Counter(filter(None, map(not_played, chosen)))
+    cases = [case for case in chosen if not not_played(case)]
+    stand_in = StandIn()
+    ours = play_all("oms", Server(options.oms), cases, stand_in)
+    theirs = play_all("conductor", Server(options.conductor), cases, stand_in)
+
+    found = {key(case): differences(ours[key(case)], theirs[key(case)]) for case in cases}
+    found = {case: of for case, of in found.items() if of}
+    wrong = {key(case): unexpected(case, ours[key(case)]) for case in cases}
+    wrong = {case: of for case, of in wrong.items() if of}
+    if options.write:
+        options.write.write_text(json.dumps({"found": found, "ours": ours, "theirs": theirs}, indent=1))
+    for why, number in passed_over.items():
+        print(f"not played, {number}: {why}")
+    print(f"{len(cases)} cases, {len(cases) - len(found)} of them the same, {len(found)} different")
+    return judge(found, wrong, {key(case) for case in cases})
+
+
+def judge(found: dict, wrong: dict, played: set) -> int:
+    explained = json.loads(EXPLAINED.read_text())
+    for case, of in wrong.items():
+        print(f"not as the case says on oms server: {case}: {of}")
+    reasons: Counter = Counter()
+    bad = len(wrong)
+    for case in sorted(played):
+        kinds, known = sorted(found.get(case, {})), explained["cases"].get(case, {})
+        if kinds == sorted(known.get("kinds", [])):
+            reasons.update([known["because"]] if known else [])
+            continue
+        bad += 1
+        print(f"{case}: differs in {kinds or 'nothing'}, explained is {known.get('kinds', 'nothing')}")
+    for reason, number in reasons.most_common():
+        print(f"{number}: {explained['because'][reason]}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
