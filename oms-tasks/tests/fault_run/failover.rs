@@ -9,11 +9,11 @@ use tokio_postgres::Client;
 
 use crate::common::sandbox::{Sandbox, Scratch};
 use crate::common::worker::{Launch, Worker};
-use crate::common::{connect, migrations, register, stock, until};
-use crate::orders::{ARTICLES, Placed};
+use crate::common::{connect, register, until};
+use crate::orders::Placed;
 use crate::random::Random;
 use crate::storm::place;
-use crate::{WORKERS, check};
+use crate::{WORKERS, check, shop_on};
 
 const ORDERS: usize = 500;
 /// Placed before the fall, while it lasts, and after it.
@@ -31,14 +31,6 @@ fn both(first: &OwnPostgres, second: &OwnPostgres) -> String {
 
 async fn number(client: &Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
-}
-
-async fn shop_on(server: &OwnPostgres) {
-    let client = connect(server.url()).await;
-    client.batch_execute(&migrations()).await.unwrap();
-    for (sku, pieces, price_minor) in ARTICLES {
-        stock(&client, sku, pieces, price_minor).await;
-    }
 }
 
 /// Kills the primary while workers hold tasks, and promotes the other. Out: how long after that the

@@ -28,17 +28,22 @@ use storm::Storm;
 const ORDERS: usize = 500;
 const WORKERS: usize = 3;
 
+/// The tables, and articles on the shelves.
+async fn shop_on(server: &OwnPostgres) {
+    let client = connect(server.url()).await;
+    client.batch_execute(&migrations()).await.unwrap();
+    for (sku, pieces, price_minor) in ARTICLES {
+        stock(&client, sku, pieces, price_minor).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_order_is_lost_or_doubled_when_workers_and_the_server_are_killed() {
     let begun = Instant::now();
     let mut random = Random::seeded();
     let server = OwnPostgres::create().await.unwrap();
     let url = server.url().to_owned();
-    let client = connect(&url).await;
-    client.batch_execute(&migrations()).await.unwrap();
-    for (sku, pieces, price_minor) in ARTICLES {
-        stock(&client, sku, pieces, price_minor).await;
-    }
+    shop_on(&server).await;
     let (sandbox, messages) = (Sandbox::start(), Scratch::new("messages"));
     let launch = Launch {
         url: url.clone(),
