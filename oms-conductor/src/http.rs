@@ -218,8 +218,12 @@ mod tls {
             let mut roots = RootCertStore::empty();
             // Those of the system may hold some that this cannot read.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            for certificate in CertificateDer::pem_slice_iter(ca_certs) {
-                let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+            let own: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(ca_certs).collect();
+            let own = own.map_err(|error| wrong(error.to_string()))?;
+            if own.is_empty() && !ca_certs.is_empty() {
+                return Err(wrong("what is to be trusted holds no certificate".to_owned()));
+            }
+            for certificate in own {
                 roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
             }
             let provider = Arc::new(crypto::ring::default_provider());

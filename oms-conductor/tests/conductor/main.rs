@@ -4,6 +4,7 @@
 #![expect(clippy::indexing_slicing, reason = "JSON of the tests' own making")]
 
 mod faults;
+mod https;
 mod inbox;
 mod keys;
 mod leases;
