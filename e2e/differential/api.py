@@ -38,11 +38,11 @@ class Server:
                 connection.request(method, target, text, {"Content-Type": "application/json"})
                 answer = connection.getresponse()
                 return answer.status, answer.read().decode()
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-                # The server has closed a connection that was idle.
+            except OSError as failed:
                 connection.close()
                 self.local.connection = None
-                if last:
+                # A connection that was idle may have been closed by the server.
+                if last or not isinstance(failed, ConnectionError):
                     raise
         raise AssertionError
 

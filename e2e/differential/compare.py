@@ -10,8 +10,16 @@ SHAPE = ("ref", "type", "status", "attempt", "iteration")
 
 
 def plain(came: dict) -> dict:
-    """Without ids and times, which are never the same."""
-    return json.loads(TIME.sub('0', ID.sub("<id>", json.dumps(came))))
+    """Without ids, times, and what an error is called, which are never the same."""
+    return unnamed(json.loads(TIME.sub("0", ID.sub("<id>", json.dumps(came)))))
+
+
+def unnamed(value: object) -> object:
+    if isinstance(value, list):
+        return [unnamed(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: "<error>" if key == "error" else unnamed(inner) for key, inner in value.items()}
 
 
 def shape(run: dict) -> list:
@@ -19,8 +27,9 @@ def shape(run: dict) -> list:
 
 
 def differences(ours: dict, theirs: dict) -> dict:
-    """By kind, what each has: `refused`, `steps` (taken or refused), `runs`, `status`, `tasks`, `order`, and where
-    the tasks are the same `inputs`, `outputs`, `reasons`, `domains`; of the run `output`, `variables`, `reason`."""
+    """By kind, what each has: `unanswered` within a minute, `refused`, `steps` (taken or refused), `runs`, `status`,
+    `tasks`, `order`, and where the tasks are the same `inputs`, `outputs`, `reasons`, `domains`; of the run `output`,
+    `variables`, `reason`."""
     ours, theirs = plain(ours), plain(theirs)
     found: dict = {}
 
@@ -28,6 +37,9 @@ def differences(ours: dict, theirs: dict) -> dict:
         if one != other:
             found.setdefault(kind, []).append({"where": where, "oms": one, "conductor": other})
 
+    if "unanswered" in ours or "unanswered" in theirs:
+        note("unanswered", "", "unanswered" in ours, "unanswered" in theirs)
+        return found
     if "refused" in ours or "refused" in theirs:
         if ("refused" in ours) != ("refused" in theirs):
             note("refused", "", ours.get("refused", "taken"), theirs.get("refused", "taken"))
@@ -64,6 +76,8 @@ def run(note: object, one: dict, other: dict) -> None:
 
 def unexpected(case: dict, came: dict) -> str:
     """Where what came of a case on our server is not what the case expects; empty if it is."""
+    if "unanswered" in came:
+        return "no answer"
     if "refused" in case or "refused" in came:
         return "" if "refused" in case and "refused" in came else f"refused: {came.get('refused', 'no')}"
     expected, first = case["expect"], came["runs"][0]

@@ -2,22 +2,33 @@
 
 import json
 import time
+from typing import NamedTuple
 
 from api import Refused, Server
 from cases import WORKERS, Names, seconds
 
 ENDED = ("COMPLETED", "FAILED", "TERMINATED", "TIMED_OUT")
 OPEN = ("SCHEDULED", "IN_PROGRESS")
-MOVES_MAX = 300
+RUNS_MAX = 20
 # In seconds. Short enough for leases of one second.
 LOOK = 0.3
 OWNER = "conformance@example.com"
 
 
+class Habits(NamedTuple):
+    """What is to be known of a server."""
+
+    # After so many seconds without a change it has nothing left to do at once.
+    quiet: float
+    # So many seconds after a handler was registered it has heard of it.
+    handlers: float
+    # Cases that are played at once.
+    at_once: int
+
+
 class Player:
-    def __init__(self, server: Server, case: dict, stand_in: object, quiet: float, root: str):
-        """`quiet`: after so many seconds without a change the server has nothing left to do at once."""
-        self.server, self.quiet = server, quiet
+    def __init__(self, server: Server, case: dict, stand_in: object, habits: Habits, root: str):
+        self.server, self.quiet, self.habits = server, habits.quiet, habits
         self.names = Names(case)
         url = stand_in.serve(root, case.get("http", {}))
         self.stand_in_url = url
@@ -33,8 +44,18 @@ class Player:
             self.begin()
         except Refused as no:
             return {"refused": str(no)}
+        try:
+            return self.go_on()
+        finally:
+            # Lest a server that delivers an event again and again never comes to rest.
+            for handler in self.names.put(self.case.get("eventHandlers", [])):
+                self.server.call("DELETE", f"/event/{handler['name']}")
+
+    def go_on(self) -> dict:
         steps = list(self.case.get("steps", []))
-        for _ in range(MOVES_MAX):
+        # Some change for ever.
+        until = time.monotonic() + 2 * seconds(self.case) + 60
+        while time.monotonic() < until:
             self.settle()
             if self.end_next():
                 continue
@@ -54,6 +75,8 @@ class Player:
         self.server.call("PUT", "/metadata/workflow", [{"ownerEmail": OWNER, **d} for d in definitions])
         for handler in put(case.get("eventHandlers", [])):
             self.server.call("POST", "/event", handler)
+        if case.get("eventHandlers"):
+            time.sleep(self.habits.handlers)
         # The workers of the domains have asked for work just now.
         for task, domain in self.queues():
             self.server.poll(task, domain)
@@ -254,7 +277,7 @@ class Player:
     def result(self) -> list:
         names = [self.names.prefix + name for name in sorted(self.names.workflows)]
         time.sleep(self.quiet)
-        for id in self.server.runs_of(names):
+        for id in self.server.runs_of(names)[:RUNS_MAX]:
             if id not in self.known:
                 self.known.append(id)
         self.look()

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class StandIn:
     """Answers by path as the cases say, one entry a call, the last one staying."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int) -> None:
         self.acts: dict = {}
         self.calls: dict = defaultdict(int)
         self.lock = threading.Lock()
@@ -39,9 +39,9 @@ class StandIn:
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = answer
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
+        self.port = port
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def serve(self, root: str, http: dict) -> str:

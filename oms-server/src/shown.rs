@@ -40,7 +40,7 @@ pub(crate) fn workflow_json(mut run: Execution, with_tasks: bool) -> Result<Show
     let mut shown = object(&run);
     let steps = steps_of(&run);
     let tasks: Vec<Value> = if with_tasks {
-        own.iter().map(|task| shown_task(&run, &steps, task)).collect()
+        own.iter().map(|task| shown_task((&run, &own), &steps, task)).collect()
     } else {
         Vec::new()
     };
@@ -83,13 +83,20 @@ fn steps_of(run: &Execution) -> Steps<'_> {
 
 /// A task of a run, as Conductor's `Task`.
 pub(crate) fn task_json(run: &Execution, task: &TaskExecution) -> Value {
-    shown_task(run, &steps_of(run), task)
+    shown_task((run, &run.tasks), &steps_of(run), task)
 }
 
-fn shown_task(run: &Execution, steps: &Steps<'_>, task: &TaskExecution) -> Value {
+/// `all`: the run's tasks.
+fn shown_task(
+    (run, all): (&Execution, &[TaskExecution]),
+    steps: &Steps<'_>,
+    task: &TaskExecution,
+) -> Value {
     let mut shown = object(task);
     let (own, iteration) = plain_name(&task.reference_task_name);
     let step = steps.get(task.reference_task_name.as_str()).or_else(|| steps.get(own));
+    let of_loop = step.and_then(|step| turn_of_loop(all, task, own, step));
+    let iteration = of_loop.unwrap_or_else(|| u64::from(iteration));
     let wait = task.start_time.map_or(0, |start| (start - task.scheduled_time).num_milliseconds());
     let changed = task.end_time.or(task.start_time).unwrap_or(task.scheduled_time);
     let more = json!({
@@ -109,6 +116,27 @@ fn shown_task(run: &Execution, steps: &Steps<'_>, task: &TaskExecution) -> Value
     });
     shown.extend(object(&more));
     Value::Object(shown)
+}
+
+/// Of a loop it is the turn that it is in that counts as its iteration, not that of a loop around it. While
+/// it is open its output does not say so, but the name of what its body begins with does.
+fn turn_of_loop(
+    all: &[TaskExecution],
+    task: &TaskExecution,
+    own: &str,
+    step: &WorkflowTask,
+) -> Option<u64> {
+    if task.task_type != "DO_WHILE" {
+        return None;
+    }
+    let said = task.output_data.get("iteration").and_then(Value::as_u64);
+    said.or_else(|| {
+        let around = task.reference_task_name.strip_prefix(own)?;
+        let begins = format!("{}{around}__", step.loop_over.first()?.task_reference_name);
+        let turn =
+            |one: &TaskExecution| one.reference_task_name.strip_prefix(&begins)?.parse().ok();
+        all.iter().filter_map(turn).max()
+    })
 }
 
 /// A step of a definition, without the steps that stand in it: those may be many, and deep.

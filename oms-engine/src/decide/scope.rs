@@ -113,7 +113,13 @@ impl Scope for RunScope<'_> {
             }
             "reasonForIncompletion" => owned(fact.reason.as_deref()?),
             "callbackAfterSeconds" => owned(0),
-            "iteration" => owned(fact.turns.last().copied().unwrap_or(0)),
+            "iteration" => match self.plan.node(reference_name)?.kind {
+                // Of a loop it is how many turns it has had.
+                Kind::Loop { .. } => {
+                    fact.output.as_deref()?.get("iteration").cloned().and_then(owned)
+                }
+                _ => owned(fact.turns.last().copied().unwrap_or(0)),
+            },
             "pollCount" => owned(history?.poll_count),
             "workerId" => owned(history?.worker.as_deref()?),
             "scheduledTime" => owned(history?.scheduled_ms),

@@ -145,3 +145,25 @@ async fn runs_are_found_by_state_and_by_correlation_id() {
     let both = both.expect(200).json();
     assert_eq!((&both["a"][0]["workflowId"], &both["b"][0]["workflowId"]), (&json!(a), &json!(b)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_iteration_of_a_loop_is_the_turn_that_it_is_in() {
+    let (_database, server) = server().await;
+    server.register("line", 1);
+    let turns = json!({"name": "l", "taskReferenceName": "l", "type": "DO_WHILE",
+        "items": "${workflow.input.list}",
+        "loopOver": [{"name": "work", "taskReferenceName": "work", "type": "SIMPLE"}]});
+    let body = json!({"name": "turns", "input": {"list": [7, 8]},
+        "workflowDef": {"name": "turns", "version": 1, "tasks": [turns]}});
+    let id = server.post("/api/workflow", &body).expect(200).text;
+    finish(&server);
+    let second = server.poll();
+    let iterations = || {
+        let run = server.run(&id);
+        let tasks = run["tasks"].as_array().unwrap().iter();
+        tasks.map(|task| task["iteration"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(iterations(), [2, 1, 2]);
+    server.post("/api/tasks", &result_of(&second, "COMPLETED")).expect(200);
+    assert_eq!(iterations(), [2, 1, 2]);
+}
