@@ -300,5 +300,5 @@ class Player:
         ]
         keys = {"name": run.get("workflowName"), "status": run["status"], "output": run.get("output") or {}}
         keys |= {"variables": run.get("variables") or {}, "reason": run.get("reasonForIncompletion") or ""}
-        shown = self.names.take({**keys, "tasks": tasks})
-        return json.loads(json.dumps(shown).replace(self.stand_in_url, "<standIn>"))
+        text = json.dumps({**keys, "tasks": tasks}).replace(self.stand_in_url, "<standIn>")
+        return self.names.take(json.loads(text))
