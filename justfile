@@ -29,9 +29,9 @@ db:
 e2e *args:
     e2e/run.sh {{ args }}
 
-# Runs 200 orders on a real Conductor, whose worker is killed; see docs/conductor-cluster.md
-e2e-conductor:
-    e2e/conductor_cluster.sh
+# Runs 200 orders on a real Conductor, whose worker is killed, and compares the conformance cases; `orders` or `cases` alone
+e2e-conductor *part:
+    e2e/conductor_cluster.sh {{ part }}
 
 # Fuzzes a target (definition, template, path, query) for so many seconds; see docs/fuzzing.md
 fuzz target seconds='600':

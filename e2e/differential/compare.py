@@ -85,4 +85,8 @@ def unexpected(case: dict, came: dict) -> str:
         return f"status: expected {expected['status']}, found {first['status']}"
     keys = {"ref": "", "type": "", "status": "", "attempt": 0, "iteration": 0}
     tasks = [[task.get(key, empty) for key, empty in keys.items()] for task in expected["tasks"]]
-    return "" if tasks == shape(first) else f"tasks: expected {tasks}, found {shape(first)}"
+    found = shape(first)
+    # Cases do not say which turn a loop is in.
+    for task in [*tasks, *found]:
+        task[4] = task[4] if task[1] != "DO_WHILE" else 0
+    return "" if tasks == found else f"tasks: expected {tasks}, found {found}"
