@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 home=$CARGO_TARGET_DIR/e2e
-# With 1g it runs out of memory over the cases.
+# The cases were played with this; 1g has not been enough with all of them.
 heap=6g
 . e2e/conductor.sh
 

@@ -32,7 +32,7 @@ class Player:
         self.names = Names(case)
         url = stand_in.serve(root, case.get("http", {}))
         self.stand_in_url = url
-        case = {**json.loads(json.dumps(case).replace("<standIn>", url))}
+        case = json.loads(json.dumps(case).replace("<standIn>", url))
         self.case = {**case, "start": {"input": {}, **case.get("start", {})}}
         self.held: dict = {}
         self.known: list = []
