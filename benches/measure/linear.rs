@@ -51,8 +51,14 @@ pub(crate) fn input(n: usize) -> Value {
 
 /// What the worker of a step makes of its input.
 pub(crate) fn output(step: &str, input: &Input) -> Output {
-    let begin: String = input.data.chars().take(20).collect();
-    Output { text: format!("{:-<36}", format!("{step}:{begin}")) }
+    let mut text = String::with_capacity(36);
+    text.push_str(step);
+    text.push(':');
+    text.extend(input.data.chars().take(20));
+    while text.len() < 36 {
+        text.push('-');
+    }
+    Output { text }
 }
 
 /// As [`output`], from JSON to JSON.

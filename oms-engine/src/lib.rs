@@ -9,6 +9,7 @@ pub mod definition;
 pub mod embedded;
 mod engine;
 mod error;
+mod id_map;
 mod ids;
 mod maintain;
 mod queue;

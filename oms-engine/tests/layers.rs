@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 10] = [
     &["testkit"],
 ];
 
-const FIRST: &[&str] = &["ids", "clock", "config", "error", "telemetry"];
+const FIRST: &[&str] = &["ids", "id_map", "clock", "config", "error", "telemetry"];
 
 /// Beside the layers: a server on hand for programs and tests.
 const EMBEDDED: &str = "embedded";

@@ -189,7 +189,7 @@ impl Core {
             let done = self.store.start_workflows(tx, &[&row], None).await?;
             if !done.started.is_empty() {
                 crate::telemetry::started(&row.name);
-                let (id, queue) = (row.id, row.first.queue);
+                let (id, queue) = (row.id, row.first.queue.to_string());
                 return Ok(Ok(Wished::Started { id, queue, version }));
             }
             let found = self.store.find_started(tx, &[&row]).await?;

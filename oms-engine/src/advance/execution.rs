@@ -281,13 +281,13 @@ fn open_task(
     let token = row.token;
     let input = token.input.or_else(|| {
         let name = &token.reference_name;
-        plan.node(name).map(|node| input_of(plan, state, node, name, token.attempt))
+        plan.node(name).map(|node| input_of(plan, state, node, name, token.attempt).into_value())
     });
     let task_id = TaskId {
         workflow_id: token.workflow_id,
         epoch: token.epoch,
         attempt: token.attempt,
-        reference_name: token.reference_name,
+        reference_name: token.reference_name.to_string(),
     };
     let going_on = token.detail.as_ref().and_then(|detail| detail.get("child"));
     let going_on = going_on.map(|child| serde_json::json!({ "subWorkflowId": child }));
@@ -296,7 +296,7 @@ fn open_task(
     let in_progress = match row.task_type.as_deref() {
         Some("WAIT" | "HUMAN" | "JOIN" | "DO_WHILE") => true,
         // A worker's task that waits to be ended from outside.
-        Some(kind) if kind == token.queue => true,
+        Some(kind) if kind == &*token.queue => true,
         Some("EVENT") => row.output.is_some(),
         Some(_) => row.remaining.is_some(),
         None => false,

@@ -80,7 +80,7 @@ impl Core {
             begun => begun?,
         };
         let row = begun.row;
-        let queue = row.first.queue.clone();
+        let queue = row.first.queue.to_string();
         let done = self.store.start_workflows(tx, &[&row], None).await?;
         if done.started.is_empty() {
             return Err(Error::invalid("failureWorkflow", "its definition changed meanwhile"));

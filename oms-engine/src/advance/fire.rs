@@ -79,7 +79,8 @@ impl Core {
         self.store.commit(tx).await?;
         crate::telemetry::started_all(starts.iter().map(|row| &*row.name));
         let timed = starts.iter().any(|row| row.first.is_timed() || row.timeout_ms.is_some());
-        Ok(Fired { ready: starts.into_iter().map(|row| row.first.queue).collect(), timed })
+        let ready = starts.into_iter().map(|row| row.first.queue.to_string());
+        Ok(Fired { ready: ready.collect(), timed })
     }
 
     /// Gives up the fire of one schedule that could not be written, and moves on.

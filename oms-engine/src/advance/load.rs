@@ -12,7 +12,7 @@ use crate::decide::{
     Branch, Fact, HistoryFields, Node, OpenLoop, Plan, RunState, TaskStatus, WorkflowStatus,
     node_of,
 };
-use crate::definition::TaskDef;
+use crate::definition::{Payload, TaskDef};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 use crate::store::{Executor, HistoryRow, LoopRow, RunRow, Store, Wanted};
@@ -68,6 +68,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) reference_name: &'a str,
     /// Whether it has ended, and how is asked.
     pub(crate) ended: bool,
+    /// Whether it is the first attempt, in a run that nobody has restarted.
+    pub(crate) first: bool,
     pub(crate) scope: Option<i64>,
     pub(crate) detail: Option<&'a Value>,
 }
@@ -96,11 +98,13 @@ pub(crate) async fn load_runs(
         }
     }
     let around = loops_of(store, db, &runs, asked).await?;
+    let alone = ids.len() == asked.len();
     asked
         .iter()
         .map(|asked| {
-            let Some(run) = runs.get(&asked.id) else { return Ok(None) };
-            let mut run = run.clone();
+            // Each is asked for once, as a rule.
+            let run = if alone { runs.remove(&asked.id) } else { runs.get(&asked.id).cloned() };
+            let Some(mut run) = run else { return Ok(None) };
             enter(&mut run, asked, around.get(&asked.id).map_or(&[][..], Vec::as_slice))?;
             Ok(Some(run))
         })
@@ -115,6 +119,10 @@ async fn facts_of(
     asked: &[Asked<'_>],
 ) -> Result<HashMap<WorkflowId, Run>, Error> {
     let (mut wanted, mut whole, mut with_inputs) = (Vec::new(), Vec::new(), false);
+    let ended = asked.iter().filter(|asked| asked.ended && !asked.reference_name.is_empty());
+    let ended: Vec<_> = ended.collect();
+    let first = asked.iter().filter(|asked| asked.first);
+    let first: HashMap<_, _> = first.map(|asked| (asked.id, asked.reference_name)).collect();
     for row in &rows {
         let plan = plan_of(plans, row)?;
         // A task that undoes another is tried again with what it got.
@@ -122,8 +130,13 @@ async fn facts_of(
         if row.replays {
             whole.push(row.id);
         }
-        let own = asked.iter().filter(|asked| asked.id == row.id && asked.ended);
-        for asked in own.filter(|asked| !asked.reference_name.is_empty()) {
+        // Before the definition's first step nothing has ended.
+        let begins = |name: &&str| plan.graph.index_of(name) == Some(0);
+        let plain = !row.replays && !row.has_cuts && !row.is_undone();
+        if plain && first.get(&row.id).is_some_and(begins) {
+            continue;
+        }
+        for asked in ended.iter().filter(|asked| asked.id == row.id) {
             wanted.push(Wanted {
                 workflow_id: row.id,
                 reference_name: asked.reference_name.to_owned(),
@@ -219,7 +232,7 @@ pub(super) fn enter(run: &mut Run, asked: &Asked<'_>, around: &[LoopRow]) -> Res
         let open = OpenLoop {
             turn: turns.get(outer.len()).copied().unwrap_or(0),
             turns: outer,
-            input: Arc::new(row.input.clone().unwrap_or_default()),
+            input: row.input.clone().unwrap_or_default().into(),
             items: row.items.clone().map(Arc::new),
         };
         run.state.loops.insert(node.reference_name.to_string(), open);
@@ -323,8 +336,8 @@ pub(super) fn fact_of(h: &HistoryRow, turns: Vec<u32>) -> Fact {
         epoch: h.epoch,
         attempt: h.attempt,
         status: h.status,
-        input: h.input.clone().map(Arc::new),
-        output: h.output.clone().map(Arc::new),
+        input: h.input.clone().map(Payload::from),
+        output: h.output.clone().map(Payload::from),
         reason: h.reason.clone(),
         history: Some(HistoryFields {
             poll_count: h.poll_count,
@@ -346,8 +359,8 @@ fn state_of(
     // In order of seq: the last attempt of the highest epoch wins.
     for h in history {
         let (name, turns) = match plan.graph.find(&h.reference_name) {
-            Some((node, turns)) => (node.reference_name.to_string(), turns),
-            None => (h.reference_name.clone(), Vec::new()),
+            Some((node, turns)) => (node.reference_name.clone(), turns),
+            None => (Arc::from(h.reference_name.as_str()), Vec::new()),
         };
         facts.insert(name, fact_of(h, turns));
     }
@@ -369,18 +382,5 @@ fn state_of(
             row.variables.clone(),
             row.correlation_id.as_deref().map(Arc::from),
         )
-    }
-}
-
-/// A JSON object, also of what is none: under the key `result`.
-pub(crate) fn as_object(value: Value) -> Value {
-    match value {
-        Value::Object(_) => value,
-        Value::Null => Value::Object(serde_json::Map::new()),
-        other => {
-            let mut map = serde_json::Map::new();
-            map.insert("result".to_owned(), other);
-            Value::Object(map)
-        }
     }
 }

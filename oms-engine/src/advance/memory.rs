@@ -2,26 +2,25 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::load::Run;
-use super::rows::{opened_rows, run_end, tell};
+use super::rows::{Containers, opened_row, run_end, tell};
 use super::undo::undoes;
 use crate::decide::{Branch, Event, Node, TaskEnd, WorkflowStatus, decide};
+use crate::definition::Payload;
 use crate::store::{EndedRow, OpenedRow, Token};
 
 /// What a step that was decided from memory writes.
 #[derive(Debug)]
-pub(crate) struct Planned {
+pub(crate) struct Planned<T> {
     pub(crate) ended: EndedRow,
-    pub(crate) opened: Vec<PlannedTask>,
+    pub(crate) opened: Vec<T>,
 }
 
 /// A task to schedule, and what a worker that gets it at once needs.
 #[derive(Debug)]
 pub(crate) struct PlannedTask {
     pub(crate) row: OpenedRow,
-    pub(crate) input: Arc<Value>,
+    pub(crate) input: Payload,
     branch: Option<Arc<Branch>>,
     dynamic: Option<Arc<Node>>,
     /// Whether a worker takes it.
@@ -30,7 +29,7 @@ pub(crate) struct PlannedTask {
 
 impl PlannedTask {
     /// Its row, its input, and the run as whoever has this task sees it.
-    pub(crate) fn begin(self, mut run: Run) -> (OpenedRow, Arc<Value>, Run) {
+    pub(crate) fn begin(self, mut run: Run) -> (OpenedRow, Payload, Run) {
         let Self { row, input, branch, dynamic, .. } = self;
         run.state.branch = branch;
         run.state.dynamic = dynamic;
@@ -41,14 +40,14 @@ impl PlannedTask {
 }
 
 /// Decides the end of a token's task from memory. None: it takes the slow way, with what is so
-/// now; the run is to be thrown away then.
-pub(crate) fn plan_step(
+/// now; the run is to be thrown away then. `take` makes what the caller needs of each task to schedule.
+pub(crate) fn plan_step<T>(
     run: &mut Run,
     token: &Token,
     (holder, worker): (i64, Option<Arc<str>>),
     end: &TaskEnd,
-    input: &Arc<Value>,
-) -> Option<Planned> {
+    take: impl Fn(PlannedTask) -> T,
+) -> Option<Planned<T>> {
     let held = end.held_to_schema(&run.plan, &run.state);
     let end = &*held;
     let decision = decide(&run.plan, &mut run.state, &Event::Ended(end.clone())).ok()?;
@@ -67,7 +66,7 @@ pub(crate) fn plan_step(
         rev: token.rev,
         holder,
         status: end.status,
-        input: token.input.is_none().then(|| input.clone()),
+        input: end.input.clone().filter(|_| token.input.is_none()),
         output: end.output.clone(),
         worker,
         reason: end.reason.clone(),
@@ -78,13 +77,17 @@ pub(crate) fn plan_step(
         variables: None,
     };
     tell(&mut ended, &decision);
-    let rows = opened_rows(&decision.scheduled, token.id, None, run.domains.as_ref());
-    let opened = rows.into_iter().zip(decision.scheduled).map(|(row, scheduled)| PlannedTask {
-        row,
-        input: scheduled.input,
-        branch: scheduled.branch,
-        dynamic: scheduled.task_def.is_some().then(|| scheduled.node.clone()),
-        for_worker: scheduled.node.kind.is_worker(),
+    let containers = Containers::of(&decision.scheduled, None);
+    let opened = decision.scheduled.into_iter().map(|scheduled| {
+        let container = containers.of_task(&scheduled);
+        let row = opened_row(&scheduled, token.id, container, run.domains.as_ref());
+        take(PlannedTask {
+            row,
+            input: scheduled.input,
+            branch: scheduled.branch,
+            for_worker: scheduled.node.kind.is_worker(),
+            dynamic: scheduled.task_def.is_some().then_some(scheduled.node),
+        })
     });
     Some(Planned { ended, opened: opened.collect() })
 }

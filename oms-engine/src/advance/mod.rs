@@ -44,8 +44,8 @@ pub use execution::{Execution, TaskExecution};
 pub use explain::{
     Explanation, OpenTaskExplained, PathStep, StepTime, TimeExplained, TimeSpent, WaitsFor,
 };
-pub(crate) use load::{Run, as_object, load_runs};
-pub(crate) use memory::{PlannedTask, plan_step};
+pub(crate) use load::{Run, load_runs};
+pub(crate) use memory::{Planned, PlannedTask, plan_step};
 pub(crate) use one::{Happened, OneStep, asked};
 pub(crate) use operate::Operation;
 pub(crate) use outside::{Said, must_be_heard};
@@ -108,10 +108,10 @@ impl Acted {
     fn opens(&mut self, row: &OpenedRow) {
         self.timed |= row.is_timed();
         if row.status.is_none() && row.state == TokenState::Ready {
-            self.ready.push(row.queue.clone());
+            self.ready.push(row.queue.to_string());
         }
         if row.attempt > 0 {
-            self.tally.retried.push(row.queue.clone());
+            self.tally.retried.push(row.queue.to_string());
         }
     }
 }

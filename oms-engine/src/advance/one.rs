@@ -17,6 +17,7 @@ use crate::decide::{
     DecideError, Decision, End, Event, Node, SYSTEM_QUEUE, TaskEnd, TaskStatus, TimeoutKind,
     WorkflowStatus, counts_as, decide, input_of, only_alerts, timeout_reason,
 };
+use crate::definition::Payload;
 use crate::error::Error;
 use crate::ids::draw_jitter;
 use crate::store::{AdvanceBatch, DueToken, EndedRow, ParkedRow, REMOTE, Token, TokenState};
@@ -94,7 +95,7 @@ impl Core {
             Happened::TimeUp => match time_up(&run, &locked) {
                 Some(end) => Told::Event(Event::Ended(end)),
                 None => {
-                    let task = &locked.token.reference_name;
+                    let task = &*locked.token.reference_name;
                     tracing::warn!(workflow_id = %id, task, "time-out (ALERT_ONLY)");
                     return self.only_told(tx, &run, &locked).await;
                 }
@@ -183,7 +184,7 @@ impl Core {
             return Err(Error::invariant(id, "a locked token was refused by the hot statement"));
         }
         // A container, or the task of a parent, has nothing left to wait for.
-        done.ready.extend(advanced.fallen.into_iter().map(|token| token.queue));
+        done.ready.extend(advanced.fallen.into_iter().map(|token| token.queue.to_string()));
         self.wake(tx, &run, &decision, &mut done).await?;
         if let Some(end) = end {
             let end = if written {
@@ -266,7 +267,8 @@ impl Core {
 /// The queues of the leased tasks among these tokens.
 pub(super) fn freed<'a>(tokens: impl IntoIterator<Item = &'a DueToken>) -> Vec<String> {
     let leased = tokens.into_iter().filter(|token| token.holder != 0);
-    leased.map(|leased| leased.token.queue.clone()).filter(|queue| queue != SYSTEM_QUEUE).collect()
+    let queues = leased.map(|leased| leased.token.queue.to_string());
+    queues.filter(|queue| queue != SYSTEM_QUEUE).collect()
 }
 
 /// What to load for a token.
@@ -277,6 +279,7 @@ pub(crate) fn asked(token: &Token) -> Asked<'_> {
         id: token.workflow_id,
         reference_name: if of_none { after().unwrap_or_default() } else { &token.reference_name },
         ended: of_none,
+        first: !of_none && token.epoch == 0 && token.attempt == 0,
         scope: token.scope,
         detail: token.detail.as_ref(),
     }
@@ -316,11 +319,11 @@ pub(crate) fn time_up(run: &Run, locked: &DueToken) -> Option<TaskEnd> {
 }
 
 /// What a token's task got.
-pub(super) fn input_now(run: &Run, node: &Node, token: &Token) -> Arc<Value> {
-    Arc::new(match &token.input {
-        Some(input) => input.clone(),
+pub(super) fn input_now(run: &Run, node: &Node, token: &Token) -> Payload {
+    match &token.input {
+        Some(input) => Payload::from(input.clone()),
         None => input_of(&run.plan, &run.state, node, &token.reference_name, token.attempt),
-    })
+    }
 }
 
 /// The step of a token, as its own branch and definition have it.
@@ -360,7 +363,7 @@ pub(super) fn ended_row(
             row.input = run
                 .plan
                 .node(name)
-                .map(|node| Arc::new(input_of(&run.plan, &run.state, node, name, attempt)));
+                .map(|node| input_of(&run.plan, &run.state, node, name, attempt));
         }
     }
     row

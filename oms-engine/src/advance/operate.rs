@@ -253,7 +253,7 @@ impl Core {
             let name = &token.reference_name;
             let node = run.plan.node(name)?;
             let input = input_of(&run.plan, &run.state, node, name, token.attempt);
-            Some((name.clone(), Arc::new(input)))
+            Some((name.to_string(), input.shared()))
         });
         Ok(inputs.collect())
     }

@@ -13,7 +13,7 @@ use super::load::Run;
 use super::one::node_of;
 use super::route::domain_in;
 use crate::decide::TaskStatus;
-use crate::definition::WorkflowTask;
+use crate::definition::{Payload, WorkflowTask};
 use crate::ids::{TaskId, WorkflowId, idempotency_key};
 use crate::store::Token;
 
@@ -83,14 +83,14 @@ impl PolledTask {
     pub(crate) fn of(
         run: &Run,
         token: &Token,
-        input: Arc<Value>,
+        input: &Payload,
         metadata: BTreeMap<String, String>,
     ) -> Self {
         let task_id = TaskId {
             workflow_id: token.workflow_id,
             epoch: token.epoch,
             attempt: token.attempt,
-            reference_name: token.reference_name.clone(),
+            reference_name: token.reference_name.to_string(),
         };
         let node = node_of(run, token);
         let map = run.domains.as_ref().map(|domains| &*domains.map);
@@ -107,7 +107,7 @@ impl PolledTask {
             task_def_name: node.map_or(shown, |node| &*node.task_name).to_owned(),
             domain: domain.map(str::to_owned),
             status: TaskStatus::InProgress,
-            input_data: input,
+            input_data: input.shared(),
             runtime_metadata: metadata,
             retry_count: token.attempt,
             poll_count: token.poll_count,

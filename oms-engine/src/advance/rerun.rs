@@ -211,7 +211,7 @@ impl Core {
         let LoadedRun { run, history, .. } = load_whole(&self.store, tx, &self.plans, row).await?;
         let open = self.store.load_open_tasks(tx, id).await?;
         let reached = history.iter().any(|row| row.reference_name == reference_name)
-            || open.iter().any(|row| row.token.reference_name == reference_name);
+            || open.iter().any(|row| &*row.token.reference_name == reference_name);
         let task_name = skipped(&run.plan, reference_name, reached)
             .map_err(|reason| refused(id, "skip a task of", reason))?;
         self.store.skip_task(tx, id, (reference_name, task_name), (input, output)).await?;

@@ -89,9 +89,9 @@ impl Domains {
 
 /// The queue of a task, and what is shown as its type where that is another text:
 /// `[domain:]type[@namespace][-group]`, and the same without what follows the type.
-pub(super) fn queue_of(node: &Node, domains: Option<&Domains>) -> (String, Option<Arc<str>>) {
+pub(super) fn queue_of(node: &Node, domains: Option<&Domains>) -> (Arc<str>, Option<Arc<str>>) {
     if !node.kind.is_worker() {
-        return (node.queue().to_owned(), Some(node.task_type.clone()));
+        return (Arc::from(node.queue()), Some(node.task_type.clone()));
     }
     let kind = &*node.task_type;
     // Conductor's own types are in no domain, unless they are named.
@@ -100,13 +100,13 @@ pub(super) fn queue_of(node: &Node, domains: Option<&Domains>) -> (String, Optio
         domains.map.choose(kind, |domain| domains.polls.asked_lately(kind, domain))
     });
     let of_type = match domain {
-        Some(domain) => format!("{domain}:{kind}"),
-        None => kind.to_owned(),
+        Some(domain) => Arc::from(format!("{domain}:{kind}")),
+        None => node.task_type.clone(),
     };
     if node.apart.is_empty() {
         return (of_type, None);
     }
-    (format!("{of_type}{}", node.apart), Some(Arc::from(of_type)))
+    (Arc::from(format!("{of_type}{}", node.apart)), Some(of_type))
 }
 
 /// The domain and type in what is shown of a task.

@@ -24,23 +24,34 @@ pub(crate) fn opened_rows(
     around: Option<i64>,
     domains: Option<&Domains>,
 ) -> Vec<OpenedRow> {
-    let mut containers: BTreeMap<usize, i64> = BTreeMap::new();
-    for (number, scheduled) in (1..).zip(scheduled) {
-        if let Some(key) = scheduled.key {
-            containers.insert(key, number);
-        }
-    }
-    let container = |scope: Scope| match scope {
-        Scope::Source => None,
-        Scope::Opened(key) => containers.get(&key).copied(),
-        Scope::Around => Some(-around.unwrap_or(0)),
-    };
-    let row = |task: &Scheduled| opened_row(task, source, container(task.scope), domains);
-    let rows = scheduled.iter().map(row);
-    rows.collect()
+    let containers = Containers::of(scheduled, around);
+    let row = |task: &Scheduled| opened_row(task, source, containers.of_task(task), domains);
+    scheduled.iter().map(row).collect()
 }
 
-fn opened_row(
+/// What opens containers in a decision, by number, and what is around all of it.
+pub(super) struct Containers {
+    by_key: BTreeMap<usize, i64>,
+    around: Option<i64>,
+}
+
+impl Containers {
+    pub(super) fn of(scheduled: &[Scheduled], around: Option<i64>) -> Self {
+        let numbered = (1..).zip(scheduled);
+        let by_key = numbered.filter_map(|(number, task)| Some((task.key?, number))).collect();
+        Self { by_key, around }
+    }
+
+    pub(super) fn of_task(&self, task: &Scheduled) -> Option<i64> {
+        match task.scope {
+            Scope::Source => None,
+            Scope::Opened(key) => self.by_key.get(&key).copied(),
+            Scope::Around => Some(-self.around.unwrap_or(0)),
+        }
+    }
+}
+
+pub(super) fn opened_row(
     scheduled: &Scheduled,
     source: i64,
     container: Option<i64>,
@@ -82,15 +93,15 @@ fn opened_row(
     let of_no_task = goes_on || matches!(scheduled.fate, Fate::Line { .. });
     let of_node = |ms: Option<i64>| ms.filter(|_| !of_no_task);
     let (mut queue, task_type) =
-        if of_no_task { (SYSTEM_QUEUE.to_owned(), None) } else { queue_of(node, domains) };
+        if of_no_task { (Arc::from(SYSTEM_QUEUE), None) } else { queue_of(node, domains) };
     if let Some(longest) = outside(scheduled) {
         delay_ms = longest;
-        node.task_type.as_ref().clone_into(&mut queue);
+        queue = node.task_type.clone();
     }
     let kept = node.stores_input || status.is_some() || state == TokenState::Container;
     OpenedRow {
         source,
-        reference_name: if of_no_task { String::new() } else { scheduled.reference_name.clone() },
+        reference_name: if of_no_task { Arc::default() } else { scheduled.reference_name.clone() },
         attempt: scheduled.attempt,
         queue,
         task_type,
@@ -104,7 +115,7 @@ fn opened_row(
         set_aside: scheduled.set_aside,
         reason: scheduled.reason.clone(),
         input: if goes_on {
-            Some(Arc::new(json!({ "after": scheduled.reference_name })))
+            Some(json!({ "after": scheduled.reference_name }).into())
         } else {
             (kept || of_no_task).then(|| scheduled.input.clone())
         },

@@ -10,7 +10,7 @@ use super::route::{Domains, Polls};
 use super::rows::opened_rows;
 use crate::decide::{DecideError, Event, Fate, Kind, Plan, RunState, SYSTEM_QUEUE, Wait, decide};
 use crate::definition::{
-    IdempotencyStrategy, PayloadFault, TASK_PAYLOAD_MAX_BYTES, TaskToDomain,
+    IdempotencyStrategy, Payload, PayloadFault, TASK_PAYLOAD_MAX_BYTES, TaskToDomain,
     WORKFLOW_PAYLOAD_MAX_BYTES, WorkflowDef, check_payload,
 };
 use crate::error::Error;
@@ -140,11 +140,11 @@ pub(crate) struct Begun {
     pub(crate) row: StartRow,
     /// The run as its first decision left it and the input of its first task, where a worker gets
     /// that.
-    pub(crate) next: Option<(Run, Arc<Value>)>,
+    pub(crate) next: Option<(Run, Payload)>,
 }
 
 /// A first task and, where a worker gets it, its input.
-type First = (OpenedRow, Option<Arc<Value>>);
+type First = (OpenedRow, Option<Payload>);
 
 /// None where the start leads to something else than one task that a worker or somebody outside
 /// ends.
@@ -171,7 +171,7 @@ fn first_task(run: &mut Run) -> Result<Option<First>, Error> {
     if !simple || decision.end.is_some() || !decision.variables.is_empty() {
         return Ok(None);
     }
-    check_payload(&what, &first.input, TASK_PAYLOAD_MAX_BYTES).map_err(refused)?;
+    first.input.check(&what, TASK_PAYLOAD_MAX_BYTES).map_err(refused)?;
     let input = is_worker.then(|| first.input.clone());
     let mut rows = opened_rows(&decision.scheduled, 0, None, run.domains.as_ref());
     Ok(rows.pop().map(|row| (row, input)))
@@ -181,9 +181,9 @@ fn first_task(run: &mut Run) -> Result<Option<First>, Error> {
 fn decide_row() -> OpenedRow {
     OpenedRow {
         source: 0,
-        reference_name: String::new(),
+        reference_name: Arc::default(),
         attempt: 0,
-        queue: SYSTEM_QUEUE.to_owned(),
+        queue: Arc::from(SYSTEM_QUEUE),
         task_type: None,
         state: TokenState::Ready,
         status: None,
@@ -194,7 +194,7 @@ fn decide_row() -> OpenedRow {
         total_ms: None,
         set_aside: 0,
         reason: None,
-        input: Some(Arc::new(json!({ "start": true }))),
+        input: Some(json!({ "start": true }).into()),
         output: None,
         detail: None,
         remaining: None,

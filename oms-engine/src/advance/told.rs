@@ -14,6 +14,7 @@ use super::{Acted, Core};
 use crate::decide::{
     Event, Fell, Gathered, Graph, Kind, Node, TaskEnd, TaskStatus, TimeoutKind, instance,
 };
+use crate::definition::Payload;
 use crate::error::Error;
 use crate::ids::draw_jitter;
 use crate::store::{DueToken, HistoryRow, Token, Wanted};
@@ -30,8 +31,8 @@ pub(super) enum Told {
 /// of how its attempt ended. None for an event that is not parked.
 pub(super) fn parked(event: &Event) -> Option<Value> {
     let (after, retry_after, timeout) = match event {
-        Event::Ended(end) => (&end.reference_name, end.retry_after, end.timeout),
-        Event::Continue { after, retry_after, timeout, .. } => (after, *retry_after, *timeout),
+        Event::Ended(end) => (&*end.reference_name, end.retry_after, end.timeout),
+        Event::Continue { after, retry_after, timeout, .. } => (&**after, *retry_after, *timeout),
         Event::Start => return Some(json!({ "start": true })),
         Event::Retry => return Some(json!({ "retry": true })),
         Event::Fell(_) | Event::Run { .. } | Event::Unwind(_) | Event::Undo(_) => return None,
@@ -73,8 +74,8 @@ pub(super) fn ended(
         reference_name: token.reference_name.clone(),
         attempt: token.attempt,
         status,
-        input: token.input.clone().map(Arc::new),
-        output: output.map(Arc::new),
+        input: token.input.clone().map(Payload::from),
+        output: output.map(Payload::from),
         reason,
         retry_after: None,
         timeout: None,
@@ -104,7 +105,8 @@ impl Core {
             let what = format!("task {:?} is not in its definition", token.reference_name);
             return Err(Error::invariant(token.workflow_id, what));
         };
-        let (node, input) = (node.clone(), Arc::new(token.input.clone().unwrap_or_default()));
+        let input = Payload::from(token.input.clone().unwrap_or_default());
+        let node = node.clone();
         let (reference_name, attempt) = (token.reference_name.clone(), token.attempt);
         Ok(match &node.kind {
             kind if kind.is_container() || kind.is_by_list() => {
@@ -230,7 +232,7 @@ pub(super) fn gathered_of(run: &Run, node: &Node, mut rows: Vec<HistoryRow>) -> 
                 None => domain_in(&row.queue, None, map).1.to_owned(),
             },
             status: row.status,
-            output: row.output.map(Arc::new),
+            output: row.output.map(Payload::from),
             reason: row.reason,
             reference_name: row.reference_name,
         };

@@ -53,7 +53,7 @@ pub(super) fn undoes(run: &Run, end: &End) -> bool {
 
 /// Whether somebody had this task, and what it may have done can be undone.
 pub(super) fn is_in_flight(run: &Run, token: &Token) -> bool {
-    if token.poll_count == 0 || token.queue == SYSTEM_QUEUE || token.reference_name.is_empty() {
+    if token.poll_count == 0 || &*token.queue == SYSTEM_QUEUE || token.reference_name.is_empty() {
         return false;
     }
     let text = token.detail.as_ref().and_then(|detail| detail.get("branch"));

@@ -101,7 +101,7 @@ fn tasks_of_elements(input: &Value, place: &Place) -> Vec<Forked> {
     let name = match text("forkTaskName") {
         Some(name) => name.to_owned(),
         None if system && workflow.is_none() => task_type.as_str().to_owned(),
-        None => place.name(),
+        None => place.name().to_string(),
     };
     let elements = input.get("forkTaskInputs").and_then(Value::as_array);
     let elements = elements.into_iter().flatten().enumerate().map(|(index, element)| {

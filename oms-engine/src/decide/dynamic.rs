@@ -16,7 +16,8 @@ use super::schedule::{NoInput, unfit};
 use super::status::{TaskStatus, WorkflowStatus};
 use super::{DecideError, End, Scope, Wait};
 use crate::definition::{
-    TaskDef, WorkflowTask, check_brought_secrets, parse_duration, parse_until, validate_branch,
+    Payload, TaskDef, WorkflowTask, check_brought_secrets, parse_duration, parse_until,
+    validate_branch,
 };
 
 impl Walk<'_> {
@@ -49,7 +50,7 @@ impl Walk<'_> {
         place: &Place,
         attempt: i16,
         key: &str,
-        input: Arc<Value>,
+        input: Payload,
     ) -> Result<(), DecideError> {
         let name = input.get(key).and_then(Value::as_str).filter(|name| !name.is_empty());
         let Some(name) = name.map(ToOwned::to_owned) else {
@@ -71,7 +72,6 @@ impl Walk<'_> {
         let delay = Duration::from_millis(u64::try_from(place.node.start_delay_ms).unwrap_or(0));
         let wait = if attempt > 0 || delay.is_zero() { Wait::Now } else { Wait::For(delay) };
         if let Some(reason) = unfit(&place.node, &input) {
-            let input = Value::clone(&input);
             return self.fail_at_once(&place, attempt, NoInput { input, reason, over: None });
         }
         self.open(&place, attempt, wait, input);
@@ -85,7 +85,7 @@ impl Walk<'_> {
         &mut self,
         place: &Place,
         attempt: i16,
-        input: Arc<Value>,
+        input: Payload,
     ) -> Result<(), DecideError> {
         let text = |key: &str| {
             let value = input.get(key).filter(|value| !value.is_null());
@@ -149,11 +149,13 @@ impl Walk<'_> {
             let texts: Vec<Value> = tasks.iter().map(|task| json!(with_input(task))).collect();
             input.insert("forkedTaskDefs".to_owned(), Value::Array(texts));
         }
-        let input = Arc::new(input);
+        let input = Payload::from(input);
         self.push(place, attempt, input.clone());
         self.keep_fork(place, attempt, input)?;
         let join = place.node.next.and_then(|next| self.graph(place).get(next).cloned());
-        let Some(join) = join else { return Err(DecideError::UnknownReference(place.name())) };
+        let Some(join) = join else {
+            return Err(DecideError::UnknownReference(place.name().to_string()));
+        };
         let join = Place { node: join, ..place.clone() };
         let key = self.new_container(&join, branches.len());
         for branch in branches {

@@ -13,7 +13,7 @@ use super::state::RunState;
 use super::status::{TaskStatus, WorkflowStatus};
 use super::timeout::{TimeoutKind, ends_workflow};
 use super::{End, Event, TaskEnd};
-use crate::definition::{PayloadFault, WORKFLOW_PAYLOAD_MAX_BYTES, check_gathered};
+use crate::definition::{Payload, PayloadFault, WORKFLOW_PAYLOAD_MAX_BYTES, check_gathered};
 
 /// What an attempt that ended means for its run. It depends on the definition alone.
 pub(super) enum Verdict {
@@ -60,8 +60,19 @@ pub(crate) fn node_of<'a>(
 }
 
 /// Why what an attempt gave does not fit its task's schema, if it does not.
-pub(crate) fn misfit(plan: &Plan, state: &RunState, name: &str, output: &Value) -> Option<String> {
-    misfit_of(node_of(plan, state, name)?, output)
+pub(crate) fn misfit(
+    plan: &Plan,
+    state: &RunState,
+    name: &str,
+    output: Option<&Payload>,
+) -> Option<String> {
+    let node = node_of(plan, state, name)?;
+    // Without a schema it is not looked into.
+    node.output_schema.as_ref()?;
+    match output {
+        Some(output) => misfit_of(node, output),
+        None => misfit_of(node, &json!({})),
+    }
 }
 
 pub(super) fn misfit_of(node: &Node, output: &Value) -> Option<String> {
@@ -85,9 +96,7 @@ impl TaskEnd {
         if self.status != TaskStatus::Completed {
             return Cow::Borrowed(self);
         }
-        let none = json!({});
-        let output = self.output.as_deref().unwrap_or(&none);
-        match misfit(plan, state, &self.reference_name, output) {
+        match misfit(plan, state, &self.reference_name, self.output.as_ref()) {
             None => Cow::Borrowed(self),
             reason => Cow::Owned(Self {
                 status: TaskStatus::FailedWithTerminalError,
@@ -209,7 +218,7 @@ fn failure(task_id: &str, status: impl Display, reason: Option<&str>) -> String 
 
 /// The end of a run whose last step is through. `last` is what the task scheduled last gave, as
 /// far as that is known.
-pub(super) fn complete(plan: &Plan, state: &mut RunState, last: Option<&Arc<Value>>) -> End {
+pub(super) fn complete(plan: &Plan, state: &mut RunState, last: Option<&Payload>) -> End {
     let permissive = plan.graph.nodes.iter().filter(|node| node.permissive && !node.optional);
     let failed = permissive.filter_map(|node| {
         let fact = state.facts.get(&*node.reference_name)?;
@@ -230,7 +239,8 @@ pub(super) fn complete(plan: &Plan, state: &mut RunState, last: Option<&Arc<Valu
     state.turn(status, reason.clone());
     let output = match (&plan.output, last) {
         (None, None) => Ok(None),
-        (_, last) => output_of(plan, state, last.map(|last| &**last)).map(Some),
+        (None, Some(last)) => output_of(plan, state, Some(last)).map(Some),
+        (Some(_), _) => output_of(plan, state, None).map(Some),
     };
     End::with(status, output, reason, failed.into_iter().next().map(|(id, _)| id))
 }

@@ -8,6 +8,7 @@ use super::DecideError;
 use super::flow::{After, Place, Walk};
 use super::node::Kind;
 use super::status::TaskStatus;
+use crate::definition::Payload;
 
 /// An event that a decision publishes: it is written with the decision or not at all.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,13 +44,13 @@ impl Walk<'_> {
         let event = match event_of(sink, &self.plan.name, &place.name()) {
             Ok(event) => event,
             Err(reason) => {
-                let output = Some(Arc::new(Value::Object(payload)));
+                let output = Some(Value::Object(payload).into());
                 return Ok(After { output, ..After::failed(attempt, TaskStatus::Failed, reason) });
             }
         };
         payload.insert("event_produced".to_owned(), json!(event));
         let after = After::completed(attempt, Value::Object(payload));
-        if let Some(payload) = after.output.clone() {
+        if let Some(payload) = after.output.as_ref().map(Payload::shared) {
             let message_id = self.state.task_id(&place.name(), attempt).to_string();
             self.out.events.push(Published { event, message_id, payload });
         }

@@ -5,7 +5,6 @@
 //! then what needs no worker is done in that order; then what follows it is scheduled.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -16,6 +15,7 @@ use super::state::{Fact, RunState};
 use super::status::{TaskStatus, WorkflowStatus};
 pub(super) use super::work::{After, Opened, Place, Work};
 use super::{DecideError, Decision, End, Event, Fate, Scope, TaskEnd, Wait, next_attempt, retry};
+use crate::definition::Payload;
 
 /// Tasks that are done in one decision; what follows more of them is left for another, so that
 /// an endless loop of such tasks does not hold up all else.
@@ -35,7 +35,7 @@ pub(super) struct Walk<'a> {
     /// What had ended before it is reached, and not well.
     pub(super) failed: Option<Vec<String>>,
     /// What the source gave, where nothing was scheduled after it.
-    last: Option<Arc<Value>>,
+    last: Option<Payload>,
     /// Where what is scheduled together begins, while it is.
     pub(super) together_from: Option<usize>,
     /// No task can be made of something that is scheduled together.
@@ -88,7 +88,7 @@ impl<'a> Walk<'a> {
                     timeout: *timeout,
                     jitter: *jitter,
                 };
-                self.last = Some(after.output.clone().unwrap_or_else(|| Arc::new(json!({}))));
+                self.last = Some(after.output.clone().unwrap_or_else(empty));
                 self.note_listed(&place.node.reference_name)?;
                 let verdict = verdict(&place.node, after.attempt, after.status, after.timeout);
                 self.then(&place, &after, &verdict)
@@ -228,7 +228,7 @@ impl<'a> Walk<'a> {
             reason: after.reason.clone(),
             history: None,
         };
-        self.state.facts.insert(place.node.reference_name.to_string(), fact);
+        self.state.facts.insert(place.node.reference_name.clone(), fact);
         Ok(())
     }
 
@@ -253,7 +253,7 @@ impl<'a> Walk<'a> {
             }
             None => {
                 self.out.ended_as = Some(status);
-                self.last = Some(after.output.clone().unwrap_or_else(|| Arc::new(json!({}))));
+                self.last = Some(after.output.clone().unwrap_or_else(empty));
             }
         }
         self.then(place, after, &verdict)
@@ -324,9 +324,7 @@ impl<'a> Walk<'a> {
                 let last = match self.out.scheduled.last().map(|last| &last.fate) {
                     // Another lineage may have scheduled later.
                     _ if self.plan.graph.floats => None,
-                    Some(Fate::Ended { output, .. }) => {
-                        Some(output.clone().unwrap_or_else(|| Arc::new(json!({}))))
-                    }
+                    Some(Fate::Ended { output, .. }) => Some(output.clone().unwrap_or_else(empty)),
                     Some(_) => None,
                     None if place.node.kind.is_container() => None,
                     None => self.last.clone(),
@@ -349,7 +347,7 @@ impl<'a> Walk<'a> {
 
     /// Leaves what follows a task to another decision.
     fn leave(&mut self, place: &Place) {
-        let mut entry = self.entry(place, 0, Arc::new(Value::Null));
+        let mut entry = self.entry(place, 0, Value::Null.into());
         entry.fate = Fate::GoOn;
         self.out.scheduled.push(entry);
     }
@@ -367,6 +365,10 @@ impl<'a> Walk<'a> {
         self.out.arrives = false;
         self.state.open.clear();
     }
+}
+
+fn empty() -> Payload {
+    Payload::from(json!({}))
 }
 
 pub(super) fn outer(turns: &[u32]) -> Vec<u32> {

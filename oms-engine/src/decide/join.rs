@@ -11,7 +11,7 @@ use super::node::Kind;
 use super::state::OpenLoop;
 use super::status::TaskStatus;
 use super::{DecideError, Fate, Fell, Gathered, Scope};
-use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_gathered};
+use crate::definition::{Payload, TASK_PAYLOAD_MAX_BYTES, check_gathered};
 
 impl After {
     pub(super) fn completed(attempt: i16, output: Value) -> Self {
@@ -19,7 +19,7 @@ impl After {
             attempt,
             status: TaskStatus::Completed,
             input: None,
-            output: Some(Arc::new(output)),
+            output: Some(output.into()),
             reason: None,
             retry_after: None,
             timeout: None,
@@ -46,7 +46,7 @@ impl Walk<'_> {
         key: usize,
         place: &Place,
         attempt: i16,
-        input: Arc<Value>,
+        input: Payload,
     ) -> usize {
         let entry = self.push(place, attempt, input);
         if let Some(opened) = self.opened.get_mut(&key) {
@@ -71,7 +71,7 @@ impl Walk<'_> {
             Some(fact) => super::next_attempt(&place.name(), fact.attempt)?,
             None => 0,
         };
-        let input = Arc::new(join_input(&place.node.kind, Some(on)));
+        let input = join_input(&place.node.kind, Some(on)).into();
         let entry = self.push_container(key, place, attempt, input);
         if self.opened.get(&key).is_some_and(|opened| opened.expected == opened.arrived) {
             self.work.push_back(super::flow::Work::Do(Some(entry), place.clone()));
@@ -148,7 +148,7 @@ impl Walk<'_> {
     fn container_end(
         &mut self,
         (place, attempt): (&Place, i16),
-        input: &Arc<Value>,
+        input: &Payload,
         note: Option<&Value>,
         gathered: &[Gathered],
     ) -> After {
@@ -176,7 +176,7 @@ impl Walk<'_> {
             let Fate::Ended { status, output } = &scheduled.fate else { return None };
             let name = &scheduled.reference_name;
             Some(Gathered {
-                reference_name: name.clone(),
+                reference_name: name.to_string(),
                 task_id: state.task_id(name, scheduled.attempt).to_string(),
                 task_name: scheduled.node.task_name.to_string(),
                 status: *status,
@@ -248,7 +248,7 @@ fn within_limits(place: &Place, after: After) -> After {
     };
     let status = TaskStatus::FailedWithTerminalError;
     After {
-        output: Some(Arc::new(kept)),
+        output: Some(kept.into()),
         input: after.input,
         ..After::failed(after.attempt, status, format!("{fault}: {hint}"))
     }

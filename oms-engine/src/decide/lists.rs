@@ -176,8 +176,8 @@ impl Walk<'_> {
     /// decision is written.
     pub(super) fn open_by_list(&mut self, place: &Place, attempt: i16) -> Result<(), DecideError> {
         self.under_lock()?;
-        let input = Arc::new(join_input(&place.node.kind, None));
-        self.open(place, attempt, Wait::Now, input);
+        let input = join_input(&place.node.kind, None);
+        self.open(place, attempt, Wait::Now, input.into());
         Ok(())
     }
 

@@ -54,7 +54,7 @@ pub(crate) use undo::{Undo, undo_reads};
 pub(crate) use unwind::{Part, Unwind, dynamic_forks_in, forked_by, undoable_in};
 
 use self::flow::Walk;
-use crate::definition::{PayloadFault, TASK_PAYLOAD_MAX_BYTES, TaskDef};
+use crate::definition::{Payload, PayloadFault, TASK_PAYLOAD_MAX_BYTES, TaskDef};
 
 /// Something that happened to a run.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ pub(crate) enum Event {
     /// All that a JOIN or a loop waited for has ended.
     Fell(Fell),
     /// A task that needs no worker, and had to wait, is to be done.
-    Run { reference_name: String, attempt: i16, input: Arc<Value> },
+    Run { reference_name: Arc<str>, attempt: i16, input: Payload },
     /// It goes on after an attempt that had ended while the run was paused, or whose successor
     /// was left for another decision.
     Continue {
@@ -90,11 +90,11 @@ pub(crate) enum Event {
 /// How an attempt ended.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskEnd {
-    pub(crate) reference_name: String,
+    pub(crate) reference_name: Arc<str>,
     pub(crate) attempt: i16,
     pub(crate) status: TaskStatus,
-    pub(crate) input: Option<Arc<Value>>,
-    pub(crate) output: Option<Arc<Value>>,
+    pub(crate) input: Option<Payload>,
+    pub(crate) output: Option<Payload>,
     pub(crate) reason: Option<String>,
     /// The worker's own delay before the next attempt, in place of the policy's.
     pub(crate) retry_after: Option<Duration>,
@@ -107,9 +107,9 @@ pub(crate) struct TaskEnd {
 /// A JOIN or a loop with nothing left to wait for.
 #[derive(Clone, Debug)]
 pub(crate) struct Fell {
-    pub(crate) reference_name: String,
+    pub(crate) reference_name: Arc<str>,
     pub(crate) attempt: i16,
-    pub(crate) input: Arc<Value>,
+    pub(crate) input: Payload,
     /// Of a loop: what it went through.
     pub(crate) items: Option<Arc<Value>>,
     /// What the last to arrive said.
@@ -127,7 +127,7 @@ pub(crate) struct Gathered {
     pub(crate) task_id: String,
     pub(crate) task_name: String,
     pub(crate) status: TaskStatus,
-    pub(crate) output: Option<Arc<Value>>,
+    pub(crate) output: Option<Payload>,
     pub(crate) reason: Option<String>,
 }
 
@@ -147,9 +147,9 @@ pub(crate) enum Scope {
 pub(crate) struct Scheduled {
     pub(crate) node: Arc<Node>,
     /// With the turns of its loops.
-    pub(crate) reference_name: String,
+    pub(crate) reference_name: Arc<str>,
     pub(crate) attempt: i16,
-    pub(crate) input: Arc<Value>,
+    pub(crate) input: Payload,
     pub(crate) set_aside: i16,
     /// What the attempt before failed with, or why this one ended as it did.
     pub(crate) reason: Option<String>,
@@ -175,11 +175,11 @@ pub(crate) enum Fate {
     /// It is open.
     Open(Wait),
     /// It is open, has given something, and ends when somebody says so.
-    Waits { output: Option<Arc<Value>> },
+    Waits { output: Option<Payload> },
     /// It is open until so many branches have arrived.
     Container { remaining: usize },
     /// It has ended already.
-    Ended { status: TaskStatus, output: Option<Arc<Value>> },
+    Ended { status: TaskStatus, output: Option<Payload> },
     /// No task: what follows this one is left for another decision.
     GoOn,
     /// No task: what is left to be undone of a line, once so many tasks and lines are through.
@@ -212,11 +212,11 @@ pub(crate) struct Decision {
     /// What the attempt that ended counts as.
     pub(crate) ended_as: Option<TaskStatus>,
     /// What it gave, and why it ended so, where the decision has made that.
-    pub(crate) output: Option<Arc<Value>>,
+    pub(crate) output: Option<Payload>,
     pub(crate) reason: Option<String>,
     pub(crate) scheduled: Vec<Scheduled>,
     /// The source's task does not end: it has given this, and ends when somebody says so.
-    pub(crate) stays: Option<Arc<Value>>,
+    pub(crate) stays: Option<Payload>,
     /// Events that are published with it.
     pub(crate) events: Vec<Published>,
     /// The source's branch is through: its container has one less to wait for.
@@ -278,14 +278,23 @@ fn new_input(
     state: &RunState,
     node: &Node,
     (reference_name, attempt): (&str, i16),
-) -> Result<Value, PayloadFault> {
+) -> Result<Payload, PayloadFault> {
     let scope = RunScope::for_task(plan, state, reference_name, attempt);
     let what = format_args!("input of task {reference_name:?}");
+    let given = state.given.as_ref().filter(|(name, _)| name == reference_name);
+    // What a worker gets is not looked into here.
+    if given.is_none()
+        && node.kind.is_worker()
+        && let Some(written) = node.input.write(&scope, what, TASK_PAYLOAD_MAX_BYTES)
+    {
+        return written;
+    }
     let own = node.input.resolve(&scope, what, TASK_PAYLOAD_MAX_BYTES)?;
-    Ok(Value::Object(match &state.given {
-        Some((name, given)) if name == reference_name => given_input(given, own, attempt),
-        _ => own,
-    }))
+    let input = match given {
+        Some((_, given)) => given_input(given, own, attempt),
+        None => own,
+    };
+    Ok(Payload::from(Value::Object(input)))
 }
 
 /// The input of a task that was scheduled, worked out again: it was within its limit then.
@@ -295,9 +304,9 @@ pub(crate) fn input_of(
     node: &Node,
     reference_name: &str,
     attempt: i16,
-) -> Value {
+) -> Payload {
     let found = new_input(plan, state, node, (reference_name, attempt));
-    found.unwrap_or_else(|_| Value::Object(Map::new()))
+    found.unwrap_or_else(|_| Payload::from(Value::Object(Map::new())))
 }
 
 /// What an operator gave a step; an attempt that is made again adds what its own input comes to.

@@ -13,12 +13,12 @@ use super::{DecideError, Scope};
 impl Walk<'_> {
     /// How a step ended that lies ahead: after an operator's retry, rerun or skip.
     pub(super) fn ended_before(&self, place: &Place) -> Option<Fact> {
-        self.state.done.as_ref()?.get(&place.name()).cloned()
+        self.state.done.as_ref()?.get(&*place.name()).cloned()
     }
 
     /// Passes a step that ended well before.
     pub(super) fn pass(&mut self, place: &Place, fact: &Fact) -> Result<(), DecideError> {
-        let name = place.node.reference_name.to_string();
+        let name = place.node.reference_name.clone();
         if place.branch.is_none() {
             self.state.facts.insert(name, fact.clone());
         }
@@ -88,7 +88,9 @@ impl Walk<'_> {
 
     fn pass_fork(&mut self, place: &Place, fact: &Fact) -> Result<(), DecideError> {
         let join = place.node.next.and_then(|next| self.graph(place).get(next).cloned());
-        let Some(join) = join else { return Err(DecideError::UnknownReference(place.name())) };
+        let Some(join) = join else {
+            return Err(DecideError::UnknownReference(place.name().to_string()));
+        };
         let join = Place { node: join, ..place.clone() };
         if let Kind::Fork { branches, floats: true } = &place.node.kind {
             let graph = self.graph(place);

@@ -10,11 +10,11 @@ use super::lists::join_input;
 use super::node::{Kind, Node, SwitchOn};
 use super::status::TaskStatus;
 use super::{DecideError, Fate, Scheduled, Scope, Wait, new_input, next_attempt};
-use crate::definition::{PayloadFault, TASK_PAYLOAD_MAX_BYTES, check_payload};
+use crate::definition::{Payload, PayloadFault, TASK_PAYLOAD_MAX_BYTES, check_payload};
 
 /// An input that a task cannot begin with: what is shown of it, and why.
 pub(super) struct NoInput {
-    pub(super) input: Value,
+    pub(super) input: Payload,
     pub(super) reason: String,
     /// Where it is over the limits: what is wrong with it.
     pub(super) over: Option<Box<PayloadFault>>,
@@ -24,7 +24,7 @@ pub(super) struct NoInput {
 impl From<PayloadFault> for NoInput {
     fn from(fault: PayloadFault) -> Self {
         Self {
-            input: Value::Object(Map::new()),
+            input: Payload::from(Value::Object(Map::new())),
             reason: fault.to_string(),
             over: Some(Box::new(fault)),
         }
@@ -72,7 +72,7 @@ impl Walk<'_> {
         let input = match self.input(&place, attempt)? {
             _ if node.kind.is_by_list() => return self.open_by_list(&place, attempt),
             _ if matches!(node.kind, Kind::Join { .. } | Kind::ExclusiveJoin { .. }) => {
-                Arc::new(join_input(&node.kind, None))
+                join_input(&node.kind, None).into()
             }
             Ok(input) => input,
             Err(none) => return self.fail_at_once(&place, attempt, none),
@@ -119,11 +119,11 @@ impl Walk<'_> {
         &self,
         place: &Place,
         attempt: i16,
-    ) -> Result<Result<Arc<Value>, NoInput>, DecideError> {
+    ) -> Result<Result<Payload, NoInput>, DecideError> {
         if (place.node.fresh || place.node.kind.runs_script()) && !self.state.fresh {
             return Err(DecideError::NeedsFresh);
         }
-        Ok(self.input_within_limits(place, &place.name(), attempt).map(Arc::new))
+        Ok(self.input_within_limits(place, &place.name(), attempt))
     }
 
     fn input_within_limits(
@@ -131,7 +131,7 @@ impl Walk<'_> {
         place: &Place,
         name: &str,
         attempt: i16,
-    ) -> Result<Value, NoInput> {
+    ) -> Result<Payload, NoInput> {
         let node = &place.node;
         let input = new_input(self.plan, self.state, node, (name, attempt))?;
         // What a worker gets is checked when it is handed out.
@@ -143,7 +143,9 @@ impl Walk<'_> {
             return Err(NoInput { input, reason, over: None });
         }
         match &node.kind {
-            Kind::SubWorkflow { .. } => Ok(self.sub_workflow_input(place, input)?),
+            Kind::SubWorkflow { .. } => {
+                Ok(self.sub_workflow_input(place, input.into_value())?.into())
+            }
             _ => Ok(input),
         }
     }
@@ -156,7 +158,6 @@ impl Walk<'_> {
         none: impl Into<NoInput>,
     ) -> Result<(), DecideError> {
         let NoInput { input, reason, over } = none.into();
-        let input = Arc::new(input);
         let entry = self.push(place, attempt, input.clone());
         if let Some(scheduled) = self.out.scheduled.get_mut(entry) {
             scheduled.over = over;
@@ -171,7 +172,7 @@ impl Walk<'_> {
         &mut self,
         place: &Place,
         attempt: i16,
-        (wait, kept): (Wait, Option<Arc<Value>>),
+        (wait, kept): (Wait, Option<Payload>),
         reason: Option<String>,
     ) -> Result<(), DecideError> {
         let input = match kept {
@@ -196,7 +197,7 @@ impl Walk<'_> {
     }
 
     /// Opens a task.
-    pub(super) fn open(&mut self, place: &Place, attempt: i16, wait: Wait, input: Arc<Value>) {
+    pub(super) fn open(&mut self, place: &Place, attempt: i16, wait: Wait, input: Payload) {
         let entry = self.push(place, attempt, input);
         if let Some(scheduled) = self.out.scheduled.get_mut(entry) {
             scheduled.fate = Fate::Open(wait);
@@ -205,14 +206,18 @@ impl Walk<'_> {
     }
 
     /// A new entry, ended until something else is said of it.
-    pub(super) fn push(&mut self, place: &Place, attempt: i16, input: Arc<Value>) -> usize {
+    pub(super) fn push(&mut self, place: &Place, attempt: i16, input: Payload) -> usize {
         self.done += 1;
         let entry = self.entry(place, attempt, input);
+        if self.out.scheduled.is_empty() {
+            // Most decisions schedule one.
+            self.out.scheduled.reserve_exact(1);
+        }
         self.out.scheduled.push(entry);
         self.out.scheduled.len() - 1
     }
 
-    pub(super) fn entry(&self, place: &Place, attempt: i16, input: Arc<Value>) -> Scheduled {
+    pub(super) fn entry(&self, place: &Place, attempt: i16, input: Payload) -> Scheduled {
         let reference_name = place.name();
         Scheduled {
             node: place.node.clone(),
@@ -247,12 +252,12 @@ impl Walk<'_> {
             Ok(value) => self.cases(place, input, value),
             Err(_) => (input.clone(), None, None),
         };
-        let entry = self.push(place, attempt, Arc::new(input));
+        let entry = self.push(place, attempt, input.into());
         let after = After {
             attempt,
             status: if case.is_ok() { TaskStatus::Completed } else { TaskStatus::Failed },
             input: self.out.scheduled.get(entry).map(|scheduled| scheduled.input.clone()),
-            output: output.map(Arc::new),
+            output: output.map(Payload::from),
             reason: case.err(),
             retry_after: None,
             timeout: None,
@@ -272,7 +277,7 @@ impl Walk<'_> {
         &mut self,
         place: &Place,
         attempt: i16,
-        input: Arc<Value>,
+        input: Payload,
     ) -> Result<(), DecideError> {
         let after =
             After { input: Some(input), output: None, ..After::completed(attempt, Value::Null) };
@@ -284,14 +289,14 @@ impl Walk<'_> {
         let firsts: Vec<Arc<Node>> =
             firsts.iter().filter_map(|index| graph.get(*index).cloned()).collect();
         let Some(join) = place.node.next.and_then(|next| graph.get(next).cloned()) else {
-            return Err(DecideError::UnknownReference(place.name()));
+            return Err(DecideError::UnknownReference(place.name().to_string()));
         };
         let join = Place { node: join, ..place.clone() };
         if floats {
             return self.fork_floating(place, firsts, join);
         }
         let Kind::Join { on, .. } = &join.node.kind else {
-            return Err(DecideError::UnknownReference(join.name()));
+            return Err(DecideError::UnknownReference(join.name().to_string()));
         };
         let on = on.clone();
         // The branches stand in the JOIN, which is scheduled after them.
@@ -321,7 +326,7 @@ impl Walk<'_> {
 }
 
 /// Why an input does not fit its task's schema, if it does not.
-pub(super) fn unfit(node: &Node, input: &Value) -> Option<String> {
+pub(super) fn unfit(node: &Node, input: &Payload) -> Option<String> {
     let why = node.input_schema.as_ref()?.check(input).err()?;
     Some(format!("its input does not fit the schema of task {:?}: {why}", &*node.task_name))
 }

@@ -1,6 +1,7 @@
 //! How expressions see a run.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use serde_json::{Map, Value, json};
 
@@ -13,23 +14,23 @@ use crate::definition::Scope;
 pub(crate) struct RunScope<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) state: &'a RunState,
-    /// The task whose input is made.
-    pub(crate) task_id: Option<String>,
+    /// The task whose input is made, and its id once that is asked for.
+    task: Option<(&'a str, i16)>,
+    task_id: OnceCell<String>,
 }
 
 impl<'a> RunScope<'a> {
     pub(crate) const fn new(plan: &'a Plan, state: &'a RunState) -> Self {
-        Self { plan, state, task_id: None }
+        Self { plan, state, task: None, task_id: OnceCell::new() }
     }
 
-    pub(crate) fn for_task(
+    pub(crate) const fn for_task(
         plan: &'a Plan,
         state: &'a RunState,
-        reference_name: &str,
+        reference_name: &'a str,
         attempt: i16,
     ) -> Self {
-        let task_id = Some(state.task_id(reference_name, attempt).to_string());
-        Self { plan, state, task_id }
+        Self { plan, state, task: Some((reference_name, attempt)), task_id: OnceCell::new() }
     }
 }
 
@@ -115,9 +116,7 @@ impl Scope for RunScope<'_> {
             "callbackAfterSeconds" => owned(0),
             "iteration" => match self.plan.node(reference_name)?.kind {
                 // Of a loop it is how many turns it has had.
-                Kind::Loop { .. } => {
-                    fact.output.as_deref()?.get("iteration").cloned().and_then(owned)
-                }
+                Kind::Loop { .. } => fact.output.as_deref()?.get("iteration").map(Cow::Borrowed),
                 _ => owned(fact.turns.last().copied().unwrap_or(0)),
             },
             "pollCount" => owned(history?.poll_count),
@@ -130,7 +129,9 @@ impl Scope for RunScope<'_> {
     }
 
     fn task_id(&self) -> Option<&str> {
-        self.task_id.as_deref()
+        let (name, attempt) = self.task?;
+        let id = || self.state.task_id(name, attempt).to_string();
+        Some(self.task_id.get_or_init(id).as_str())
     }
 
     fn env(&self, name: &str) -> Option<&Value> {

@@ -10,7 +10,7 @@ use super::graph::{Branch, instance};
 use super::lists::Beside;
 use super::node::Node;
 use super::status::{TaskStatus, WorkflowStatus};
-use crate::definition::{TaskDef, TaskToDomain};
+use crate::definition::{Payload, TaskDef, TaskToDomain};
 use crate::ids::{TaskId, WorkflowId};
 
 /// The last attempt of a step that ended, in the last turns of its loops.
@@ -21,8 +21,8 @@ pub(crate) struct Fact {
     pub(crate) epoch: i16,
     pub(crate) attempt: i16,
     pub(crate) status: TaskStatus,
-    pub(crate) input: Option<Arc<Value>>,
-    pub(crate) output: Option<Arc<Value>>,
+    pub(crate) input: Option<Payload>,
+    pub(crate) output: Option<Payload>,
     pub(crate) reason: Option<String>,
     /// Only after a fresh load.
     pub(crate) history: Option<HistoryFields>,
@@ -52,9 +52,9 @@ pub(crate) struct RunState {
     pub(crate) task_to_domain: Option<Arc<TaskToDomain>>,
     pub(crate) reason: Option<String>,
     /// By reference name, without turns.
-    pub(crate) facts: BTreeMap<String, Fact>,
+    pub(crate) facts: BTreeMap<Arc<str>, Fact>,
     /// The attempt that is open, by reference name with turns, as far as it is known here.
-    pub(crate) open: BTreeMap<String, i16>,
+    pub(crate) open: BTreeMap<Arc<str>, i16>,
     /// How often a step had COMPLETED and was set aside by a restart or rerun, by reference name
     /// with turns; absent for never.
     pub(crate) set_aside: BTreeMap<String, i16>,
@@ -91,7 +91,7 @@ pub(crate) struct OpenLoop {
     pub(crate) turns: Vec<u32>,
     /// Which turn it is in, from 1.
     pub(crate) turn: u32,
-    pub(crate) input: Arc<Value>,
+    pub(crate) input: Payload,
     /// What it goes through.
     pub(crate) items: Option<Arc<Value>>,
 }

@@ -10,8 +10,8 @@ use super::scope::RunScope;
 use super::status::{TaskStatus, WorkflowStatus};
 use super::{DecideError, End};
 use crate::definition::{
-    PayloadFault, TASK_PAYLOAD_MAX_BYTES, VARIABLES_MAX_BYTES, body_as_expression, check_payload,
-    clean_reason, evaluate_jq, evaluate_js,
+    Payload, PayloadFault, TASK_PAYLOAD_MAX_BYTES, VARIABLES_MAX_BYTES, body_as_expression,
+    check_payload, clean_reason, evaluate_jq, evaluate_js,
 };
 
 /// What a script gives for a task's input, if it can be stored.
@@ -66,7 +66,7 @@ impl Walk<'_> {
         &mut self,
         place: &Place,
         attempt: i16,
-        input: &Arc<Value>,
+        input: &Payload,
     ) -> Result<(), DecideError> {
         let after = self.result(place, attempt, input)?;
         if Self::waits_on(place, &after) {
@@ -88,7 +88,7 @@ impl Walk<'_> {
         &mut self,
         place: &Place,
         attempt: i16,
-        input: &Arc<Value>,
+        input: &Payload,
     ) -> Result<After, DecideError> {
         if place.node.kind.runs_script() && !self.state.fresh {
             return Err(DecideError::NeedsFresh);
@@ -179,7 +179,7 @@ impl Walk<'_> {
         let failed = status != WorkflowStatus::Completed;
         self.out.end = Some(End {
             status,
-            output: after.output.clone(),
+            output: after.output.as_ref().map(Payload::shared),
             reason: Some(reason),
             failed_task: failed.then_some(task_id),
         });
@@ -253,7 +253,7 @@ impl Walk<'_> {
 
 fn inline(attempt: i16, input: &Value) -> After {
     let terminal = |reason: String| {
-        let output = Some(Arc::new(json!({ "error": reason })));
+        let output = Some(json!({ "error": reason }).into());
         After { output, ..After::failed(attempt, TaskStatus::FailedWithTerminalError, reason) }
     };
     let text = |key: &str| input.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -282,7 +282,7 @@ fn inline(attempt: i16, input: &Value) -> After {
 
 fn lambda(attempt: i16, input: &Value) -> After {
     let failed = |reason: String| {
-        let output = Some(Arc::new(json!({ "error": reason })));
+        let output = Some(json!({ "error": reason }).into());
         After { output, ..After::failed(attempt, TaskStatus::Failed, reason) }
     };
     let body = input.get("scriptExpression").and_then(Value::as_str).unwrap_or_default();
@@ -297,7 +297,7 @@ fn lambda(attempt: i16, input: &Value) -> After {
 
 fn transform(attempt: i16, input: &Value) -> After {
     let failed = |reason: String| {
-        let output = Some(Arc::new(json!({ "error": reason })));
+        let output = Some(json!({ "error": reason }).into());
         After { output, ..After::failed(attempt, TaskStatus::Failed, reason) }
     };
     let query = input.get("queryExpression").and_then(Value::as_str).unwrap_or_default();

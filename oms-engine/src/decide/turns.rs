@@ -11,7 +11,7 @@ use super::scope::RunScope;
 use super::state::OpenLoop;
 use super::status::TaskStatus;
 use super::{DecideError, Gathered, Scope, system};
-use crate::definition::TASK_PAYLOAD_MAX_BYTES;
+use crate::definition::{Payload, TASK_PAYLOAD_MAX_BYTES};
 
 impl Walk<'_> {
     /// Opens a loop; its first turn comes when what is scheduled with it has its numbers.
@@ -19,11 +19,12 @@ impl Walk<'_> {
         &mut self,
         place: &Place,
         attempt: i16,
-        input: Arc<Value>,
+        input: Payload,
     ) -> Result<(), DecideError> {
         let items = match &place.node.kind {
             Kind::Loop { items: Some(items), .. } => {
-                let scope = RunScope::for_task(self.plan, self.state, &place.name(), attempt);
+                let name = place.name();
+                let scope = RunScope::for_task(self.plan, self.state, &name, attempt);
                 let what = format_args!("items of task {:?}", place.node.reference_name);
                 // The older form counts where the newer one gives nothing.
                 match items.resolve(&scope, what, TASK_PAYLOAD_MAX_BYTES) {
@@ -86,7 +87,7 @@ impl Walk<'_> {
     pub(super) fn turn(&mut self, place: &Place) -> Result<(), DecideError> {
         let name = &place.node.reference_name;
         let Some(open) = self.state.loops.get(&**name).cloned() else {
-            return Err(DecideError::NotEnded(place.name()));
+            return Err(DecideError::NotEnded(place.name().to_string()));
         };
         if let Some(reason) = self.failure_in(place, &open) {
             let failed = TaskStatus::Failed.as_str();
@@ -147,10 +148,11 @@ impl Walk<'_> {
     /// what the steps of its body gave last.
     fn condition_input(&self, place: &Place, open: &OpenLoop) -> Value {
         let name = place.name();
-        let mut input = match super::input_of(self.plan, self.state, &place.node, &name, 0) {
-            Value::Object(input) => input,
-            _ => Map::new(),
-        };
+        let mut input =
+            match super::input_of(self.plan, self.state, &place.node, &name, 0).into_value() {
+                Value::Object(input) => input,
+                _ => Map::new(),
+            };
         input.extend(open.output().into_iter().filter(|(key, _)| key != "iteration"));
         let body = self.graph(place).nodes.get(place.node.index + 1..=place.node.end);
         for node in body.unwrap_or_default() {

@@ -81,7 +81,7 @@ impl Walk<'_> {
         if let Some(node) = self.plan.graph.get(0).cloned() {
             let (turns, region) = (Vec::new(), Scope::Around);
             let place = Place { node, turns, scope, region, branch: branch.cloned() };
-            let mut entry = self.entry(&place, 0, Arc::new(json!({ "undo": rest })));
+            let mut entry = self.entry(&place, 0, json!({ "undo": rest }).into());
             entry.key = Some(key);
             entry.fate = Fate::Line { remaining };
             self.out.scheduled.push(entry);
@@ -114,7 +114,7 @@ impl Walk<'_> {
         let branch = branch.cloned();
         let place = Place { node: undo, turns, scope, region: Scope::Around, branch };
         let own = place.name();
-        let attempt = match facts.get(&own).filter(|fact| fact.epoch == self.state.epoch) {
+        let attempt = match facts.get(&*own).filter(|fact| fact.epoch == self.state.epoch) {
             Some(fact) => next_attempt(&own, fact.attempt)?,
             None => 0,
         };
@@ -197,8 +197,8 @@ impl View<'_> {
         for name in self.read(undo) {
             let (exact, _) = self.wanted(around, &name);
             match facts.get(&exact).or_else(|| facts.get(&name)) {
-                Some(fact) => state.facts.insert(name, fact.clone()),
-                None => state.facts.remove(&name),
+                Some(fact) => state.facts.insert(name.into(), fact.clone()),
+                None => state.facts.remove(&*name),
             };
         }
         // The loops around it as its turn saw them, apart from what they went through.
@@ -211,9 +211,7 @@ impl View<'_> {
             let open = OpenLoop {
                 turns: self.turns.get(..at).unwrap_or_default().to_vec(),
                 turn: *turn,
-                input: fact
-                    .and_then(|fact| fact.input.clone())
-                    .unwrap_or_else(|| Arc::new(json!({}))),
+                input: fact.and_then(|fact| fact.input.clone()).unwrap_or_else(|| json!({}).into()),
                 items: None,
             };
             state.loops.insert(of.reference_name.to_string(), open);

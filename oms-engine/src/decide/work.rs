@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::Scope;
 use super::graph::{Branch, instance};
 use super::node::Node;
 use super::status::TaskStatus;
 use super::timeout::TimeoutKind;
+use crate::definition::Payload;
 
 /// A step in certain turns of its loops.
 #[derive(Clone, Debug)]
@@ -23,8 +22,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn name(&self) -> String {
-        instance(&self.node.reference_name, &self.turns)
+    pub(super) fn name(&self) -> Arc<str> {
+        if self.turns.is_empty() {
+            return self.node.reference_name.clone();
+        }
+        instance(&self.node.reference_name, &self.turns).into()
     }
 }
 
@@ -42,8 +44,8 @@ pub(super) enum Work {
 pub(super) struct After {
     pub(super) attempt: i16,
     pub(super) status: TaskStatus,
-    pub(super) input: Option<Arc<Value>>,
-    pub(super) output: Option<Arc<Value>>,
+    pub(super) input: Option<Payload>,
+    pub(super) output: Option<Payload>,
     pub(super) reason: Option<String>,
     pub(super) retry_after: Option<Duration>,
     pub(super) timeout: Option<TimeoutKind>,

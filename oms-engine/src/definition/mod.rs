@@ -48,7 +48,7 @@ pub use payload::{
     DEPTH_MAX, KEY_MAX_BYTES, PayloadFault, TASK_PAYLOAD_MAX_BYTES, VARIABLES_MAX_BYTES,
     WORKFLOW_PAYLOAD_MAX_BYTES, check_payload,
 };
-pub(crate) use payload::{REASON_MAX_BYTES, check_gathered, clean_reason};
+pub(crate) use payload::{Payload, REASON_MAX_BYTES, as_object, check_gathered, clean_reason};
 #[cfg(feature = "cron")]
 pub use schedule::{
     CronSchedule, OverlapPolicy, StartWorkflowRequest, WorkflowSchedule, next_fires,

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::maintain::{Shared, run_duties, run_events, run_retention, run_session};
 use crate::queue::{Polls, Pump, PumpSettings, Slots, Turns, Wakes};
 use crate::store::{Connector, LimitsInForce, Others, Statements};
-use crate::worker::{Gatherers, LocalWorkers, Registry, Sources, Transactions};
+use crate::worker::{Gatherers, LeaseCheck, LocalWorkers, Registry, Sources, Transactions};
 
 /// Ends of runs that may wait to be told; beyond that whoever waits finds out by polling.
 const ENDED_MAX: usize = 16_384;
@@ -131,12 +131,12 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<(Shared, Waiters), Error> {
         slots: slots.clone(),
         worker_name: worker_name.clone(),
     });
-    let lease_pool = connector.pool(2, Statements::Ours)?;
+    let lease_check = LeaseCheck::new(core.clone(), connector.pool(2, Statements::Ours)?);
     let workers = Arc::new(LocalWorkers {
         registry,
         runtime: user,
         transactions,
-        lease_pool,
+        lease_check: Arc::new(lease_check),
         sources,
         gatherers: Gatherers::default(),
     });

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::start::check_key;
 use super::{Engine, PolledTask};
-use crate::definition::wrong_domain;
+use crate::definition::{Payload, wrong_domain};
 use crate::error::Error;
 use crate::ids::TaskId;
 use crate::queue::{KnownTask, Lent, Outcome, Poll, PumpMessage, Report};
@@ -196,7 +196,7 @@ impl Engine {
         for (given, lent) in given {
             match (lent.task(), given) {
                 (Some(task), Some(Ok(Given { input, metadata, .. }))) => {
-                    tasks.push(PolledTask::of(&task.run, &task.token, input, metadata));
+                    tasks.push(PolledTask::of(&task.run, &task.token, &input, metadata));
                     given_out.push(lent);
                 }
                 (_, Some(Err(error))) => lent.end(failed(error)),
@@ -284,10 +284,12 @@ impl Engine {
 /// What a worker's update is to a pump; none for what pumps do not take.
 pub(super) fn outcome_of(update: &TaskUpdate) -> Option<Outcome> {
     use crate::decide::TaskStatus as S;
-    let output = update.output.clone();
+    let output = update.output.clone().map(Payload::from);
     let reason = update.reason.clone();
     Some(match update.status {
-        S::Completed => Outcome::Completed { output: output.unwrap_or(Value::Null) },
+        S::Completed => {
+            Outcome::Completed { output: output.unwrap_or_else(|| Payload::from(Value::Null)) }
+        }
         S::Failed | S::FailedWithTerminalError => Outcome::Failed {
             reason: reason.unwrap_or_default(),
             output,

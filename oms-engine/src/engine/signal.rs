@@ -4,9 +4,9 @@ use deadpool_postgres::ClientWrapper;
 use serde_json::Value;
 
 use super::{Engine, connection};
-use crate::advance::{Action, Core, Happened, OneStep, Said, as_object, not_open};
+use crate::advance::{Action, Core, Happened, OneStep, Said, not_open};
 use crate::decide::TaskStatus;
-use crate::definition::{REASON_MAX_BYTES, TASK_PAYLOAD_MAX_BYTES, check_payload};
+use crate::definition::{REASON_MAX_BYTES, TASK_PAYLOAD_MAX_BYTES, as_object, check_payload};
 use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
 use crate::store::OpenTask;

@@ -274,7 +274,7 @@ impl Engine {
             telemetry::started(&row.name);
         }
         let timed = row.first.is_timed() || row.timeout_ms.is_some();
-        let notes = [row.first.queue.as_str(), TIMER_NOTE];
+        let notes = [&*row.first.queue, TIMER_NOTE];
         core.store.notify(tx, if timed { &notes } else { &notes[..1] }).await?;
         started.pop().ok_or_else(|| changes(&name, version))
     }
@@ -305,7 +305,7 @@ impl Engine {
         let mut client = connection(&self.inner.pool).await?;
         let done = start_chunks(core, client.client()?, &rows).await;
         let started = client.settle(done)?;
-        let mut queues: Vec<&str> = rows.iter().map(|(row, _)| row.first.queue.as_str()).collect();
+        let mut queues: Vec<&str> = rows.iter().map(|(row, _)| &*row.first.queue).collect();
         queues.sort_unstable();
         queues.dedup();
         for queue in queues {

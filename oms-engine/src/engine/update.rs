@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::remote::outcome_of;
 use super::signal::{LOOKS_MAX, To};
 use super::{Engine, connection};
-use crate::advance::{Action, Happened, OneStep, Said, as_object};
+use crate::advance::{Action, Happened, OneStep, Said};
 use crate::decide::TaskStatus;
-use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload, clean_reason};
+use crate::definition::{TASK_PAYLOAD_MAX_BYTES, as_object, check_payload, clean_reason};
 use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
 use crate::queue::Outcome;
@@ -302,7 +302,7 @@ fn returned(task: &OpenTask, said: &Said, update: &TaskUpdate) -> ReturnedRow {
         token_id: task.token_id,
         holder: task.holder,
         delay_ms: Some(delay.min(CALLBACK_MAX_MS)),
-        output: update.output.is_some().then(|| Arc::new(said.output.clone())),
+        output: update.output.is_some().then(|| said.output.clone().into()),
         worker: Arc::from(update.worker.as_deref().unwrap_or_default()),
         reason: said.reason.clone(),
     }

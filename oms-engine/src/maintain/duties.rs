@@ -186,7 +186,7 @@ async fn work_off(shared: &Shared, client: &mut ClientWrapper) -> Result<Duratio
                 freed.extend(acted.freed);
                 tracing::info!(
                     workflow_id = %due.token.workflow_id,
-                    task = due.token.reference_name,
+                    task = &*due.token.reference_name,
                     "a task's time was up"
                 );
                 for pump in &shared.pumps {

@@ -1,10 +1,8 @@
 //! What follows from the answer of one statement: who hears of it, and what begins.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::handed::{Next, StartReply, StartRequestItem, task_id};
@@ -12,6 +10,8 @@ use super::turn::{Claim, Pending, Work};
 use super::{Pump, PumpSettings, Slot};
 use crate::advance::{Happened, OneStep, Run, asked, load_runs};
 use crate::decide::{SYSTEM_QUEUE, input_of};
+use crate::definition::Payload;
+use crate::id_map::IdSet;
 use crate::store::{Advanced, Opened, OpenedRow, StartBatch, Token, TokenState};
 use crate::telemetry::{self, Tally};
 
@@ -25,13 +25,14 @@ impl Pump {
     ) {
         let sizes = (work.pending.len(), work.starts.len(), advanced.claimed.len());
         telemetry::batch(sizes, took);
-        let applied: BTreeSet<i64> = advanced.applied.into_iter().collect();
+        let applied: IdSet = advanced.applied.into_iter().collect();
         let mut opened = advanced.opened.into_iter();
         for pending in work.pending {
-            let of_its = opened.by_ref().take(pending.opened.len()).collect();
+            let n = pending.opened.len();
             if applied.contains(&pending.ended.token_id) {
-                self.applied(pending, of_its);
+                self.applied(*pending, opened.by_ref().take(n));
             } else {
+                opened.by_ref().take(n).for_each(drop);
                 slow.push(OneStep {
                     token_id: pending.ended.token_id,
                     holder: pending.ended.holder,
@@ -40,41 +41,41 @@ impl Pump {
                 });
             }
         }
+        self.begin_tasks();
         slow.extend(advanced.fallen.into_iter().map(|token| self.system_step(token.id)));
         self.started(work.starts, started).await;
         self.claimed(work.claims, advanced.claimed, took, slow).await;
     }
 
-    fn applied(&mut self, mut pending: Pending, opened: Vec<Option<Opened>>) {
+    fn applied(&mut self, pending: Pending, opened: impl Iterator<Item = Option<Opened>>) {
         self.tell_written(pending.ended.token_id);
-        if let Some(end) = pending.ended.run_end.take() {
-            let ended = pending.run.ended(end.status, end.reason.as_deref());
+        let Pending { token, ended, run, opened: planned, chain_since, .. } = pending;
+        if let Some(end) = ended.run_end {
+            let ended = run.ended(end.status, end.reason.as_deref());
             Tally { ended: Some(ended), retried: Vec::new() }.count();
-            self.tell_ended(pending.token.workflow_id, Some(end));
+            self.tell_ended(token.workflow_id, Some(end));
         }
-        let mut to_begin = Vec::new();
-        for ((task, slot), opened) in pending.opened.into_iter().zip(opened) {
+        let mut left = planned.iter().filter(|(_, slot)| slot.is_some()).count();
+        let mut run = Some(run);
+        for ((task, slot), opened) in planned.into_iter().zip(opened) {
+            left -= usize::from(slot.is_some());
             let Some(opened) = opened else { continue };
             self.arm(&task.row);
             if task.row.attempt > 0 {
                 telemetry::retried(&task.row.queue);
             }
-            match slot {
-                Some(slot) => to_begin.push((task, slot, opened)),
-                None if task.row.state == TokenState::Ready => self.ready(&task.row.queue),
-                None => {}
-            }
-        }
-        let mut run = Some(pending.run);
-        let mut left = to_begin.len();
-        for (task, slot, opened) in to_begin {
-            left -= 1;
+            let Some(slot) = slot else {
+                if task.row.state == TokenState::Ready {
+                    self.ready(&task.row.queue);
+                }
+                continue;
+            };
             // The last takes the run itself.
             let own = if left == 0 { run.take() } else { run.clone() };
             let Some(own) = own else { continue };
             let (row, input, run) = task.begin(own);
-            let token = opened.leased(row, &pending.token);
-            self.hand_out(Next { token, run, input, slot }, pending.chain_since);
+            let token = opened.leased(row, &token);
+            self.hand_out(Next { token, run, input, slot }, chain_since);
         }
     }
 
@@ -117,6 +118,7 @@ impl Pump {
             }
             reply(start.reply, StartReply::Started);
         }
+        self.begin_tasks();
         if !met.is_empty() {
             self.answer_met(met).await;
         }
@@ -188,7 +190,7 @@ impl Pump {
         slow: &mut Vec<OneStep>,
     ) {
         let (own, tasks): (Vec<_>, Vec<_>) =
-            tokens.into_iter().partition(|token| token.queue == SYSTEM_QUEUE);
+            tokens.into_iter().partition(|token| &*token.queue == SYSTEM_QUEUE);
         slow.extend(own.into_iter().map(|token| self.system_step(token.id)));
         if tasks.is_empty() {
             return;
@@ -202,7 +204,7 @@ impl Pump {
         };
         let mut unknown = Vec::new();
         for (token, run) in tasks.into_iter().zip(loaded) {
-            let slot = slots.get_mut(&token.queue).and_then(Vec::pop);
+            let slot = slots.get_mut(&*token.queue).and_then(Vec::pop);
             match (slot, run.and_then(|run| begin(run, &token))) {
                 (Some(slot), Some((run, input))) => {
                     self.hand_out(Next { token, run, input, slot }, Instant::now());
@@ -213,6 +215,7 @@ impl Pump {
                 }
             }
         }
+        self.begin_tasks();
         if !unknown.is_empty() {
             self.postpone(&unknown, self.holder).await;
         }
@@ -226,13 +229,13 @@ pub(super) fn reply(to: tokio::sync::oneshot::Sender<StartReply>, reply: StartRe
 }
 
 /// A run as the holder of this token sees it, and the task's input.
-fn begin(mut run: Run, token: &Token) -> Option<(Run, Arc<Value>)> {
+fn begin(mut run: Run, token: &Token) -> Option<(Run, Payload)> {
     let name = &token.reference_name;
     let own = run.state.branch.as_ref().and_then(|branch| branch.graph.find(name));
     let node = own.or_else(|| run.plan.graph.find(name))?.0.clone();
     let input = match &token.input {
-        Some(input) => Arc::new(input.clone()),
-        None => Arc::new(input_of(&run.plan, &run.state, &node, name, token.attempt)),
+        Some(input) => Payload::from(input.clone()),
+        None => input_of(&run.plan, &run.state, &node, name, token.attempt),
     };
     run.state.open.insert(name.clone(), token.attempt);
     Some((run, input))

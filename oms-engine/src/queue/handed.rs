@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -17,18 +16,31 @@ use super::Slot;
 use super::lent::Answer;
 use super::polls::Delivery;
 use crate::advance::Run;
+use crate::definition::Payload;
 use crate::error::Error;
 use crate::ids::{TaskId, WorkflowId};
 use crate::store::{FoundRow, StartRow, Token};
 use crate::telemetry::Ran;
 
 /// A leased task, as its pump and whoever runs it share it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Leased {
     pub(crate) token: Token,
     pub(crate) run: Run,
-    pub(crate) input: Arc<Value>,
+    pub(crate) input: Payload,
+    /// A task that goes on after its lease was lost keeps its slot.
+    pub(crate) slot: Slot,
     pub(crate) cancellation: CancellationToken,
+}
+
+impl Leased {
+    /// What its end is decided from. The slot is free with that, unless somebody has the task still.
+    pub(super) fn into_parts(self: Arc<Self>) -> (Token, Run) {
+        match Arc::try_unwrap(self) {
+            Ok(Self { token, run, .. }) => (token, run),
+            Err(shared) => (shared.token.clone(), shared.run.clone()),
+        }
+    }
 }
 
 /// A task that a pump holds and hands to a worker.
@@ -36,8 +48,6 @@ pub(crate) struct Leased {
 pub(crate) struct HandedOut {
     pub(crate) leased: Arc<Leased>,
     pub(crate) pump: PumpHandle,
-    /// Shared with the pump: a task that goes on after its lease was lost keeps its slot.
-    pub(crate) slot: Arc<Slot>,
     /// Of a task for a remote worker.
     pub(crate) delivery: Option<Delivery>,
     /// Of the attempt, where this process runs it.
@@ -55,9 +65,9 @@ impl Deref for HandedOut {
 impl HandedOut {
     /// Tells the pump what became of the task, whose future is gone, and gives its slot back.
     pub(crate) async fn tell(self, message: PumpMessage) {
-        let Self { leased, pump, slot, span, .. } = self;
+        let Self { leased, pump, span, .. } = self;
         // The pump is to be the only one who has it when it hears.
-        drop((leased, slot));
+        drop(leased);
         pump.tell(message).await;
         drop(span);
     }
@@ -72,32 +82,32 @@ pub(crate) fn task_id(token: &Token) -> TaskId {
         workflow_id: token.workflow_id,
         epoch: token.epoch,
         attempt: token.attempt,
-        reference_name: token.reference_name.clone(),
+        reference_name: token.reference_name.to_string(),
     }
 }
 
 /// Those who run tasks.
 pub(crate) trait Workers: Send + Sync + fmt::Debug + 'static {
-    /// Begins a task and returns at once; a [`Report`] or [`Committed`] follows.
-    fn run(&self, task: HandedOut);
+    /// Begins tasks and returns at once; a [`Report`] or [`Committed`] of each follows.
+    fn run(self: Arc<Self>, tasks: Vec<HandedOut>);
 }
 
 /// What a worker made of a task.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Completed {
-        output: Value,
+        output: Payload,
     },
     Failed {
         reason: String,
-        output: Option<Value>,
+        output: Option<Payload>,
         retry_after: Option<Duration>,
         terminal: bool,
     },
     InProgress {
         /// None: it is ended from outside.
         callback_after: Option<Duration>,
-        output: Option<Value>,
+        output: Option<Payload>,
         reason: Option<String>,
     },
     /// It was canceled, or could not begin: it is to run again elsewhere.
@@ -141,7 +151,7 @@ pub(crate) struct Report {
 pub(crate) struct Next {
     pub(crate) token: Token,
     pub(crate) run: Run,
-    pub(crate) input: Arc<Value>,
+    pub(crate) input: Payload,
     pub(crate) slot: Slot,
 }
 
@@ -180,7 +190,7 @@ pub(crate) enum StartReply {
 pub(crate) struct StartRequestItem {
     pub(crate) row: StartRow,
     /// The run after its first decision and its first task's input, where that is a worker's.
-    pub(crate) next: Option<(Run, Arc<Value>)>,
+    pub(crate) next: Option<(Run, Payload)>,
     pub(crate) reply: oneshot::Sender<StartReply>,
 }
 
@@ -206,21 +216,45 @@ pub(crate) enum PumpMessage {
 
 /// How to reach a pump.
 #[derive(Clone, Debug)]
-pub(crate) struct PumpHandle {
+pub(crate) struct PumpHandle(Arc<Ends>);
+
+/// The other ends of what a pump listens to.
+#[derive(Debug)]
+pub(crate) struct Ends {
     pub(crate) messages: mpsc::Sender<PumpMessage>,
     pub(crate) starts: mpsc::Sender<StartRequestItem>,
     /// The pump's present incarnation; 0 while it has none.
-    pub(crate) holder: Arc<AtomicI64>,
+    holder: AtomicI64,
+}
+
+impl Deref for PumpHandle {
+    type Target = Ends;
+
+    fn deref(&self) -> &Ends {
+        &self.0
+    }
 }
 
 impl PumpHandle {
+    pub(super) fn new(
+        messages: mpsc::Sender<PumpMessage>,
+        starts: mpsc::Sender<StartRequestItem>,
+    ) -> Self {
+        Self(Arc::new(Ends { messages, starts, holder: AtomicI64::new(0) }))
+    }
+
+    /// The pump is this holder from now on.
+    pub(super) fn set_holder(&self, holder: i64) {
+        self.holder.store(holder, Ordering::Release);
+    }
+
     pub(crate) fn holder(&self) -> i64 {
         self.holder.load(Ordering::Acquire)
     }
 
     /// Tells this pump from the others of the process.
     pub(crate) fn number(&self) -> usize {
-        Arc::as_ptr(&self.holder).addr()
+        Arc::as_ptr(&self.0).addr()
     }
 
     /// Tells the pump something; a pump that is gone needs to hear nothing.

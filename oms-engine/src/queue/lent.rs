@@ -6,7 +6,6 @@
 //! within `responseTimeoutSeconds`. The pump goes on knowing what it needs to decide its end.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -59,11 +58,8 @@ impl Pump {
     /// Makes a task known by which its worker reports.
     pub(super) fn know(&mut self, token: &Token) -> Known {
         self.lend_at.get_or_insert_with(|| Instant::now() + LEND_AFTER);
-        let task = KnownTask {
-            token_id: token.id,
-            pump: self.handle.clone(),
-            queue: Arc::from(token.queue.as_str()),
-        };
+        let task =
+            KnownTask { token_id: token.id, pump: self.handle.clone(), queue: token.queue.clone() };
         self.settings.polls.know(task_id(token), task)
     }
 

@@ -1,6 +1,7 @@
 //! From ready tasks to workers and back: the pump, its slots and wake-ups.
 
 mod answer;
+mod begin;
 mod compare;
 mod floors;
 mod handed;

@@ -1,15 +1,11 @@
 //! What a worker's outcome means: the end of an attempt, or a task that goes back.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use serde_json::Value;
 
 use super::handed::Outcome;
 use super::pump::Held;
-use crate::advance::as_object;
 use crate::decide::{TaskEnd, TaskStatus};
-use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload, clean_reason};
+use crate::definition::{Payload, TASK_PAYLOAD_MAX_BYTES, clean_reason};
 use crate::ids::draw_jitter;
 
 /// The longest time before a task in progress is handed out again: ten years.
@@ -20,36 +16,31 @@ pub(super) enum Ended {
     /// Without a delay it waits to be ended from outside.
     InProgress {
         delay_ms: Option<i64>,
-        output: Option<Arc<Value>>,
+        output: Option<Payload>,
         reason: Option<String>,
     },
 }
 
 /// What a worker's outcome means, or none for a task that is to run again elsewhere.
 pub(super) fn task_end(held: &Held, outcome: Outcome) -> Option<Ended> {
-    let end = |status, output: Option<Value>, reason: Option<String>, retry_after| TaskEnd {
+    let end = |status, output: Option<Payload>, reason: Option<String>, retry_after| TaskEnd {
         reference_name: held.token.reference_name.clone(),
         attempt: held.token.attempt,
         status,
         input: Some(held.input.clone()),
-        output: output.map(Arc::new),
+        output,
         reason: reason.map(clean_reason),
         retry_after,
         timeout: None,
         // Only what is tried again waits.
         jitter: if status == TaskStatus::Completed { 0.0 } else { draw_jitter() },
     };
-    let checked = |output: Option<Value>| {
-        let output = output.map(as_object);
-        match &output {
-            Some(value) => {
-                let what = format_args!("output of task {:?}", held.token.reference_name);
-                match check_payload(what, value, TASK_PAYLOAD_MAX_BYTES) {
-                    Ok(()) => Ok(output),
-                    Err(fault) => Err(fault.to_string()),
-                }
-            }
-            None => Ok(None),
+    let checked = |output: Option<Payload>| {
+        let Some(output) = output.map(Payload::into_object) else { return Ok(None) };
+        let what = format_args!("output of task {:?}", held.token.reference_name);
+        match output.check(what, TASK_PAYLOAD_MAX_BYTES) {
+            Ok(()) => Ok(Some(output)),
+            Err(fault) => Err(fault.to_string()),
         }
     };
     let refused = |reason| {
@@ -74,7 +65,7 @@ pub(super) fn task_end(held: &Held, outcome: Outcome) -> Option<Ended> {
                 delay_ms: callback_after.map(|after| {
                     i64::try_from(after.min(CALLBACK_MAX).as_millis()).unwrap_or(i64::MAX)
                 }),
-                output: output.map(Arc::new),
+                output,
                 reason: reason.map(clean_reason),
             }),
             Err(reason) => refused(reason),

@@ -220,17 +220,17 @@ impl Polls {
     pub(crate) fn deliver(&self, task: HandedOut) {
         let mut waiting = lock(&self.waiting);
         let WaitingPolls { queues, to_answer, .. } = &mut *waiting;
-        let queue = &task.token.queue;
+        let queue = &*task.token.queue;
         let poll = queues.get_mut(queue).and_then(|polls| polls.iter_mut().find(|p| p.room > 0));
         if poll.is_some() && !to_answer.contains(queue) {
-            to_answer.insert(queue.clone());
+            to_answer.insert(queue.to_owned());
         }
-        let slot = task.slot.clone();
+        let leased = task.leased.clone();
         let lent = Lent { task: Some(task), runtime: self.runtime.clone() };
         if let Some(poll) = poll {
             poll.room -= 1;
             poll.got.push(lent);
-            slot.used();
+            leased.slot.used();
         }
     }
 

@@ -6,28 +6,24 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
-use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tracing::Span;
 
 use super::compare::Suspects;
 use super::handed::{
-    Committed, HandedOut, Leased, Next, Outcome, PumpHandle, PumpMessage, Report, StartRequestItem,
-    Workers,
+    Committed, HandedOut, Leased, PumpHandle, PumpMessage, Report, StartRequestItem, Workers,
 };
 use super::lent::{Answer, Away};
 use super::polls::Known;
 use super::turn::Pending;
-use super::{Floors, Polls, Slot, Slots, Turns, Wakes, made_room, ready};
+use super::{Floors, Polls, Slots, Turns, Wakes, made_room, ready};
 use crate::advance::{Core, OneStep};
 use crate::clock::Clock;
-use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload, clean_reason};
+use crate::definition::clean_reason;
+use crate::id_map::IdMap;
 use crate::ids::{TaskId, WorkflowId};
 use crate::store::{Connector, RunEnd};
 use crate::telemetry::{Ran, lease_lost, ran};
@@ -77,7 +73,6 @@ pub(super) struct Held {
     pub(super) rev: i32,
     /// Of a task for a remote worker.
     pub(super) known: Option<Known>,
-    pub(super) slot: Arc<Slot>,
     pub(super) since: Instant,
     /// Since when steps of this run have followed each other in one slot.
     pub(super) chain_since: Instant,
@@ -102,7 +97,9 @@ pub(crate) struct Pump {
     pub(super) holder: i64,
     /// Holders of before, whose leases may still have to be taken over.
     pub(super) old_holders: Vec<i64>,
-    pub(super) held: HashMap<i64, Held>,
+    pub(super) held: IdMap<Held>,
+    /// Tasks that this process runs and that are still to be begun.
+    pub(super) to_begin: Vec<HandedOut>,
     /// Tasks that went to remote workers and are not leased to this pump any more.
     pub(super) away: Away,
     /// When these are looked for.
@@ -112,7 +109,8 @@ pub(crate) struct Pump {
     /// Those of them whose report is written.
     pub(super) told: Vec<Answer>,
     /// Outcomes and starts whose fate was unknown; they go first.
-    pub(super) carried: Vec<Pending>,
+    #[expect(clippy::vec_box, reason = "as they come from what was not written")]
+    pub(super) carried: Vec<Box<Pending>>,
     pub(super) carried_starts: Vec<StartRequestItem>,
     pub(super) carried_steps: Vec<OneStep>,
     pub(super) reports: Vec<Report>,
@@ -126,8 +124,7 @@ impl Pump {
     pub(crate) fn new(settings: PumpSettings) -> Self {
         let (message_sender, messages) = mpsc::channel(MESSAGES_MAX);
         let (start_sender, starts) = mpsc::channel(STARTS_MAX);
-        let handle =
-            PumpHandle { messages: message_sender, starts: start_sender, holder: Arc::default() };
+        let handle = PumpHandle::new(message_sender, start_sender);
         Self {
             settings,
             handle,
@@ -136,7 +133,8 @@ impl Pump {
             client: None,
             holder: 0,
             old_holders: Vec::new(),
-            held: HashMap::new(),
+            held: IdMap::default(),
+            to_begin: Vec::new(),
             away: Away::default(),
             lend_at: None,
             answers: HashMap::new(),
@@ -209,6 +207,7 @@ impl Pump {
             let Ok(start) = self.starts.try_recv() else { break };
             starts.push(start);
         }
+        self.begin_tasks();
     }
 
     fn nothing_to_write(&self) -> bool {
@@ -284,48 +283,6 @@ impl Pump {
         ready(&self.settings.slots, &self.settings.wakes, queue);
     }
 
-    /// Begins a task that is leased to this pump.
-    pub(super) fn hand_out(&mut self, next: Next, chain_since: Instant) {
-        let Next { token, run, input, slot } = next;
-        if let Some(due_at) = token.due_at {
-            self.settings.wakes.due_in(self.settings.clock.until(due_at));
-        }
-        let what = format_args!("input of task {:?}", token.reference_name);
-        let refused = check_payload(what, &input, TASK_PAYLOAD_MAX_BYTES).err();
-        let input = if refused.is_some() { Arc::new(Value::Object(Map::new())) } else { input };
-        let slot = Arc::new(slot);
-        let known = slot.is_remote().then(|| self.know(&token));
-        let (token_id, rev) = (token.id, token.rev);
-        let cancellation = CancellationToken::new();
-        let leased = Arc::new(Leased { token, run, input, cancellation });
-        let task = HandedOut {
-            leased: leased.clone(),
-            pump: self.handle.clone(),
-            slot: slot.clone(),
-            delivery: known.as_ref().map(|known| known.delivery.clone()),
-            span: Span::none(),
-        };
-        let since = Instant::now();
-        let held = Held { leased, rev, known, slot, since, chain_since };
-        self.held.insert(token_id, held);
-        match refused {
-            None if task.delivery.is_some() => self.settings.polls.deliver(task),
-            None => self.settings.workers.run(task),
-            Some(fault) => self.reports.push(Report {
-                token_id,
-                outcome: Outcome::Failed {
-                    reason: fault.to_string(),
-                    output: None,
-                    retry_after: None,
-                    terminal: true,
-                },
-                log: Vec::new(),
-                worker: None,
-                answer: None,
-            }),
-        }
-    }
-
     /// A lease is lost: its task is canceled and what it reports has no effect.
     pub(super) fn lose(&mut self, token_id: i64) {
         if let Some(held) = self.held.remove(&token_id) {
@@ -353,7 +310,7 @@ impl Pump {
 
     /// Gives back what still runs, and answers who waits for the end.
     async fn stop(&mut self) {
-        self.handle.holder.store(0, Ordering::Release);
+        self.handle.set_holder(0);
         self.lend_delivered(Duration::ZERO).await;
         let running: Vec<i64> = self.held.keys().copied().collect();
         for held in self.held.values() {

@@ -5,7 +5,6 @@
 //! what the old connection may still be doing, since they want the same rows.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
@@ -28,7 +27,7 @@ impl Pump {
     /// Gets a connection and a holder, however long it takes. False: the engine is gone.
     pub(super) async fn renew(&mut self, session: &mut watch::Receiver<SessionId>) -> bool {
         self.client = None;
-        self.handle.holder.store(0, Ordering::Release);
+        self.handle.set_holder(0);
         if self.holder != 0 {
             self.old_holders.push(std::mem::take(&mut self.holder));
         }
@@ -74,7 +73,7 @@ impl Pump {
         self.old_holders.clear();
         self.client = Some(client);
         self.holder = holder;
-        self.handle.holder.store(holder, Ordering::Release);
+        self.handle.set_holder(holder);
         // Whatever was missed meanwhile.
         let mut queues = self.settings.slots.queues();
         queues.push(super::SYSTEM_QUEUE.to_owned());

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::handed::{Leased, Report, StartRequestItem, task_id};
+use super::handed::{Report, StartRequestItem, task_id};
 use super::outcome::{Ended, task_end};
 use super::pump::{BATCH_MAX, Held};
 use super::{Pump, SYSTEM_QUEUE, Slot, Slots, made_room};
-use crate::advance::{Happened, OneStep, PlannedTask, Run, plan_step};
+use crate::advance::{Happened, OneStep, Planned, PlannedTask, Run, plan_step};
 use crate::decide::TaskEnd;
 use crate::error::Error;
 use crate::store::{
@@ -50,7 +50,8 @@ pub(super) struct Pending {
 /// What one statement writes.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    pub(super) pending: Vec<Pending>,
+    #[expect(clippy::vec_box, reason = "they are large, and pass through many hands")]
+    pub(super) pending: Vec<Box<Pending>>,
     pub(super) starts: Vec<(StartRequestItem, Option<Slot>)>,
     pub(super) claims: HashMap<String, Claim>,
 }
@@ -86,7 +87,7 @@ impl Pump {
         let reports = std::mem::take(&mut self.reports);
         let freed = self.limited_among(&reports);
         for report in reports {
-            self.sort_report(report, &mut work.pending, &mut slow, &mut returned);
+            self.sort_report(report, &mut work, &mut slow, &mut returned);
         }
         for start in starts {
             let slot = self.keep_slot(&start.row.first, start.row.priority, None);
@@ -118,7 +119,8 @@ impl Pump {
         let of = |id| self.held.get(&id).or_else(|| self.away.get(id));
         let held = reports.iter().filter_map(|report| of(report.token_id));
         let queues = held.map(|held| &held.token.queue);
-        queues.filter(|queue| self.settings.slots.limited_by(queue).is_some()).cloned().collect()
+        let limited = queues.filter(|queue| self.settings.slots.limited_by(queue).is_some());
+        limited.map(|queue| queue.to_string()).collect()
     }
 
     fn make_room(&self, queues: &[String]) {
@@ -131,7 +133,7 @@ impl Pump {
     fn sort_report(
         &mut self,
         report: Report,
-        pending: &mut Vec<Pending>,
+        work: &mut Work,
         slow: &mut Vec<OneStep>,
         returned: &mut Vec<ReturnedRow>,
     ) {
@@ -155,7 +157,7 @@ impl Pump {
         let (delay_ms, output, reason) = match task_end(&held, report.outcome) {
             Some(Ended::End(end)) => {
                 match self.decide_now(held, end, (holder, worker)) {
-                    Ok(decided) => pending.push(*decided),
+                    Ok(decided) => work.pending.push(decided),
                     Err(step) => slow.push(*step),
                 }
                 return;
@@ -172,11 +174,18 @@ impl Pump {
         end: TaskEnd,
         (holder, worker): (i64, Arc<str>),
     ) -> Result<Box<Pending>, Box<OneStep>> {
-        let Held { leased, rev, slot, chain_since, .. } = held;
-        let Leased { mut token, mut run, input, .. } = Arc::unwrap_or_clone(leased);
+        let Held { leased, rev, chain_since, .. } = held;
+        // With the slot: what follows can have it.
+        let (mut token, mut run) = leased.into_parts();
         token.rev = rev;
+        let with_slot = |task: PlannedTask| {
+            let slot = task
+                .for_worker
+                .then(|| self.keep_slot(&task.row, token.priority, Some(chain_since)));
+            (task, slot.flatten())
+        };
         let who = (holder, Some(worker.clone()));
-        let Some(planned) = plan_step(&mut run, &token, who, &end, &input) else {
+        let Some(planned) = plan_step(&mut run, &token, who, &end, with_slot) else {
             return Err(Box::new(OneStep {
                 token_id: token.id,
                 holder,
@@ -184,15 +193,7 @@ impl Pump {
                 happened: Happened::Ended(end),
             }));
         };
-        drop(slot);
-        let opened = planned.opened.into_iter().map(|task| {
-            let slot = task
-                .for_worker
-                .then(|| self.keep_slot(&task.row, token.priority, Some(chain_since)));
-            (task, slot.flatten())
-        });
-        let opened = opened.collect();
-        let ended = planned.ended;
+        let Planned { ended, opened } = planned;
         let pending = Pending { token, ended, end, run, opened, chain_since, poisoned: false };
         Ok(Box::new(pending))
     }
@@ -239,7 +240,8 @@ impl Pump {
                 continue;
             }
             let most = limit.as_ref().and_then(|(_, most)| *most).unwrap_or(BATCH_MAX);
-            let slots = self.settings.slots.reserve(&queue, share, most.min(BATCH_MAX));
+            let slots =
+                self.settings.slots.reserve(&Arc::from(&*queue), share, most.min(BATCH_MAX));
             if slots.is_empty() {
                 without.push(queue);
             } else if limit.is_some() {

@@ -11,6 +11,7 @@ use super::rows::{Token, TokenState, get};
 use super::steps::Split;
 use super::{Executor, Store};
 use crate::decide::{TaskStatus, WorkflowStatus};
+use crate::definition::Payload;
 use crate::error::Error;
 
 /// An attempt that ended, fenced by what its token was when it was taken.
@@ -22,8 +23,8 @@ pub(crate) struct EndedRow {
     pub(crate) holder: i64,
     pub(crate) status: TaskStatus,
     /// What the worker got, where the token does not have it.
-    pub(crate) input: Option<Arc<Value>>,
-    pub(crate) output: Option<Arc<Value>>,
+    pub(crate) input: Option<Payload>,
+    pub(crate) output: Option<Payload>,
     pub(crate) worker: Option<Arc<str>>,
     pub(crate) reason: Option<String>,
     /// The end of the run, where this was its last open task.
@@ -51,9 +52,9 @@ pub(crate) struct RunEnd {
 pub(crate) struct OpenedRow {
     /// The token of the attempt that ended.
     pub(crate) source: i64,
-    pub(crate) reference_name: String,
+    pub(crate) reference_name: Arc<str>,
     pub(crate) attempt: i16,
-    pub(crate) queue: String,
+    pub(crate) queue: Arc<str>,
     /// None where it is the queue's name.
     pub(crate) task_type: Option<Arc<str>>,
     pub(crate) state: TokenState,
@@ -67,8 +68,8 @@ pub(crate) struct OpenedRow {
     pub(crate) set_aside: i16,
     pub(crate) reason: Option<String>,
     /// None where it can be worked out again.
-    pub(crate) input: Option<Arc<Value>>,
-    pub(crate) output: Option<Arc<Value>>,
+    pub(crate) input: Option<Payload>,
+    pub(crate) output: Option<Payload>,
     pub(crate) detail: Option<Value>,
     /// Of a container: how many it waits for.
     pub(crate) remaining: Option<i32>,
@@ -209,8 +210,8 @@ impl Store {
                     &column(e, |r| r.rev),
                     &column(e, |r| r.holder),
                     &column(e, |r| r.status.code()),
-                    &column(e, |r| r.input.as_deref().map(Json)),
-                    &column(e, |r| r.output.as_deref().map(Json)),
+                    &column(e, |r| r.input.as_ref()),
+                    &column(e, |r| r.output.as_ref()),
                     &column(e, |r| r.worker.as_deref()),
                     &column(e, |r| r.reason.as_deref()),
                     &column(e, |r| r.run_end.as_ref().map(|end| end.status.code())),
@@ -221,9 +222,9 @@ impl Store {
                     &column(e, |r| r.note.as_ref().map(Json)),
                     &column(e, |r| r.variables.as_ref().map(Json)),
                     &column(o, |r| r.source),
-                    &column(o, |r| r.reference_name.as_str()),
+                    &column(o, |r| &*r.reference_name),
                     &column(o, |r| r.attempt),
-                    &column(o, |r| r.queue.as_str()),
+                    &column(o, |r| &*r.queue),
                     &column(o, |r| r.task_type.as_deref()),
                     &column(o, |r| r.state.code()),
                     &column(o, |r| r.status.map(TaskStatus::code)),
@@ -234,8 +235,8 @@ impl Store {
                     &column(o, |r| r.total_ms),
                     &column(o, |r| r.set_aside),
                     &column(o, |r| r.reason.as_deref()),
-                    &column(o, |r| r.input.as_deref().map(Json)),
-                    &column(o, |r| r.output.as_deref().map(Json)),
+                    &column(o, |r| r.input.as_ref()),
+                    &column(o, |r| r.output.as_ref()),
                     &column(o, |r| r.detail.as_ref().map(Json)),
                     &column(o, |r| r.remaining),
                     &containers,

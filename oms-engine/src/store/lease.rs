@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
-use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::advance::{ClaimFrom, column};
 use super::rows::{DueToken, get};
 use super::{Executor, Store};
 use crate::config::LOG_LINES_MAX;
+use crate::definition::Payload;
 use crate::error::Error;
 use crate::ids::TaskId;
 
@@ -21,7 +20,7 @@ pub(crate) struct ReturnedRow {
     pub(crate) holder: i64,
     /// None: until it is ended from outside.
     pub(crate) delay_ms: Option<i64>,
-    pub(crate) output: Option<Arc<Value>>,
+    pub(crate) output: Option<Payload>,
     pub(crate) worker: Arc<str>,
     pub(crate) reason: Option<String>,
 }
@@ -63,7 +62,7 @@ impl Store {
         let ids: Vec<i64> = returned.iter().map(|r| r.token_id).collect();
         let holders: Vec<i64> = returned.iter().map(|r| r.holder).collect();
         let delays: Vec<Option<i64>> = returned.iter().map(|r| r.delay_ms).collect();
-        let outputs: Vec<_> = returned.iter().map(|r| r.output.as_deref().map(Json)).collect();
+        let outputs: Vec<_> = returned.iter().map(|r| r.output.as_ref()).collect();
         let workers: Vec<&str> = returned.iter().map(|r| &*r.worker).collect();
         let reasons: Vec<Option<&str>> = returned.iter().map(|r| r.reason.as_deref()).collect();
         let rows = self

@@ -21,6 +21,7 @@ mod look;
 mod migrate;
 mod operate;
 mod outside;
+mod payload;
 mod pooler;
 mod read;
 mod retention;

@@ -30,10 +30,10 @@ impl OpenTaskRow {
             token: Token {
                 id: get(row, 0)?,
                 workflow_id: WorkflowId::from_uuid(get(row, 1)?),
-                reference_name: get(row, 2)?,
+                reference_name: get::<&str>(row, 2)?.into(),
                 epoch: get(row, 3)?,
                 attempt: get(row, 4)?,
-                queue: get(row, 6)?,
+                queue: get::<&str>(row, 6)?.into(),
                 state: TokenState::from_code(get(row, 7)?)?,
                 rev: get(row, 9)?,
                 priority: get(row, 10)?,

@@ -1,7 +1,5 @@
 //! Ordinary steps, of which most batches are made, have a statement of their own.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::types::Json;
@@ -12,6 +10,7 @@ use super::start::{StartBatch, StartRow};
 use super::{Executor, Store};
 use crate::decide::{TaskStatus, WorkflowStatus};
 use crate::error::Error;
+use crate::id_map::IdMap;
 
 /// So many ordinary steps pay for a statement of their own beside that for the others of a batch.
 const STEPS_MIN: usize = 32;
@@ -180,12 +179,12 @@ impl Store {
                     &column(steps, |s| s.0.token_id),
                     &column(steps, |s| s.0.rev),
                     &column(steps, |s| s.0.holder),
-                    &column(steps, |s| s.0.input.as_deref().map(Json)),
-                    &column(steps, |s| s.0.output.as_deref().map(Json)),
+                    &column(steps, |s| s.0.input.as_ref()),
+                    &column(steps, |s| s.0.output.as_ref()),
                     &column(steps, |s| s.0.worker.as_deref()),
                     &column(steps, |s| s.0.run_end.as_ref().map(|end| Json(&*end.output))),
-                    &column(steps, |s| next(s).map(|row| row.reference_name.as_str())),
-                    &column(steps, |s| next(s).map(|row| row.queue.as_str())),
+                    &column(steps, |s| next(s).map(|row| &*row.reference_name)),
+                    &column(steps, |s| next(s).map(|row| &*row.queue)),
                     &column(steps, |s| next(s).map(|row| row.state.code())),
                     &column(steps, |s| next(s).and_then(|row| row.timeout_ms)),
                     &column(steps, |s| next(s).and_then(|row| row.poll_timeout_ms)),
@@ -201,15 +200,17 @@ impl Store {
         let ids = get::<Option<Vec<i64>>>(&row, 3)?.unwrap_or_default();
         let due = get::<Option<Vec<Option<DateTime<Utc>>>>>(&row, 4)?.unwrap_or_default();
         let at = get(&row, 5)?;
-        let due: HashMap<i64, Option<DateTime<Utc>>> = ids.into_iter().zip(due).collect();
-        let places: HashMap<i64, usize> =
+        // Few have a time.
+        let due = ids.into_iter().zip(due).filter_map(|(id, due)| Some((id, due?)));
+        let due: IdMap<DateTime<Utc>> = due.collect();
+        let places: IdMap<usize> =
             steps.iter().filter_map(|(ended, next)| Some((ended.token_id, (*next)?.0))).collect();
         let mut opened = vec![None; opened];
         for ((source, id), scope) in applied.iter().zip(followed_by).zip(scopes) {
             if let (Some(id), Some(place)) = (id, places.get(source))
                 && let Some(opened) = opened.get_mut(*place)
             {
-                let due_at = due.get(&id).copied().flatten();
+                let due_at = due.get(&id).copied();
                 *opened = Some(Opened { id, scope, at, due_at });
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::decide::{Event, Fate, Kind, Plan, RunState, TaskEnd, TaskStatus, decide};
-use crate::definition::WorkflowDef;
+use crate::definition::{Payload, WorkflowDef};
 use crate::error::Error;
 use crate::ids::WorkflowId;
 
@@ -22,9 +22,9 @@ pub struct DryRun {
 
 #[derive(Clone, Debug)]
 struct Open {
-    reference_name: String,
+    reference_name: Arc<str>,
     attempt: i16,
-    input: Arc<Value>,
+    input: Payload,
 }
 
 impl DryRun {
@@ -66,7 +66,7 @@ impl DryRun {
             attempt: open.attempt,
             status: TaskStatus::Completed,
             input: Some(open.input),
-            output: Some(Arc::new(output)),
+            output: Some(output.into()),
             reason: None,
             retry_after: None,
             timeout: None,

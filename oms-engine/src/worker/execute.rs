@@ -1,24 +1,26 @@
 //! Runs the tasks that pumps hand out, on the user's runtime.
 
+use std::any::Any;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use serde_json::Value;
 use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
 
 use super::context::Own;
 use super::gather::{Gatherer, Gatherers, Leader};
 use super::given::{Given, Sources};
-use super::lease::Lease;
+use super::lease::{Lease, LeaseCheck};
 use super::registry::{AnyTask, ErasedTask, ErasedTransactionalTask, Registry};
 use super::task::TaskErrorKind;
 use super::transactional::{Member, Transactions};
 use super::{TaskContext, TaskError};
+use crate::definition::Payload;
 use crate::queue::{HandedOut, Outcome, PumpMessage, Report, Workers};
-use crate::store::Pool;
 use crate::telemetry::{Attempt, attempt, went};
 
 /// A canceled task may still end by itself for so long; then its future is dropped.
@@ -31,13 +33,29 @@ pub(crate) struct LocalWorkers {
     pub(crate) runtime: Handle,
     pub(crate) transactions: Arc<Transactions>,
     /// For tasks that ask whether they still have their lease.
-    pub(crate) lease_pool: Pool,
+    pub(crate) lease_check: Arc<LeaseCheck>,
     pub(crate) sources: Sources,
     pub(crate) gatherers: Gatherers<Member>,
 }
 
 impl Workers for LocalWorkers {
-    fn run(&self, mut task: HandedOut) {
+    fn run(self: Arc<Self>, mut tasks: Vec<HandedOut>) {
+        if tasks.len() > 1 {
+            // On the user's runtime a task is begun without waking another of its threads.
+            let runtime = self.runtime.clone();
+            runtime.spawn(async move {
+                for task in tasks {
+                    self.run_among(task).await;
+                }
+            });
+        } else if let Some(task) = tasks.pop() {
+            self.run_one(task);
+        }
+    }
+}
+
+impl LocalWorkers {
+    fn run_one(&self, mut task: HandedOut) {
         let body = self.registry.get(&task.token.queue).cloned();
         if body.is_some() {
             task.span = self.span_of(&task);
@@ -45,7 +63,9 @@ impl Workers for LocalWorkers {
         let span = task.span.clone();
         match body {
             Some(AnyTask::Plain(body)) => {
-                self.begin(task, span, |cx, input, task| run_plain(body, cx, input, task));
+                self.begin(task, span, |cx, input, task| {
+                    run_plain(work_of(body, cx.clone(), input), cx, task)
+                });
             }
             Some(AnyTask::Transactional(body)) => {
                 let transactions = self.transactions.clone();
@@ -71,9 +91,31 @@ impl Workers for LocalWorkers {
             }
         }
     }
-}
 
-impl LocalWorkers {
+    /// Runs a task that others wait behind: here, if tasks of its type end at once.
+    async fn run_among(&self, mut task: HandedOut) {
+        let (body, pace) = match self.registry.get_paced(&task.token.queue) {
+            Some((AnyTask::Plain(body), pace)) if pace.is_tried() => (body.clone(), pace),
+            _ => return self.run_one(task),
+        };
+        let Some(given) = Given::at_once(&task) else { return self.run_one(task) };
+        task.span = self.span_of(&task);
+        let (cx, input) = context(given, self.lease(&task), &task);
+        let begun = Instant::now();
+        let mut work = Box::pin(work_of(body, cx.clone(), input).instrument(task.span.clone()));
+        let polled = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
+        pace.went(polled.is_ready(), begun.elapsed());
+        match polled {
+            Poll::Ready(done) => end_plain(Some(done), cx, task).await,
+            Poll::Pending => drop(self.runtime.spawn(run_plain(work, cx, task))),
+        }
+    }
+
+    fn lease(&self, task: &HandedOut) -> Lease {
+        let by = self.lease_check.clone();
+        Lease { by, token_id: task.token.id, pump: task.pump.clone() }
+    }
+
     fn span_of(&self, task: &HandedOut) -> Span {
         let token = &task.token;
         attempt(&Attempt {
@@ -92,16 +134,11 @@ impl LocalWorkers {
         &self,
         task: HandedOut,
         span: Span,
-        work: impl FnOnce(TaskContext, Arc<Value>, HandedOut) -> F + Send + 'static,
+        work: impl FnOnce(TaskContext, Payload, HandedOut) -> F + Send + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let lease = Lease {
-            core: self.transactions.core.clone(),
-            pool: self.lease_pool.clone(),
-            token_id: task.token.id,
-            pump: task.pump.clone(),
-        };
+        let lease = self.lease(&task);
         // A future stays as large as its largest moment: most tasks never wait for secrets.
         if let Some(given) = Given::at_once(&task) {
             let (cx, input) = context(given, lease, &task);
@@ -142,7 +179,7 @@ async fn give(
     sources: &Sources,
     lease: Lease,
     task: HandedOut,
-) -> Option<(TaskContext, Arc<Value>, HandedOut)> {
+) -> Option<(TaskContext, Payload, HandedOut)> {
     let outcome = match until_dropped(sources.give(&task), task.cancellation.cancelled()).await {
         Some(Ok(given)) => {
             let (cx, input) = context(given, lease, &task);
@@ -155,7 +192,7 @@ async fn give(
     None
 }
 
-fn context(given: Given, lease: Lease, task: &HandedOut) -> (TaskContext, Arc<Value>) {
+fn context(given: Given, lease: Lease, task: &HandedOut) -> (TaskContext, Payload) {
     let Given { input, metadata, hidden } = given;
     let own = Own {
         set_aside: task.token.set_aside,
@@ -169,9 +206,24 @@ fn context(given: Given, lease: Lease, task: &HandedOut) -> (TaskContext, Arc<Va
     (TaskContext::of(id, due_at, task.cancellation.clone(), own), input)
 }
 
-async fn run_plain(body: Arc<dyn ErasedTask>, cx: TaskContext, input: Arc<Value>, task: HandedOut) {
-    let work = AssertUnwindSafe(body.run(&cx, &input)).catch_unwind();
-    let outcome = match until_dropped(work, task.cancellation.cancelled()).await {
+/// What came of a task's work; the outer error is that of a panic.
+type Done = Result<Result<Payload, TaskError>, Box<dyn Any + Send>>;
+
+fn work_of(
+    body: Arc<dyn ErasedTask>,
+    cx: TaskContext,
+    input: Payload,
+) -> impl Future<Output = Done> + Send {
+    AssertUnwindSafe(body.run(cx, input)).catch_unwind()
+}
+
+async fn run_plain(work: impl Future<Output = Done> + Send, cx: TaskContext, task: HandedOut) {
+    let done = until_dropped(work, task.cancellation.cancelled()).await;
+    end_plain(done, cx, task).await;
+}
+
+async fn end_plain(done: Option<Done>, cx: TaskContext, task: HandedOut) {
+    let outcome = match done {
         Some(Ok(Ok(output))) => Outcome::Completed { output },
         Some(Ok(Err(error))) => failed(error),
         Some(Err(panic)) => failed(panicked(&*panic)),
@@ -216,6 +268,7 @@ pub(super) async fn until_dropped<T>(
 
 pub(crate) fn failed(error: TaskError) -> Outcome {
     let TaskError { kind, reason, output, .. } = error;
+    let output = output.map(Payload::from);
     match kind {
         TaskErrorKind::Retry => {
             Outcome::Failed { reason, output, retry_after: None, terminal: false }
@@ -232,7 +285,7 @@ pub(crate) fn failed(error: TaskError) -> Outcome {
     }
 }
 
-pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> TaskError {
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> TaskError {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

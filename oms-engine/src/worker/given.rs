@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::TaskError;
 use super::secrets::{ErasedProvider, SecretValue};
 use crate::decide::Node;
+use crate::definition::Payload;
 use crate::queue::HandedOut;
 
 /// What stands for a value that was taken out.
@@ -41,7 +42,7 @@ impl fmt::Debug for Sources {
 
 /// What a task is handed. It has no `Debug`.
 pub(crate) struct Given {
-    pub(crate) input: Arc<Value>,
+    pub(crate) input: Payload,
     /// What its definition's `runtimeMetadata` names.
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) hidden: Hidden,
@@ -77,7 +78,7 @@ impl Sources {
         };
         let input = node.input.fill(&task.input, &found.values).map_err(TaskError::terminal)?;
         let hidden = Hidden::of(found.values.into_values());
-        Ok(Given { input: Arc::new(input), metadata: found.metadata, hidden })
+        Ok(Given { input: input.into(), metadata: found.metadata, hidden })
     }
 
     async fn look_up(&self, node: &Node) -> Result<Found, TaskError> {

@@ -8,11 +8,23 @@ use crate::ids::TaskId;
 use crate::queue::PumpHandle;
 use crate::store::{Pool, Rented};
 
+/// How leases are checked.
+#[derive(Debug)]
+pub(crate) struct LeaseCheck {
+    core: Arc<Core>,
+    pool: Pool,
+}
+
+impl LeaseCheck {
+    pub(crate) const fn new(core: Arc<Core>, pool: Pool) -> Self {
+        Self { core, pool }
+    }
+}
+
 /// The lease of one running task.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(crate) core: Arc<Core>,
-    pub(crate) pool: Pool,
+    pub(crate) by: Arc<LeaseCheck>,
     pub(crate) token_id: i64,
     pub(crate) pump: PumpHandle,
 }
@@ -20,9 +32,9 @@ pub(crate) struct Lease {
 impl Lease {
     /// [`Error::LeaseLost`] when the token is gone or somebody else's.
     pub(crate) async fn check(&self, task_id: &TaskId) -> Result<(), Error> {
-        let mut client = Rented::from(&self.pool, "checking a lease").await?;
+        let mut client = Rented::from(&self.by.pool, "checking a lease").await?;
         let holder = self.pump.holder();
-        let held = self.core.store.check_lease(client.client()?, self.token_id, holder).await;
+        let held = self.by.core.store.check_lease(client.client()?, self.token_id, holder).await;
         if client.settle(held)? {
             return Ok(());
         }

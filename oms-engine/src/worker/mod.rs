@@ -7,6 +7,7 @@ mod given;
 #[cfg(feature = "http")]
 mod http;
 mod lease;
+mod pace;
 mod registry;
 mod secrets;
 mod serving;
@@ -21,6 +22,7 @@ pub(crate) use given::{Given, Sources};
 pub use http::HttpSettings;
 #[cfg(feature = "http")]
 pub(crate) use http::HttpTask;
+pub(crate) use lease::LeaseCheck;
 #[cfg(feature = "testkit")]
 pub(crate) use registry::{Answers, AnyTask, ErasedTask, ErasedTransactionalTask, Handed};
 pub(crate) use registry::{BATCH_MAX, Registry};

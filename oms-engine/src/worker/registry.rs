@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio_postgres::Transaction;
 
-use crate::definition::{KEY_MAX_BYTES, TaskSchemas};
+use crate::definition::{KEY_MAX_BYTES, Payload, TaskSchemas};
 use crate::error::Error;
 use crate::queue::OfQueue;
 
 use super::gather::BatchSize;
+use super::pace::Pace;
 use super::{Serving, Task, TaskContext, TaskError, TransactionalBatchTask, TransactionalTask};
 
 #[async_trait]
-pub(crate) trait ErasedTask: Send + Sync {
-    async fn run(&self, cx: &TaskContext, input: &Value) -> Result<Value, TaskError>;
+pub(crate) trait ErasedTask: Send + Sync + 'static {
+    /// Whoever begins it need not be who runs it to its end.
+    async fn run(self: Arc<Self>, cx: TaskContext, input: Payload) -> Result<Payload, TaskError>;
 }
 
 #[async_trait]
@@ -28,9 +29,9 @@ pub(crate) trait ErasedTransactionalTask: Send + Sync {
 }
 
 /// What a task is handed.
-pub(crate) type Handed = (TaskContext, Arc<Value>);
+pub(crate) type Handed = (TaskContext, Payload);
 /// Of each task its own; or that all failed.
-pub(crate) type Answers = Result<Vec<Result<Value, TaskError>>, TaskError>;
+pub(crate) type Answers = Result<Vec<Result<Payload, TaskError>>, TaskError>;
 
 /// Tasks in one transaction, unless the user says otherwise.
 const BATCH_DEFAULT: BatchSize = BatchSize { largest: 100, wait: Duration::ZERO };
@@ -60,8 +61,12 @@ struct Plain<T>(T);
 struct Transactional<T>(T);
 struct Batch<T>(T);
 
-fn read<T: DeserializeOwned>(cx: &TaskContext, input: &Value) -> Result<T, TaskError> {
-    serde_path_to_error::deserialize(input).map_err(|error| {
+fn read<T: DeserializeOwned>(cx: &TaskContext, input: &Payload) -> Result<T, TaskError> {
+    // The way to a fault is looked for once there is one.
+    if let Ok(input) = input.read() {
+        return Ok(input);
+    }
+    serde_path_to_error::deserialize(&**input).map_err(|error| {
         let (path, error) = (error.path(), error.inner());
         let at = format!("its input does not fit the task's type at {path}");
         // The error quotes what it met.
@@ -70,16 +75,17 @@ fn read<T: DeserializeOwned>(cx: &TaskContext, input: &Value) -> Result<T, TaskE
     })
 }
 
-fn write(output: &impl serde::Serialize) -> Result<Value, TaskError> {
-    serde_json::to_value(output).map_err(|error| {
+fn write(output: &impl serde::Serialize) -> Result<Payload, TaskError> {
+    Payload::write(output).map_err(|error| {
         TaskError::terminal(format!("its output cannot be written as JSON: {error}"))
     })
 }
 
 #[async_trait]
 impl<T: Task> ErasedTask for Plain<T> {
-    async fn run(&self, cx: &TaskContext, input: &Value) -> Result<Value, TaskError> {
-        let output = self.0.run(cx, read(cx, input)?).await?;
+    async fn run(self: Arc<Self>, cx: TaskContext, input: Payload) -> Result<Payload, TaskError> {
+        let input = read(&cx, &input)?;
+        let output = self.0.run(&cx, input).await?;
         write(&output)
     }
 }
@@ -136,6 +142,7 @@ struct Registered {
     serving: Serving,
     task: AnyTask,
     limit: Option<usize>,
+    pace: Pace,
 }
 
 impl Registry {
@@ -168,7 +175,8 @@ impl Registry {
 
     fn insert(&mut self, name: &str, serving: Serving, task: AnyTask) {
         let queue = serving.queue(name);
-        let registered = Registered { name: name.to_owned(), serving, task, limit: None };
+        let registered =
+            Registered { name: name.to_owned(), serving, task, limit: None, pace: Pace::default() };
         let before = self.tasks.insert(queue, registered);
         if let Some(before) = before.filter(|before| before.name != name) {
             self.clash = Some((before.name, name.to_owned()));
@@ -231,6 +239,11 @@ impl Registry {
 
     pub(crate) fn get(&self, queue: &str) -> Option<&AnyTask> {
         self.tasks.get(queue).map(|registered| &registered.task)
+    }
+
+    /// With how tasks of it have gone.
+    pub(super) fn get_paced(&self, queue: &str) -> Option<(&AnyTask, &Pace)> {
+        self.tasks.get(queue).map(|registered| (&registered.task, &registered.pace))
     }
 
     /// The task types and domains that are served here, and each queue with no domain.

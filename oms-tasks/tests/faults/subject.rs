@@ -222,7 +222,8 @@ impl Subject for Order {
             (false, None) => "FAILED",
         };
         if status != ended {
-            return Err(format!("the run is {:?}, the order {status}", run.status).into());
+            let why = run.reason_for_incompletion.as_deref().unwrap_or_default();
+            return Err(format!("the run is {:?} ({why}), the order {status}", run.status).into());
         }
         world.all_is_well.store(true, Ordering::SeqCst);
         Ok(())

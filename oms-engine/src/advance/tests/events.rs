@@ -1,7 +1,6 @@
 //! Events and signals: what comes to runs from outside, and what handlers do.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -119,8 +118,10 @@ impl World {
     pub(super) fn say(&mut self, id: WorkflowId, name: &str, said: Said) -> Result<(), String> {
         let found = self.tables.open.values().filter(|open| {
             let own = &open.row.token.reference_name;
-            let base = own.split_once("__").map_or(own.as_str(), |(base, _)| base);
-            open.row.token.workflow_id == id && (own == name || base == name) && can_be_told(open)
+            let base = own.split_once("__").map_or(&**own, |(base, _)| base);
+            open.row.token.workflow_id == id
+                && (**own == *name || base == name)
+                && can_be_told(open)
         });
         let token = found.max_by_key(|open| open.row.seq).map(|open| open.row.token.id);
         let token = token.ok_or_else(|| format!("no task {name:?} waits"))?;
@@ -141,12 +142,12 @@ impl World {
     }
 
     /// A task that was done stays open.
-    pub(super) fn stays(&mut self, token: i64, output: &Arc<Value>) {
+    pub(super) fn stays(&mut self, token: i64, output: &Value) {
         let open = self.tables.open.get_mut(&token).unwrap();
         open.row.token.state = TokenState::Delayed;
         open.row.remaining = None;
         open.row.output = Some(Value::clone(output));
-        open.row.token.queue = open.row.task_type.clone().unwrap();
+        open.row.token.queue = open.row.task_type.clone().unwrap().into();
         let started = *open.row.token.started_at.get_or_insert(self.tables.now);
         let due = open.timeout_ms.map(|ms| started + chrono::Duration::milliseconds(ms));
         open.due = [due, open.expires].into_iter().flatten().min();
@@ -189,7 +190,7 @@ impl World {
         open.sort_by_key(|open| open.row.seq);
         let wait = open.iter().find(|open| open.row.task_type.as_deref() == Some("WAIT"));
         if let Some(wait) = wait {
-            return Some((id, wait.row.token.reference_name.clone()));
+            return Some((id, wait.row.token.reference_name.to_string()));
         }
         open.iter().find_map(|open| {
             let token = Some(open.row.token.id);

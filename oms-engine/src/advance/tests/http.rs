@@ -16,7 +16,7 @@ pub(super) type Asked = BTreeMap<String, usize>;
 impl Player<'_> {
     /// Does the first HTTP task that is leased. False: there is none.
     pub(super) fn http(&mut self) -> bool {
-        let leased = self.workers().into_iter().find(|open| open.row.token.queue == "HTTP");
+        let leased = self.workers().into_iter().find(|open| &*open.row.token.queue == "HTTP");
         let Some(token) = leased.map(|open| open.row.token.clone()) else { return false };
         let run = self.world.tables.load(&token);
         let own = run.state.branch.as_ref().and_then(|b| b.graph.find(&token.reference_name));
@@ -24,6 +24,7 @@ impl Player<'_> {
         let node = found.map(|(node, _)| node.clone()).unwrap();
         let input = token.input.clone().unwrap_or_else(|| {
             input_of(&run.plan, &run.state, &node, &token.reference_name, token.attempt)
+                .into_value()
         });
         let end = match HttpRequest::read(&input) {
             Err(reason) => Err(reason),

@@ -226,7 +226,7 @@ fn play(world: &mut World, id: WorkflowId, outcomes: &[Move]) {
                 // An event that was published and waits is ended from outside.
                 let kind = open.row.task_type.as_deref();
                 let told = kind == Some("EVENT") && open.row.output.is_some();
-                (open.row.token.id, open.row.token.queue == SYSTEM_QUEUE && !told)
+                (open.row.token.id, &*open.row.token.queue == SYSTEM_QUEUE && !told)
             })
             .collect();
         if ready.is_empty() {
@@ -306,7 +306,7 @@ fn memory_decides_most_steps_of_a_line() {
     let plan = world.compile(&json!({ "name": "line", "tasks": tasks })).unwrap();
     let id = world.tables.add_run(&plan, json!({}), None, None);
     while let Some(open) = world.tables.open.values().next() {
-        let (token, system) = (open.row.token.id, open.row.token.queue == SYSTEM_QUEUE);
+        let (token, system) = (open.row.token.id, &*open.row.token.queue == SYSTEM_QUEUE);
         let (status, output) = (TaskStatus::Completed, Some(json!({ "v": 1 })));
         let ends = What::Ended { status, output, reason: None };
         world.step(token, if system { What::System } else { ends });

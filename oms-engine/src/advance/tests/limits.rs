@@ -66,8 +66,8 @@ impl Tables {
             .open
             .values()
             .map(|open| &open.row)
-            .filter(|row| row.token.state == TokenState::Ready && row.token.queue != SYSTEM_QUEUE)
-            .map(|row| (row.seq, row.token.id, row.token.queue.clone()))
+            .filter(|row| row.token.state == TokenState::Ready && &*row.token.queue != SYSTEM_QUEUE)
+            .map(|row| (row.seq, row.token.id, row.token.queue.to_string()))
             .collect();
         ready.sort_unstable();
         for (_, id, queue) in ready {

@@ -21,7 +21,7 @@ impl Tables {
         };
         let name = |open: &Open| {
             let after = || open.row.token.input.as_ref()?.get("after")?.as_str();
-            match open.row.token.reference_name.as_str() {
+            match &*open.row.token.reference_name {
                 "" => after().map(str::to_owned),
                 name => Some(name.to_owned()),
             }
@@ -40,7 +40,7 @@ impl Tables {
         if let Some(name) = loop_around(&run.plan, asked(token).reference_name) {
             let mut scope = token.scope;
             while let Some(open) = scope.and_then(|id| self.open.get(&id)) {
-                if open.row.token.reference_name == name && beside.around.is_none() {
+                if *open.row.token.reference_name == *name && beside.around.is_none() {
                     beside.around = scope;
                     beside.lineages = i64::from(open.row.remaining.unwrap());
                 }

@@ -37,7 +37,7 @@ impl Tables {
                 let token = &open.row.token;
                 around.push(crate::store::LoopRow {
                     workflow_id: token.workflow_id,
-                    reference_name: token.reference_name.clone(),
+                    reference_name: token.reference_name.to_string(),
                     input: token.input.clone(),
                     items: token.detail.as_ref().and_then(|detail| detail.get("items").cloned()),
                 });

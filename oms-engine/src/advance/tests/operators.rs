@@ -312,8 +312,9 @@ impl World {
             return Err(format!("it is {}, not RUNNING", record.row.status));
         }
         let (epoch, now) = (record.row.epoch, self.tables.now);
-        let is_open =
-            |open: &Open| open.row.token.workflow_id == id && open.row.token.reference_name == name;
+        let is_open = |open: &Open| {
+            open.row.token.workflow_id == id && &*open.row.token.reference_name == name
+        };
         let reached = self.tables.visible(id).iter().any(|row| row.reference_name == name)
             || self.tables.open.values().any(is_open);
         let task_name = skipped(&record.plan, name, reached)?.to_owned();

@@ -108,21 +108,21 @@ impl Player<'_> {
 
     fn system(&self) -> Option<i64> {
         let ready = |open: &Open| {
-            open.row.token.state == TokenState::Ready && open.row.token.queue == SYSTEM_QUEUE
+            open.row.token.state == TokenState::Ready && &*open.row.token.queue == SYSTEM_QUEUE
         };
         self.open(ready).first().map(|open| open.row.token.id)
     }
 
     pub(super) fn workers(&self) -> Vec<&Open> {
         self.open(|open| {
-            open.row.token.state == TokenState::Leased && open.row.token.queue != SYSTEM_QUEUE
+            open.row.token.state == TokenState::Leased && &*open.row.token.queue != SYSTEM_QUEUE
         })
     }
 
     /// What the case says that the worker of a task does.
     fn outcome(&self, open: &Open) -> Value {
         let token = &open.row.token;
-        let listed = self.case.workers.get(&token.reference_name);
+        let listed = self.case.workers.get(&*token.reference_name);
         let number = usize::try_from(token.attempt).unwrap();
         let outcome = listed.and_then(|list| list.get(number)).cloned();
         outcome.unwrap_or_else(|| json!({}))
@@ -275,9 +275,9 @@ impl Player<'_> {
         for id in ids {
             let Some(open) = self.world.tables.open.get_mut(&id) else { continue };
             let expired = open.expires.is_some_and(|at| at <= now);
-            let told = open.row.task_type.as_ref() == Some(&open.row.token.queue);
+            let told = open.row.task_type.as_deref() == Some(&*open.row.token.queue);
             if open.row.token.state == TokenState::Delayed && !expired && !told {
-                let system = open.row.token.queue == SYSTEM_QUEUE;
+                let system = &*open.row.token.queue == SYSTEM_QUEUE;
                 // A worker of the case takes its task at once.
                 let queue = open.row.token.queue.clone();
                 let begins = !system && self.world.tables.takes(&queue);
@@ -303,7 +303,7 @@ impl Player<'_> {
                     row.workflow_id == id && child == Some(&run.row.id.to_string())
                 });
                 let of_history = ended.map(|row| row.reference_name.as_str());
-                let found = token.map(|open| open.row.token.reference_name.as_str());
+                let found = token.map(|open| &*open.row.token.reference_name);
                 run.row.parent_id == Some(id) && found.or(of_history) == Some(name)
             };
             let found = self.world.tables.runs.values().rfind(|run| of_token(run));

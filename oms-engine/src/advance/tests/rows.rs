@@ -29,14 +29,14 @@ impl Open {
     /// How long nothing need be heard of it, while it waits to be ended from outside.
     pub(super) fn silence_ms(&self) -> Option<i64> {
         let kind = self.row.task_type.as_deref();
-        let outside = kind == Some(self.row.token.queue.as_str());
+        let outside = kind == Some(&*self.row.token.queue);
         self.poll_timeout_ms.filter(|_| outside && matches!(kind, Some("WAIT" | "HUMAN")))
     }
 
     /// It can be taken, or is taken, from now on.
     pub(super) fn begins(&mut self, state: TokenState, now: DateTime<Utc>) {
         self.row.token.state = state;
-        let waits = state == TokenState::Ready && self.row.token.queue != SYSTEM_QUEUE;
+        let waits = state == TokenState::Ready && &*self.row.token.queue != SYSTEM_QUEUE;
         let ms = if waits { self.poll_timeout_ms } else { self.timeout_ms };
         let due = ms.map(|ms| now + Duration::milliseconds(ms));
         self.due = due.into_iter().chain(self.expires).min();
@@ -154,9 +154,9 @@ impl Tables {
         let epoch = self.runs[&id].row.epoch;
         let row = OpenedRow {
             source: 0,
-            reference_name: String::new(),
+            reference_name: Arc::default(),
             attempt: 0,
-            queue: SYSTEM_QUEUE.to_owned(),
+            queue: SYSTEM_QUEUE.into(),
             task_type: None,
             state: TokenState::Ready,
             status: None,
@@ -167,7 +167,7 @@ impl Tables {
             total_ms: None,
             set_aside: 0,
             reason: None,
-            input: Some(Arc::new(then)),
+            input: Some(then.into()),
             output: None,
             detail: None,
             remaining: None,
@@ -186,7 +186,7 @@ impl Tables {
         let number = self.number();
         // A worker of the case takes its task at once.
         let state = match row.state {
-            TokenState::Ready if row.queue != SYSTEM_QUEUE && self.begins_at_once(&row.queue) => {
+            TokenState::Ready if &*row.queue != SYSTEM_QUEUE && self.begins_at_once(&row.queue) => {
                 TokenState::Leased
             }
             state => state,
@@ -201,14 +201,14 @@ impl Tables {
         if let (Some(due), Some(at_most), Some(kind)) = (due, at_most, &row.task_type)
             && due >= at_most
         {
-            queue = kind.to_string();
+            queue = kind.clone();
         }
-        let outside = row.task_type.as_deref() == Some(queue.as_str());
+        let outside = row.task_type.as_deref() == Some(&*queue);
         let due = [due, at_most, expires].into_iter().flatten().min();
         let token = Token {
             id: number,
             workflow_id: id,
-            reference_name: row.reference_name,
+            reference_name: row.reference_name.clone(),
             epoch,
             attempt: row.attempt,
             queue,
@@ -252,12 +252,12 @@ impl Tables {
         let id = token.workflow_id;
         self.now += Duration::microseconds(1);
         if !token.reference_name.is_empty() {
-            let queue = open.row.task_type.clone().unwrap_or_else(|| token.queue.clone());
+            let queue = open.row.task_type.clone().unwrap_or_else(|| token.queue.to_string());
             let input =
                 ended.input.map(|input| Value::clone(&input)).or_else(|| token.input.clone());
             self.history.push(HistoryRow {
                 workflow_id: id,
-                reference_name: token.reference_name.clone(),
+                reference_name: token.reference_name.to_string(),
                 epoch: token.epoch,
                 attempt: token.attempt,
                 status: ended.status,
@@ -306,7 +306,7 @@ impl Tables {
                 Some(number) => Some(ids[usize::try_from(number - 1).unwrap()]),
                 None => token.scope,
             };
-            let retried = Some(row.reference_name.as_str()) == own;
+            let retried = Some(&*row.reference_name) == own;
             let expires = if retried { source.expires } else { self.after(row.total_ms) };
             match row.status {
                 Some(status) => self.append(token, row, status),
@@ -323,12 +323,12 @@ impl Tables {
         let seq = self.number();
         self.history.push(HistoryRow {
             workflow_id: source.workflow_id,
-            reference_name: row.reference_name,
+            reference_name: row.reference_name.to_string(),
             epoch: source.epoch,
             attempt: row.attempt,
             status,
             seq,
-            queue: row.task_type.map_or(row.queue, |kind| kind.to_string()),
+            queue: row.task_type.unwrap_or(row.queue).to_string(),
             poll_count: 0,
             input: row.input.map(|input| Value::clone(&input)),
             output: row.output.map(|output| Value::clone(&output)),

@@ -148,7 +148,7 @@ pub(crate) fn alone(text: &Value) -> Picture {
         let next = world.tables.open.values().filter(ready).min_by_key(|open| open.row.seq);
         let Some(open) = next else { return Picture::of(&execution(&world, id)) };
         let token = &open.row.token;
-        let (token_id, system) = (token.id, token.queue == SYSTEM_QUEUE);
+        let (token_id, system) = (token.id, &*token.queue == SYSTEM_QUEUE);
         let (status, output) = outcome(&token.reference_name, token.attempt);
         let ends = What::Ended { status, output: Some(output), reason: Some("no".to_owned()) };
         world.step(token_id, if system { What::System } else { ends });

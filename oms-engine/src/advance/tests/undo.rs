@@ -93,7 +93,7 @@ impl World {
         self.cancel(id, reason, true, |open| !stays(open));
         self.forget(id);
         for (token, input) in inputs {
-            self.tables.open.get_mut(&token).unwrap().row.token.input = Some(input);
+            self.tables.open.get_mut(&token).unwrap().row.token.input = Some(input.into_value());
         }
         let now = self.tables.now;
         self.tables.open_decide(id, json!({ "unwind": true }));

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::rows::{Open, Tables};
 use crate::advance::Said;
 use crate::advance::family::Control;
-use crate::advance::load::{Run, as_object};
+use crate::advance::load::Run;
 use crate::advance::one::{ended_row, time_up};
 use crate::advance::operate::reason_of_children;
 use crate::advance::rows::tell;
@@ -19,7 +19,7 @@ use crate::decide::{
     decide,
 };
 use crate::definition::{
-    Faults, NamesSchemas, SchemaDef, SchemaKey, TaskDef, WorkflowDef, validate,
+    Faults, NamesSchemas, SchemaDef, SchemaKey, TaskDef, WorkflowDef, as_object, validate,
 };
 use crate::ids::WorkflowId;
 use crate::store::{DueToken, EndedRow, Token, TokenState};
@@ -255,7 +255,7 @@ impl World {
                         .and_then(|d| d.get("items").cloned())
                         .map(Arc::new),
                     note: open.row.output.clone(),
-                    input,
+                    input: input.into(),
                 })
             }
             Kind::SubWorkflow { .. } => return self.sub_workflow(run, open),
@@ -267,7 +267,7 @@ impl World {
             _ => Event::Run {
                 reference_name: token.reference_name.clone(),
                 attempt: token.attempt,
-                input,
+                input: input.into(),
             },
         })
     }
@@ -336,7 +336,7 @@ impl World {
             let going_on = token.detail.as_ref().and_then(|detail| detail.get("child").cloned());
             let going_on = going_on.map(|child| json!({ "subWorkflowId": child }));
             let gave = open.row.output.clone().or(going_on);
-            row.output = gave.clone().map(Arc::new);
+            row.output = gave.clone().map(Into::into);
             row.reason.clone_from(&open.row.reason);
             self.tables.advance(row, &[], None);
             let child = gave.as_ref().and_then(|gave| gave.get("subWorkflowId")?.as_str());

@@ -111,12 +111,12 @@ proptest! {
         for (name, attempt, status, open) in seen {
             state.set_aside.insert(name.clone(), attempt);
             if open {
-                state.open.insert(name, attempt);
+                state.open.insert(name.into(), attempt);
             } else {
                 let (reason, output) = (Some(name.clone()), None);
                 let (turns, input, history) = (Vec::new(), None, None);
                 let fact = Fact { turns, epoch, attempt, status, input, output, reason, history };
-                state.facts.insert(name, fact);
+                state.facts.insert(name.into(), fact);
             }
         }
         for (mut event, of) in events {
@@ -166,7 +166,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                 jitter: f64::NAN,
             },
             _ => Event::Ended(TaskEnd {
-                reference_name: name,
+                reference_name: name.into(),
                 attempt,
                 status: if kind == 3 { status } else { outcome.status },
                 input: None,

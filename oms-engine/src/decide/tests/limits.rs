@@ -101,8 +101,7 @@ fn an_optional_task_over_the_limit_is_gone_past() {
     let next = json!({"name": "t", "taskReferenceName": "b", "type": "SIMPLE"});
     let decision = begin(json!({"name": "w", "tasks": [first, next]})).unwrap();
     assert_eq!(decision.end, None);
-    let names: Vec<&str> =
-        decision.scheduled.iter().map(|task| task.reference_name.as_str()).collect();
+    let names: Vec<&str> = decision.scheduled.iter().map(|task| &*task.reference_name).collect();
     assert_eq!(names, ["a", "b"]);
 }
 
@@ -126,6 +125,6 @@ fn a_join_shows_its_list_alone_whatever_else_it_is_given() {
     });
     let decision = begin(json!({"name": "w", "tasks": [fork, join]})).unwrap();
     assert_eq!(decision.end, None);
-    let join = decision.scheduled.iter().find(|task| task.reference_name == "j").unwrap();
+    let join = decision.scheduled.iter().find(|task| &*task.reference_name == "j").unwrap();
     assert_eq!(*join.input, json!({ "joinOn": ["b"] }));
 }

@@ -15,6 +15,7 @@ use crate::decide::{
     DecideError, Decision, End, Event, Fact, Fate, Node, Plan, RunState, Scheduled, TaskEnd,
     TaskStatus, TimeoutKind, Wait, WorkflowStatus, counts_as, decide, input_of, retry,
 };
+use crate::definition::Payload;
 use crate::ids::WorkflowId;
 
 /// A row of history.
@@ -24,8 +25,8 @@ pub(super) struct Attempt {
     pub(super) epoch: i16,
     pub(super) attempt: i16,
     pub(super) status: TaskStatus,
-    pub(super) input: Arc<Value>,
-    pub(super) output: Option<Arc<Value>>,
+    pub(super) input: Payload,
+    pub(super) output: Option<Payload>,
     pub(super) reason: Option<String>,
 }
 
@@ -35,7 +36,7 @@ pub(super) struct OpenTask {
     pub(super) node: Arc<Node>,
     pub(super) attempt: i16,
     pub(super) delay: Duration,
-    pub(super) input: Arc<Value>,
+    pub(super) input: Payload,
     pub(super) set_aside: i16,
     pub(super) reason: Option<String>,
 }
@@ -167,7 +168,7 @@ impl Model {
         for row in &self.history {
             if row.epoch == self.epoch {
                 done.insert(row.reference_name.clone(), fact_of(row));
-                state.facts.insert(row.reference_name.clone(), fact_of(row));
+                state.facts.insert(row.reference_name.as_str().into(), fact_of(row));
             } else if row.status == TaskStatus::Completed {
                 *state.set_aside.entry(row.reference_name.clone()).or_default() += 1;
             }
@@ -176,7 +177,7 @@ impl Model {
             state.done = Some(Arc::new(done));
         }
         if let Some(Token::Task { open, .. }) = &self.token {
-            state.open.insert(open.node.reference_name.to_string(), open.attempt);
+            state.open.insert(open.node.reference_name.clone(), open.attempt);
         }
         state
     }
@@ -255,7 +256,7 @@ impl Model {
 
     fn input_again(&self, open: &OpenTask) -> Value {
         let name = &open.node.reference_name;
-        input_of(&self.plan, &self.fresh(), &open.node, name, open.attempt)
+        input_of(&self.plan, &self.fresh(), &open.node, name, open.attempt).into_value()
     }
 
     fn name(&self) -> String {
@@ -335,11 +336,11 @@ pub(super) fn fact_of(row: &Attempt) -> Fact {
 
 pub(super) fn end_of(open: &OpenTask, outcome: Outcome) -> TaskEnd {
     TaskEnd {
-        reference_name: open.node.reference_name.to_string(),
+        reference_name: open.node.reference_name.clone(),
         attempt: open.attempt,
         status: outcome.status,
         input: Some(open.input.clone()),
-        output: outcome.output.map(Arc::new),
+        output: outcome.output.map(Into::into),
         reason: outcome.reason,
         retry_after: outcome.retry_after,
         timeout: outcome.timeout,
@@ -350,7 +351,7 @@ pub(super) fn end_of(open: &OpenTask, outcome: Outcome) -> TaskEnd {
 /// What history says of an attempt that ends while its run is paused, and what is parked.
 pub(super) fn parked(plan: &Plan, state: &RunState, end: &TaskEnd) -> (TaskStatus, Event) {
     let event = Event::Continue {
-        after: end.reference_name.clone(),
+        after: end.reference_name.to_string(),
         retry_after: end.retry_after,
         timeout: end.timeout,
         jitter: end.jitter,

@@ -194,7 +194,7 @@ fn data_of_a_dynamic_fork_is_as_deep_as_a_payload_may_be() {
         assert_eq!(decision.end, None, "{}", around.0);
         // What is written out for a SUB_WORKFLOW is another run's.
         let innermost = if around.0 == "SUB_WORKFLOW" { "w" } else { "t" };
-        let mut names = decision.scheduled.iter().map(|task| task.reference_name.as_str());
+        let mut names = decision.scheduled.iter().map(|task| &*task.reference_name);
         assert!(names.any(|name| name.starts_with(innermost)), "{}", around.0);
         let decision = forked(around, DEPTH_MAX + 4);
         let reason = decision.end.unwrap().reason.unwrap();

@@ -1,7 +1,6 @@
 //! Events that mean nothing to a run.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -39,11 +38,11 @@ pub(super) fn nonsense(model: &Model) -> Vec<Event> {
             let attempts = [-1, 0, i16::MAX].into_iter().chain(open);
             for attempt in attempts.filter(|attempt| !news || open != Some(*attempt)) {
                 events.push(Event::Ended(TaskEnd {
-                    reference_name: reference_name.to_owned(),
+                    reference_name: reference_name.into(),
                     attempt,
                     status: *status,
                     input: None,
-                    output: Some(Arc::new(json!([1]))),
+                    output: Some(json!([1]).into()),
                     reason: None,
                     retry_after: Some(Duration::MAX),
                     timeout: Some(TimeoutKind::Total),

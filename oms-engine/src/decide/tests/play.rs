@@ -94,7 +94,8 @@ impl Model {
             self.append(&open, claimed, (TaskStatus::Canceled, &canceled));
         }
         let last = self.history.iter().rev().find(|row| row.epoch == self.epoch);
-        let last = last.and_then(|row| row.output.clone()).unwrap_or_else(|| Arc::new(json!({})));
+        let last = last.and_then(|row| Some(row.output.as_ref()?.shared()));
+        let last = last.unwrap_or_else(|| Arc::new(json!({})));
         end.output.get_or_insert(last);
         self.turn(end.status);
         self.reason.clone_from(&end.reason);

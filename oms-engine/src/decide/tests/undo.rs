@@ -26,7 +26,7 @@ fn of(decision: Decision) -> (Vec<Value>, Vec<String>) {
     for scheduled in decision.scheduled {
         match scheduled.fate {
             Fate::Line { .. } => lines.push(Value::clone(&scheduled.input)),
-            _ => tasks.push(scheduled.reference_name),
+            _ => tasks.push(scheduled.reference_name.to_string()),
         }
     }
     (lines, tasks)

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::Serialize;
 use serde_json::{Number, Value};
 
 use crate::definition::payload::{PayloadFault, too_large};
@@ -80,6 +81,13 @@ impl Meter {
         }
     }
 
+    /// Appends a value as JSON text, paid for before that is written.
+    pub(super) fn put(&mut self, out: &mut Vec<u8>, value: &Value) -> Result<(), TooMuch> {
+        self.pay(value)?;
+        put(out, value);
+        Ok(())
+    }
+
     /// Does something whose own copies are gone again when what it found comes out.
     pub(super) fn lend<T>(
         &mut self,
@@ -110,6 +118,12 @@ impl Meter {
             }
         }
     }
+}
+
+/// Appends JSON text.
+pub(super) fn put(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    let written = serde_json::to_writer(out, value);
+    debug_assert!(written.is_ok(), "values and texts can be written: {written:?}");
 }
 
 /// No more bytes than a number's text has.

@@ -26,8 +26,11 @@ use self::compile::{Compiler, Node};
 pub(super) use self::compile::{Site, SiteReads};
 use self::meter::Meter;
 use self::secret::Secrets;
-use super::payload::PayloadFault;
+use super::payload::{Payload, PayloadFault};
 use super::scope::{Reads, Scope};
+
+/// Most inputs have fewer bytes.
+const WRITTEN_ROOM: usize = 256;
 
 /// A value with `${…}` expressions, parsed once.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +77,19 @@ impl Template {
     ) -> Result<Value, PayloadFault> {
         let found = self.node.resolve(scope, &mut Meter::new(limit_bytes));
         found.map_err(|much| much.fault(what.to_string(), limit_bytes))
+    }
+
+    /// As [`resolve`](Self::resolve), as JSON text: what is read is copied nowhere else.
+    fn write(
+        &self,
+        scope: &dyn Scope,
+        what: impl Display,
+        limit_bytes: usize,
+    ) -> Result<Payload, PayloadFault> {
+        let mut json = Vec::with_capacity(WRITTEN_ROOM);
+        let written = self.node.write(scope, &mut Meter::new(limit_bytes), &mut json);
+        written.map_err(|much| much.fault(what.to_string(), limit_bytes))?;
+        Ok(Payload::of_json(json))
     }
 
     /// What the expressions read.
@@ -160,6 +176,19 @@ impl TaskInput {
         }
         input.extend(self.literal.clone());
         Ok(input)
+    }
+
+    /// As [`resolve`](Self::resolve), as JSON text. None where that has to look at what came out.
+    pub(crate) fn write(
+        &self,
+        scope: &dyn Scope,
+        what: impl Display,
+        limit_bytes: usize,
+    ) -> Option<Result<Payload, PayloadFault>> {
+        if !self.input_template.is_empty() || !self.literal.is_empty() {
+            return None;
+        }
+        Some(self.template.write(scope, what, limit_bytes))
     }
 
     /// What the expressions read.

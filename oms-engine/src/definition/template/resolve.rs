@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::compile::{Expression, Node, Part};
 use super::java_text;
-use super::meter::{Meter, TooMuch};
+use super::meter::{Meter, TooMuch, put};
 use super::path::{self, Step};
 use super::place::{self, Segment};
 use crate::definition::scope::{Scope, TASK_FIELDS, WORKFLOW_FIELDS};
@@ -38,6 +38,60 @@ impl Node {
             }
         }
     }
+}
+
+impl Node {
+    /// As [`resolve`](Self::resolve), as JSON text: nothing is copied but into that.
+    pub(super) fn write(
+        &self,
+        scope: &dyn Scope,
+        meter: &mut Meter,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TooMuch> {
+        match self {
+            Self::Literal(value) => meter.put(out, value),
+            Self::Whole(expression) => {
+                let found = meter.lend(|meter| expression.read(scope, meter))?;
+                meter.put(out, &found)
+            }
+            Self::Text(parts) => {
+                meter.spend(2)?;
+                put(out, &join(parts, scope, meter)?);
+                Ok(())
+            }
+            Self::List(nodes) => {
+                meter.spend(nodes.len() + 1)?;
+                write_all(out, *b"[]", nodes, |out, node| node.write(scope, meter, out))
+            }
+            Self::Object(nodes) => {
+                meter.spend(nodes.len() + 1)?;
+                write_all(out, *b"{}", nodes, |out, (key, node)| {
+                    meter.spend(key.len() + 3)?;
+                    put(out, key);
+                    out.push(b':');
+                    node.write(scope, meter, out)
+                })
+            }
+        }
+    }
+}
+
+/// Items between two brackets, with commas.
+fn write_all<T>(
+    out: &mut Vec<u8>,
+    [open, close]: [u8; 2],
+    items: &[T],
+    mut write: impl FnMut(&mut Vec<u8>, &T) -> Result<(), TooMuch>,
+) -> Result<(), TooMuch> {
+    out.push(open);
+    for (n, item) in items.iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        write(out, item)?;
+    }
+    out.push(close);
+    Ok(())
 }
 
 impl Expression {

@@ -39,7 +39,15 @@ fn document() -> Document {
 }
 
 fn resolve(template: &Value) -> Value {
-    Template::parse(template).unwrap().resolve(&document(), "input", 10_000).unwrap()
+    resolve_with(&Template::parse(template).unwrap(), &document(), 10_000).unwrap()
+}
+
+/// What a template comes to, which is the same as a value and as a text.
+fn resolve_with(of: &Template, scope: &dyn Scope, most: usize) -> Result<Value, PayloadFault> {
+    let resolved = of.resolve(scope, "input of task \"a\"", most);
+    let written = of.write(scope, "input of task \"a\"", most);
+    assert_eq!(written.map(Payload::into_value), resolved);
+    resolved
 }
 
 #[test]
@@ -184,7 +192,7 @@ fn what_data_adds_to_a_path_reads_nothing_else_of_the_run() {
     ] {
         let template = Template::parse(&json!(template)).unwrap();
         assert_eq!(template.reads().dynamic, dynamic);
-        assert_eq!(template.resolve(&document, "input", 10_000).unwrap(), expected);
+        assert_eq!(resolve_with(&template, &document, 10_000).unwrap(), expected);
     }
 }
 
@@ -258,7 +266,7 @@ fn a_template_stops_at_the_limit_before_it_copies_more() {
         json!(vec!["${workflow}"; 1_000]),
     ] {
         let template = Template::parse(&template).unwrap();
-        let fault = template.resolve(&document, "input of task \"a\"", limit).unwrap_err();
+        let fault = resolve_with(&template, &document, limit).unwrap_err();
         assert_eq!(
             fault.to_string(),
             "input of task \"a\" $: is larger than 3500000 bytes: store the data elsewhere and \
@@ -270,7 +278,7 @@ fn a_template_stops_at_the_limit_before_it_copies_more() {
         json!(vec!["${workflow.input.none.${workflow.input.big}}"; 1_000]),
         json!(vec!["${workflow..nobody}"; 1_000]),
     ] {
-        assert!(Template::parse(&fits).unwrap().resolve(&document, "input", limit).is_ok());
+        assert!(resolve_with(&Template::parse(&fits).unwrap(), &document, limit).is_ok());
     }
 }
 
@@ -297,7 +305,7 @@ proptest! {
             let template = Template::parse(&template).unwrap();
             let found = template.resolve(&document, "input", usize::MAX).unwrap();
             let exact = found.to_string().len();
-            prop_assert!(template.resolve(&document, "input", exact).is_ok(), "{}", found);
+            prop_assert!(resolve_with(&template, &document, exact).is_ok(), "{}", found);
         }
     }
 }
@@ -383,7 +391,7 @@ proptest! {
     #[test]
     fn any_text_is_parsed_or_refused_and_reads_no_more_than_it_says(text in any_template()) {
         if let Ok(template) = Template::parse(&json!({"a": [text]})) {
-            let resolved = template.resolve(&Watched(template.reads(), document()), "input", usize::MAX).unwrap();
+            let resolved = resolve_with(&template, &Watched(template.reads(), document()), usize::MAX).unwrap();
             if !text.contains("${") {
                 prop_assert_eq!(resolved, json!({"a": [text]}));
             }

@@ -41,6 +41,38 @@ struct Free {
     closed: bool,
 }
 
+impl Free {
+    /// How many slots of a queue are taken for own workers, and how many for others.
+    fn take(&mut self, queue: &str, share: usize, most: usize) -> (usize, usize) {
+        if self.closed {
+            return (0, 0);
+        }
+        let mut own = 0;
+        if let Some(of_queue) = self.queues.get_mut(queue) {
+            own = share.min(most).min(self.overall).min(of_queue.free);
+            of_queue.free -= own;
+            self.overall -= own;
+        }
+        let mut afar = 0;
+        if let Some(asked) = self.asked.get_mut(queue) {
+            afar = (most - own).min(asked.room());
+            asked.reserved += afar;
+        }
+        (own, afar)
+    }
+
+    fn limit_of(&self, queue: &str) -> Option<(&str, Option<usize>)> {
+        if self.limits.is_empty() {
+            return None;
+        }
+        let name = match self.queues.get(queue) {
+            Some(of) => of.name.as_str(),
+            None => self.asked.get(queue)?.limited_name(queue, &self.limits),
+        };
+        self.limits.get_key_value(name).map(|(name, most)| (name.as_str(), *most))
+    }
+}
+
 /// The limits as they are known at a time, and who decides by them.
 #[derive(Debug)]
 struct Knowledge {
@@ -105,7 +137,7 @@ impl Asked {
 #[derive(Debug)]
 pub(crate) struct Slot {
     slots: Arc<Slots>,
-    queue: String,
+    queue: Arc<str>,
     /// For somebody who waits from afar: whether he has got his task.
     remote: Option<AtomicBool>,
 }
@@ -119,7 +151,7 @@ impl Slot {
     pub(crate) fn used(&self) {
         let Some(used) = &self.remote else { return };
         if !used.swap(true, Ordering::AcqRel)
-            && let Some(asked) = self.slots.lock().asked.get_mut(&self.queue)
+            && let Some(asked) = self.slots.lock().asked.get_mut(&*self.queue)
         {
             asked.reserved = asked.reserved.saturating_sub(1);
             asked.wanted = asked.wanted.saturating_sub(1);
@@ -205,36 +237,34 @@ impl Slots {
     }
 
     /// Takes up to `most` slots of a queue, of those for own workers up to `share`.
-    pub(crate) fn reserve(self: &Arc<Self>, queue: &str, share: usize, most: usize) -> Vec<Slot> {
-        let mut free = self.lock();
-        if free.closed {
-            return Vec::new();
-        }
-        let overall = free.overall;
-        let mut own = 0;
-        if let Some(of_queue) = free.queues.get_mut(queue) {
-            own = share.min(most).min(overall).min(of_queue.free);
-            of_queue.free -= own;
-            free.overall -= own;
-        }
-        let mut afar = 0;
-        if let Some(asked) = free.asked.get_mut(queue) {
-            afar = (most - own).min(asked.room());
-            asked.reserved += afar;
-        }
-        let slot = |remote| Slot { slots: self.clone(), queue: queue.to_owned(), remote };
-        let far = (0..afar).map(|_| slot(Some(AtomicBool::new(false))));
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        queue: &Arc<str>,
+        share: usize,
+        most: usize,
+    ) -> Vec<Slot> {
+        let (own, afar) = self.lock().take(queue, share, most);
+        let far = (0..afar).map(|_| self.slot(queue, true));
         // The last is taken first.
-        far.chain((0..own).map(|_| slot(None))).collect()
+        far.chain((0..own).map(|_| self.slot(queue, false))).collect()
     }
 
     /// A slot for a task that is written leased, without a claim. None also where its definition
     /// has a limit, which only a claim can keep.
-    pub(crate) fn reserve_at_once(self: &Arc<Self>, queue: &str) -> Option<Slot> {
-        if self.limit_of(queue).is_some() {
+    pub(crate) fn reserve_at_once(self: &Arc<Self>, queue: &Arc<str>) -> Option<Slot> {
+        let mut free = self.lock();
+        if free.limit_of(queue).is_some() {
             return None;
         }
-        self.reserve(queue, 1, 1).pop()
+        match free.take(queue, 1, 1) {
+            (0, 0) => None,
+            (own, _) => Some(self.slot(queue, own == 0)),
+        }
+    }
+
+    fn slot(self: &Arc<Self>, queue: &Arc<str>, remote: bool) -> Slot {
+        let remote = remote.then(|| AtomicBool::new(false));
+        Slot { slots: self.clone(), queue: queue.clone(), remote }
     }
 
     /// Free slots in all.
@@ -297,14 +327,7 @@ impl Slots {
     /// may run at once.
     pub(crate) fn limit_of(&self, queue: &str) -> Option<(String, Option<usize>)> {
         let free = self.lock();
-        if free.limits.is_empty() {
-            return None;
-        }
-        let name = match free.queues.get(queue) {
-            Some(of) => of.name.as_str(),
-            None => free.asked.get(queue)?.limited_name(queue, &free.limits),
-        };
-        free.limits.get(name).map(|most| (name.to_owned(), *most))
+        free.limit_of(queue).map(|(name, most)| (name.to_owned(), most))
     }
 
     /// The task definition with a limit whose tasks a queue holds, served here or not.
@@ -348,14 +371,14 @@ impl Drop for Slot {
         let mut free = self.slots.lock();
         if let Some(used) = &self.remote {
             if !used.load(Ordering::Acquire)
-                && let Some(asked) = free.asked.get_mut(&self.queue)
+                && let Some(asked) = free.asked.get_mut(&*self.queue)
             {
                 asked.reserved = asked.reserved.saturating_sub(1);
             }
             return;
         }
         free.overall += 1;
-        if let Some(of_queue) = free.queues.get_mut(&self.queue) {
+        if let Some(of_queue) = free.queues.get_mut(&*self.queue) {
             of_queue.free += 1;
         }
     }

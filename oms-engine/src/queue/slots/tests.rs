@@ -16,27 +16,30 @@ fn limits(version: i64, names: &[(&str, Option<i32>)]) -> LimitsInForce {
 #[test]
 fn neither_bound_is_passed_and_a_dropped_slot_comes_back() {
     let slots = slots();
-    let a = slots.reserve("a", 5, 5);
-    let b = slots.reserve("b", 5, 5);
+    let a = slots.reserve(&"a".into(), 5, 5);
+    let b = slots.reserve(&"b".into(), 5, 5);
     assert_eq!((a.len(), b.len(), slots.free()), (2, 1, 0));
     drop(a);
-    assert_eq!((slots.free(), slots.reserve("a", 5, 5).len()), (2, 2));
+    assert_eq!((slots.free(), slots.reserve(&"a".into(), 5, 5).len()), (2, 2));
 }
 
 #[test]
 fn an_unknown_queue_and_a_closed_door_give_none() {
     let slots = slots();
-    assert!(slots.reserve("c", 1, 1).is_empty() && !slots.serves("c"));
+    assert!(slots.reserve(&"c".into(), 1, 1).is_empty() && !slots.serves("c"));
     slots.close();
-    assert!(slots.reserve("a", 1, 1).is_empty());
+    assert!(slots.reserve(&"a".into(), 1, 1).is_empty());
 }
 
 #[test]
 fn what_has_a_limit_is_never_handed_over_in_whatever_queue() {
     let slots = slots();
     slots.set_limits(limits(4, &[("b", Some(2)), ("c", None)]));
-    assert!(slots.reserve_at_once("a").is_some());
-    assert!(slots.reserve_at_once("b").is_none() && slots.reserve_at_once("eu:b").is_none());
+    assert!(slots.reserve_at_once(&"a".into()).is_some());
+    assert!(
+        slots.reserve_at_once(&"b".into()).is_none()
+            && slots.reserve_at_once(&"eu:b".into()).is_none()
+    );
     assert_eq!(slots.limit_of("eu:b"), Some(("b".to_owned(), Some(2))));
     assert_eq!(slots.limited_queues("b"), ["b", "eu:b"]);
     assert_eq!(slots.limited_queues("a"), Vec::<String>::new());
@@ -68,18 +71,18 @@ fn those_who_wait_from_afar_get_what_they_ask_for_beside_the_own_slots() {
     let slots = slots();
     assert!(slots.ask("c", "c", 2) && !slots.ask("c", "c", 1));
     assert!(slots.serves("c") && !slots.has_own("c") && !slots.is_full("c"));
-    let mut got = slots.reserve("c", 0, 9);
+    let mut got = slots.reserve(&"c".into(), 0, 9);
     assert_eq!((got.len(), slots.free(), slots.is_full("c")), (3, 3, true));
     got[0].used();
     got[0].used();
     drop(got.remove(0));
     drop(got.remove(0));
-    assert_eq!(slots.reserve("c", 0, 9).len(), 1, "one has his task, one is on the way");
+    assert_eq!(slots.reserve(&"c".into(), 0, 9).len(), 1, "one has his task, one is on the way");
     slots.unask("c", 1);
     drop(got);
-    assert_eq!(slots.reserve("c", 0, 9).len(), 1);
+    assert_eq!(slots.reserve(&"c".into(), 0, 9).len(), 1);
     slots.ask("a", "a", 4);
-    let both = slots.reserve("a", 9, 5);
+    let both = slots.reserve(&"a".into(), 9, 5);
     assert_eq!(both.iter().filter(|slot| slot.is_remote()).count(), 3);
 }
 

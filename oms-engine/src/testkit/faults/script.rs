@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::Value;
 use tokio_postgres::Transaction;
 
 use super::{Step, Way};
+use crate::definition::Payload;
 use crate::engine::EngineBuilder;
 use crate::ids::TaskId;
 use crate::worker::{
@@ -64,7 +64,7 @@ struct State {
 struct Work {
     body: Arc<dyn ErasedTask>,
     cx: TaskContext,
-    input: Value,
+    input: Payload,
 }
 
 impl Script {
@@ -138,7 +138,7 @@ impl Script {
         }
         for Work { body, cx, input } in again {
             // Whatever it answers is nobody's any more.
-            drop(tokio::time::timeout(AGAIN_MAX, body.run(&cx, &input)).await);
+            drop(tokio::time::timeout(AGAIN_MAX, body.run(cx, input)).await);
         }
     }
 }
@@ -161,17 +161,18 @@ fn refusal(way: Way) -> TaskError {
 
 #[async_trait]
 impl ErasedTask for Faulty<dyn ErasedTask> {
-    async fn run(&self, cx: &TaskContext, input: &Value) -> Result<Value, TaskError> {
+    async fn run(self: Arc<Self>, cx: TaskContext, input: Payload) -> Result<Payload, TaskError> {
+        let run = || self.body.clone().run(cx.clone(), input.clone());
         let work = || Work { body: self.body.clone(), cx: cx.clone(), input: input.clone() };
-        match self.script.meets(&self.name, cx, Kind::Plain) {
-            None => self.body.run(cx, input).await,
+        match self.script.meets(&self.name, &cx, Kind::Plain) {
+            None => run().await,
             Some(Deed::Fail(way @ (Way::Fails | Way::FailsForGood))) => Err(refusal(way)),
             Some(Deed::Fail(way @ (Way::FailsAfter | Way::FailsForGoodAfter))) => {
-                self.body.run(cx, input).await?;
+                run().await?;
                 Err(refusal(way))
             }
             Some(Deed::Fail(Way::TimesOut)) => {
-                let answer = self.body.run(cx, input).await;
+                let answer = run().await;
                 cx.cancelled().await;
                 answer
             }
@@ -180,19 +181,19 @@ impl ErasedTask for Faulty<dyn ErasedTask> {
                 let work = tokio::spawn(async move {
                     late.cancelled().await;
                     tokio::time::sleep(LATE).await;
-                    drop(body.run(&late, &input).await);
+                    drop(body.run(late, input).await);
                 });
                 self.script.state().late.push(work);
                 cx.cancelled().await;
                 Err(refusal(Way::Late))
             }
             Some(Deed::RepeatAtOnce) => {
-                drop(self.body.run(cx, input).await);
-                self.body.run(cx, input).await
+                drop(run().await);
+                run().await
             }
             Some(Deed::RepeatAtEnd) => {
                 self.script.state().again.push(work());
-                self.body.run(cx, input).await
+                run().await
             }
         }
     }

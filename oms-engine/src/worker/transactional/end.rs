@@ -1,14 +1,13 @@
 //! The end of a batch: its steps decided from memory, written by one statement, and committed.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use deadpool_postgres::Transaction;
-use serde_json::Value;
 
 use super::{Member, Ran, Transactions};
 use crate::advance::{Acted, Happened, OneStep, Run, plan_step};
 use crate::decide::{TaskEnd, TaskStatus};
+use crate::definition::Payload;
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::draw_jitter;
 use crate::queue::{Committed, HandedOut, Next, Outcome, Slot};
@@ -23,7 +22,7 @@ struct Step {
     opened: Vec<OpenedRow>,
     end: TaskEnd,
     /// What is handed over, by its place among what is opened.
-    next: Option<(usize, Run, Arc<Value>, Slot)>,
+    next: Option<(usize, Run, Payload, Slot)>,
     ready: Vec<String>,
     ends_run: bool,
     tally: Tally,
@@ -45,7 +44,7 @@ impl Transactions {
         &self,
         tx: Transaction<'_>,
         batch: &[Member],
-        outputs: Vec<Arc<Value>>,
+        outputs: Vec<Payload>,
     ) -> Result<Ran, Error> {
         // One pump has handed them out.
         let holder = batch.first().map_or(0, |member| member.task.pump.holder());
@@ -143,7 +142,7 @@ impl Transactions {
         Ok(!acted.lost)
     }
 
-    fn plan(&self, task: &HandedOut, holder: i64, output: Arc<Value>) -> Step {
+    fn plan(&self, task: &HandedOut, holder: i64, output: Payload) -> Step {
         let token = &task.token;
         let mut run = task.run.clone();
         let end = TaskEnd {
@@ -158,7 +157,7 @@ impl Transactions {
             jitter: draw_jitter(),
         };
         let who = (holder, Some(self.worker_name.clone()));
-        let planned = plan_step(&mut run, token, who, &end, &task.input);
+        let planned = plan_step(&mut run, token, who, &end, |task| task);
         let mut step = Step {
             tally: Tally::default(),
             ended: None,
@@ -190,7 +189,7 @@ impl Transactions {
                 step.opened.push(row);
             } else {
                 if ready {
-                    step.ready.push(task.row.queue.clone());
+                    step.ready.push(task.row.queue.to_string());
                 }
                 step.opened.push(task.row);
             }

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Transaction};
 use futures_util::FutureExt as _;
-use serde_json::Value;
 use tracing::Instrument as _;
 
 use end::is_conflict;
@@ -28,9 +27,9 @@ use super::execute::{failed, panicked, until_dropped};
 use super::gather::Gatherer;
 use super::registry::ErasedTransactionalTask;
 use super::{TaskContext, TaskError};
-use crate::advance::{Core, as_object};
+use crate::advance::Core;
 use crate::decide::misfit;
-use crate::definition::{TASK_PAYLOAD_MAX_BYTES, check_payload};
+use crate::definition::{Payload, TASK_PAYLOAD_MAX_BYTES};
 use crate::error::{Error, Remedy, remedy};
 use crate::ids::draw_jitter;
 use crate::queue::{Committed, HandedOut, Outcome, PumpMessage, Slots};
@@ -56,7 +55,7 @@ pub(crate) struct Transactions {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(super) cx: TaskContext,
-    pub(super) input: Arc<Value>,
+    pub(super) input: Payload,
     pub(super) task: HandedOut,
 }
 
@@ -318,16 +317,16 @@ fn alone(
 /// What the tasks gave, if all of them gave what can be kept.
 fn outputs(
     batch: &[Member],
-    answers: Vec<Result<Value, TaskError>>,
-) -> Result<Vec<Arc<Value>>, Ran> {
+    answers: Vec<Result<Payload, TaskError>>,
+) -> Result<Vec<Payload>, Ran> {
     let mut outputs = Vec::with_capacity(batch.len());
     let (mut apart, mut outcome) = (Vec::new(), None);
     for (place, (member, answer)) in batch.iter().zip(answers).enumerate() {
         let fault = match answer {
             Ok(output) => {
-                let output = as_object(output);
+                let output = output.into_object();
                 let fault = refused(&member.task, &output);
-                outputs.push(Arc::new(output));
+                outputs.push(output);
                 fault
             }
             Err(error) if is_conflict(&error) => return Err(Ran::Again(error.reason().to_owned())),
@@ -346,12 +345,12 @@ fn outputs(
 }
 
 /// What becomes of an output that cannot be kept, or does not fit its schema.
-fn refused(task: &HandedOut, output: &Value) -> Option<Outcome> {
+fn refused(task: &HandedOut, output: &Payload) -> Option<Outcome> {
     let (run, name) = (&task.run, &task.token.reference_name);
     let what = format_args!("output of task {name:?}");
-    let (reason, output) = match check_payload(what, output, TASK_PAYLOAD_MAX_BYTES) {
+    let (reason, output) = match output.check(what, TASK_PAYLOAD_MAX_BYTES) {
         Err(fault) => (fault.to_string(), None),
-        Ok(()) => (misfit(&run.plan, &run.state, name, output)?, Some(output.clone())),
+        Ok(()) => (misfit(&run.plan, &run.state, name, Some(output))?, Some(output.clone())),
     };
     Some(Outcome::Failed { reason, output, retry_after: None, terminal: true })
 }

@@ -5,7 +5,7 @@ use std::io;
 
 use serde_json::Value;
 
-use super::nesting::NESTED_MAX;
+use crate::definition::nesting::NESTED_MAX;
 
 /// The deepest nesting of objects and lists.
 pub const DEPTH_MAX: usize = 100;
@@ -96,7 +96,7 @@ fn is_plainly_fine(value: &Value, depth_left: usize, bytes_left: &mut usize) -> 
     match value {
         Value::Null | Value::Bool(_) => takes(6),
         Value::Number(_) => takes(NUMBER_MAX_BYTES),
-        Value::String(text) => takes(most_bytes(text)) && !text.contains('\0'),
+        Value::String(text) => takes(most_bytes(text)) && !has_nul(text),
         Value::Array(list) => {
             depth_left > 0
                 && takes(2)
@@ -109,11 +109,15 @@ fn is_plainly_fine(value: &Value, depth_left: usize, bytes_left: &mut usize) -> 
                     let left = bytes_left.checked_sub(most_bytes(key));
                     *bytes_left = left.unwrap_or(0);
                     left.is_some()
-                        && !key.contains('\0')
+                        && !has_nul(key)
                         && is_plainly_fine(item, depth_left - 1, bytes_left)
                 })
         }
     }
+}
+
+fn has_nul(text: &str) -> bool {
+    text.as_bytes().contains(&0)
 }
 
 /// The most bytes of a number of 64 bits in JSON, with a comma.
@@ -124,7 +128,11 @@ const fn most_bytes(text: &str) -> usize {
     text.len().saturating_mul(6).saturating_add(4)
 }
 
-pub(super) fn too_large(limit_bytes: usize) -> String {
+pub(super) fn too_deep(depth_max: usize) -> String {
+    format!("is nested deeper than {depth_max}: flatten it")
+}
+
+pub(in crate::definition) fn too_large(limit_bytes: usize) -> String {
     format!("is larger than {limit_bytes} bytes: store the data elsewhere and pass a reference")
 }
 
@@ -142,7 +150,7 @@ pub(crate) fn clean_reason(mut reason: String) -> String {
 }
 
 /// Checks nesting and NUL. On an error `path` is left where the fault is.
-pub(super) fn check_value(value: &Value, path: &mut String) -> Result<(), String> {
+pub(in crate::definition) fn check_value(value: &Value, path: &mut String) -> Result<(), String> {
     check_nested(value, path, (0, DEPTH_MAX))
 }
 
@@ -157,7 +165,7 @@ fn check_nested(
             return Err("holds a NUL character, which PostgreSQL does not store: remove it".into());
         }
         Value::Array(_) | Value::Object(_) if depth >= depth_max => {
-            return Err(format!("is nested deeper than {depth_max}: flatten it"));
+            return Err(too_deep(depth_max));
         }
         Value::Array(list) => {
             for (index, item) in list.iter().enumerate() {
@@ -182,12 +190,12 @@ fn check_nested(
 }
 
 /// Appends `[index]` to a JSON path.
-pub(super) fn push_index(path: &mut String, index: usize) {
+pub(in crate::definition) fn push_index(path: &mut String, index: usize) {
     write_to(path, format_args!("[{index}]"));
 }
 
 /// Appends `.key`, or `['key']` where the key is no plain name, to a JSON path.
-pub(super) fn push_key(path: &mut String, key: &str) {
+pub(in crate::definition) fn push_key(path: &mut String, key: &str) {
     let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "_-".contains(c));
     if plain {
         write_to(path, format_args!(".{key}"));
