@@ -59,6 +59,9 @@ pub(super) async fn drain_engine(database: &Database<'_>, line: Line, runs: usiz
     drain_by(database, line, runs, |builder| builder).await
 }
 
+/// Connections that write steps: while one waits for its commit the others have work.
+const PUMPS: usize = 4;
+
 /// The same by an engine with more settings.
 pub(super) async fn drain_by(
     database: &Database<'_>,
@@ -66,7 +69,8 @@ pub(super) async fn drain_by(
     runs: usize,
     set: impl FnOnce(EngineBuilder) -> EngineBuilder,
 ) -> Measured {
-    let engine = engine(database, |builder| set(tasks::steps(builder).concurrency(2_000))).await?;
+    let all_at_once = |builder| tasks::steps(builder).concurrency(2_000).pumps(PUMPS);
+    let engine = engine(database, |builder| set(all_at_once(builder))).await?;
     register(&engine, &line.definition()).await?;
     let begun = database.begin().await?;
     start_all(&engine, line, runs).await?;
