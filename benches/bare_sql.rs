@@ -20,6 +20,10 @@ use measure::figures::{Report, percentiles, value};
 use measure::linear::{LINEAR5, ONE};
 use measure::place::{Database, Place};
 use measure::{Failure, Figures, check, print_error};
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What a task may cost PostgreSQL before the limit is no limit.
 const CPU_PER_TASK_MAX_US: f64 = 55.0;

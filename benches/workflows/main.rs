@@ -25,7 +25,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use measure::figures::{Figure, Report};
 use measure::place::Place;
 use measure::{Failure, print_error};
+use mimalloc::MiMalloc;
 use scenarios::SCENARIOS;
+
+/// That of `oms server`; for the engine, bare SQL and the peers alike.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measures the engine on a PostgreSQL of its own, or on that of `DATABASE_URL`.
 #[derive(Parser)]

@@ -22,7 +22,8 @@ use crate::telemetry::{Ended, Lineage, TraceContext};
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(crate) plan: Arc<Plan>,
-    pub(crate) state: RunState,
+    /// Boxed, since a run passes through many hands.
+    pub(crate) state: Box<RunState>,
     /// Of a run that was started with domains for its tasks.
     pub(crate) domains: Option<Domains>,
     pub(crate) lineage: Lineage,
@@ -175,7 +176,7 @@ async fn facts_of(
             state.done = Some(Arc::new(done_of(&plan, &done, detached)));
         }
         let domains = row.task_to_domain.clone().map(Domains::of);
-        runs.insert(row.id, Run { plan, state, domains, lineage: row.lineage });
+        runs.insert(row.id, Run { plan, state: Box::new(state), domains, lineage: row.lineage });
     }
     Ok(runs)
 }
@@ -275,7 +276,7 @@ pub(super) fn run_of(
         state.done = Some(Arc::new(done_of(plan, history, detached)));
     }
     let domains = row.task_to_domain.clone().map(Domains::of);
-    Run { plan: plan.clone(), state, domains, lineage: row.lineage.clone() }
+    Run { plan: plan.clone(), state: Box::new(state), domains, lineage: row.lineage.clone() }
 }
 
 /// How each step ended last. One whose sub-workflow was brought back since has not ended well,
@@ -327,7 +328,7 @@ pub(crate) async fn load_whole(
     let map = row.task_to_domain.clone();
     let domains = map.map(|map| Domains { map, polls: plans.polls.clone() });
     let lineage = row.lineage.clone();
-    Ok(LoadedRun { run: Run { plan, state, domains, lineage }, row, history })
+    Ok(LoadedRun { run: Run { plan, state: Box::new(state), domains, lineage }, row, history })
 }
 
 pub(super) fn fact_of(h: &HistoryRow, turns: Vec<u32>) -> Fact {

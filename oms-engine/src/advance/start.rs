@@ -107,7 +107,7 @@ impl Resolved {
         let domains = domains.map(|map| Domains { map, polls: self.polls.clone() });
         let above = new.parent.map(|parent| (parent.id, parent.root));
         let lineage = Lineage::new(new.trace.clone(), above, None);
-        let mut run = Run { plan: plan.clone(), state, domains, lineage };
+        let mut run = Run { plan: plan.clone(), state: Box::new(state), domains, lineage };
         let first = first_task(&mut run)?;
         let (first, next) = match first {
             Some((row, Some(task_input))) => (row, Some((run, task_input))),

@@ -6,7 +6,12 @@
 
 use std::io::BufRead as _;
 
+use mimalloc::MiMalloc;
 use serde::{Deserialize, Serialize};
+
+/// That of the harness.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
