@@ -5,7 +5,6 @@
 //! longer is lent: its lease goes to a reserved holder, and from then on its worker must be heard of
 //! within `responseTimeoutSeconds`. The pump goes on knowing what it needs to decide its end.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -16,6 +15,7 @@ use super::handed::task_id;
 use super::polls::{Known, KnownTask};
 use super::pump::Held;
 use crate::advance::must_be_heard;
+use crate::id_map::IdMap;
 use crate::store::{LentRow, Token};
 
 /// A task that its worker has for so long is lent.
@@ -26,7 +26,7 @@ const AWAY_MAX: usize = 4_096;
 /// Tasks that were lent, as they were then.
 #[derive(Debug, Default)]
 pub(super) struct Away {
-    tasks: HashMap<i64, Held>,
+    tasks: IdMap<Held>,
 }
 
 impl Away {

@@ -3,7 +3,6 @@
 //! It never waits to fill a batch: batches grow by themselves while a statement is under way and
 //! are one when idle. One pump has one connection and is one holder of leases.
 
-use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +104,7 @@ pub(crate) struct Pump {
     /// When these are looked for.
     pub(super) lend_at: Option<Instant>,
     /// Who is to hear when what was reported of a token is written.
-    pub(super) answers: HashMap<i64, Answer>,
+    pub(super) answers: IdMap<Answer>,
     /// Those of them whose report is written.
     pub(super) told: Vec<Answer>,
     /// Outcomes and starts whose fate was unknown; they go first.
@@ -137,7 +136,7 @@ impl Pump {
             to_begin: Vec::new(),
             away: Away::default(),
             lend_at: None,
-            answers: HashMap::new(),
+            answers: IdMap::default(),
             told: Vec::new(),
             carried: Vec::new(),
             carried_starts: Vec::new(),

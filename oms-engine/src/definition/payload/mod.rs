@@ -49,15 +49,11 @@ impl Payload {
     /// # Errors
     /// It cannot be written as JSON.
     pub(crate) fn write(value: &impl Serialize) -> Result<Self, serde_json::Error> {
-        serde_json::to_vec(value).map(Self::of_json)
+        serde_json::to_string(value).map(Self::of_json)
     }
 
-    /// Of a text that is JSON, which is UTF-8.
-    pub(super) fn of_json(json: Vec<u8>) -> Self {
-        let json = match String::from_utf8(json) {
-            Ok(json) => json,
-            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-        };
+    /// Of a text that is JSON.
+    pub(super) fn of_json(json: String) -> Self {
         Self::Text(Arc::new(Text { json, value: OnceLock::new() }))
     }
 
@@ -91,7 +87,7 @@ impl Payload {
         match &self {
             Self::Text(text) if text.json.starts_with('{') => self,
             Self::Text(text) if text.json == "null" => Self::from(Value::Object(Map::new())),
-            Self::Text(text) => Self::of_json(format!("{{\"result\":{}}}", text.json).into_bytes()),
+            Self::Text(text) => Self::of_json(format!("{{\"result\":{}}}", text.json)),
             Self::Value(value) if value.is_object() => self,
             Self::Value(_) => Self::from(as_object(self.into_value())),
         }
@@ -218,7 +214,7 @@ mod tests {
         let deep = nested(DEPTH_MAX + 1);
         assert_eq!(check(&deep, 1_000), check_payload("output", &deep, 1_000));
         let deep = ["[".repeat(100_000), "]".repeat(100_000)].concat();
-        let deeper = Payload::of_json(deep.into_bytes()).into_object();
+        let deeper = Payload::of_json(deep).into_object();
         assert_eq!(deeper.check("output", 1_000_000).unwrap_err().reason, too_deep(DEPTH_MAX));
         assert_eq!(check(&json!({"a": "[".repeat(500)}), 1_000), Ok(()));
     }

@@ -89,6 +89,9 @@ impl Template {
         let mut json = Vec::with_capacity(WRITTEN_ROOM);
         let written = self.node.write(scope, &mut Meter::new(limit_bytes), &mut json);
         written.map_err(|much| much.fault(what.to_string(), limit_bytes))?;
+        // What serde_json writes is UTF-8.
+        let json = String::from_utf8(json)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         Ok(Payload::of_json(json))
     }
 
