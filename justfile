@@ -12,7 +12,7 @@ lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# Runs the tests; `just test -p oms-engine --test line` runs some of them
+# Runs the tests; `just test -p oms-engine --test engine line` runs some of them
 test *args='--workspace':
     cargo test --locked {{ args }}
 
