@@ -366,7 +366,7 @@ async fn start_rows(
         if left.is_empty() {
             break;
         }
-        let done = core.store.start_workflows(db, &left, None).await?;
+        let done = core.store.start_new(db, &left).await?;
         let new: std::collections::BTreeSet<WorkflowId> = done.started.into_iter().collect();
         let unmet: Vec<&StartRow> = left.into_iter().filter(|row| !new.contains(&row.id)).collect();
         let found =

@@ -102,6 +102,8 @@ pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
 #[derive(Debug)]
 pub(crate) struct Store {
     sql: Sql,
+    /// `start_workflows` for runs that can meet no other.
+    start_new: String,
     schema: String,
     deadline: Duration,
 }
@@ -109,7 +111,9 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new(schema: &str, deadline: Duration) -> Result<Self, Error> {
         let quoted = migrate::quote_schema(schema)?;
-        Ok(Self { sql: Sql::new(&quoted), schema: schema.to_owned(), deadline })
+        let sql = Sql::new(&quoted);
+        let start_new = start::of_new(&sql.start_workflows);
+        Ok(Self { sql, start_new, schema: schema.to_owned(), deadline })
     }
 
     /// The schema's name, not quoted.

@@ -92,7 +92,27 @@ fn column<'a, T>(rows: &'a [&'a StartRow], of: impl Fn(&'a StartRow) -> T) -> Ve
     rows.iter().map(|row| of(row)).collect()
 }
 
+/// A row that may meet another is inserted on trial first, which takes a tenth of the time of a start and a
+/// record of WAL.
+const ON_TRIAL: &str = "    ON CONFLICT DO NOTHING\n";
+
+/// The statement for runs that can meet no other.
+pub(super) fn of_new(start_workflows: &str) -> String {
+    start_workflows.replacen(ON_TRIAL, "", 1)
+}
+
 impl Store {
+    /// As [`start_workflows`](Self::start_workflows), with ids that were made just now.
+    pub(crate) async fn start_new(
+        &self,
+        db: &impl Executor,
+        runs: &[&StartRow],
+    ) -> Result<StartBatch, Error> {
+        let keyed = runs.iter().any(|run| run.idempotency_key.is_some());
+        let sql = if keyed { &self.sql.start_workflows } else { &self.start_new };
+        self.start_by(sql, db, runs, None).await
+    }
+
     /// Starts what can be started. `holder` gets what is leased by it. A run that is missing in
     /// the answer has an id or a key that is taken, or its definition is current no longer.
     pub(crate) async fn start_workflows(
@@ -101,10 +121,20 @@ impl Store {
         runs: &[&StartRow],
         holder: Option<i64>,
     ) -> Result<StartBatch, Error> {
+        self.start_by(&self.sql.start_workflows, db, runs, holder).await
+    }
+
+    async fn start_by(
+        &self,
+        sql: &str,
+        db: &impl Executor,
+        runs: &[&StartRow],
+        holder: Option<i64>,
+    ) -> Result<StartBatch, Error> {
         let row = self
             .one(
                 db,
-                &self.sql.start_workflows,
+                sql,
                 &[
                     &column(runs, |r| r.id.as_uuid()),
                     &column(runs, |r| r.definition_id),
@@ -180,5 +210,17 @@ impl Store {
                 })
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::statements::Sql;
+    use super::*;
+
+    #[test]
+    fn runs_that_can_meet_no_other_are_not_inserted_on_trial() {
+        let sql = Sql::new("s").start_workflows;
+        assert_eq!(of_new(&sql).len(), sql.len() - ON_TRIAL.len());
     }
 }
