@@ -79,6 +79,8 @@ impl Seat {
         // test drops would wait until all others are on disk.
         let server = Postgres::builder().shared(shared_name());
         let server = server.setting("fsync", "off").setting("full_page_writes", "off");
+        // Tests wait more than they work, so many run side by side, each with engines of its own.
+        let server = server.setting("max_connections", "500");
         let server = server.database().await?;
         let admin = connect(server.url()).await?;
         let failed = |source| doing("taking a seat on the test server", source);

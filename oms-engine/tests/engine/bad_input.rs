@@ -1,13 +1,5 @@
 //! Bad input is refused with an error that names the place, and never harms a run beside it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::allow_attributes,
-    reason = "what a test helper does not find fails the test"
-)]
-
 use std::time::Duration;
 
 use crate::common::script::{After, Work, told, until_task};

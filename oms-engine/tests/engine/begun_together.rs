@@ -1,7 +1,5 @@
 //! Tasks that are handed out together: each goes its own way, whether it ends at once or not.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests and their helpers")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

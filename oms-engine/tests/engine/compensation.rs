@@ -1,7 +1,5 @@
 //! Undoing beside what else becomes of a run: failure workflows, keys of steps, dead workers.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::common::script::{After, Notes, Undo, Work, told};

@@ -1,8 +1,6 @@
 //! What ARCHITECTURE.md and docs/operating.md tell operators: the queries run, the messages are the
 //! engine's.
 
-#![expect(clippy::unwrap_used, reason = "test helpers")]
-
 use std::path::Path;
 
 use crate::common::database;

@@ -1,7 +1,5 @@
 //! Events from outside, what handlers did, and what keeps others waiting.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-
 use crate::common::{database, engine, line, until};
 use oms_engine::definition::EventHandler;
 use oms_engine::tokio_postgres::Client;

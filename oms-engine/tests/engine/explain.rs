@@ -1,9 +1,5 @@
 //! `Engine::explain`: each open task says what it waits for, and where the time went.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-#![expect(clippy::panic, reason = "what a helper does not find fails the test")]
-#![expect(clippy::indexing_slicing, reason = "lists of the tests' own making")]
-
 use std::time::{Duration, Instant};
 
 use crate::common::script::{Gate, Work, told};

@@ -1,13 +1,5 @@
 //! The failure workflow: when it is started, and with what.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::allow_attributes,
-    reason = "what a test helper does not find fails the test"
-)]
-
 use std::time::Duration;
 
 use crate::common::script::{After, Gate, Undo, Work, told};

@@ -1,8 +1,6 @@
 //! HTTP tasks against a server over a real socket: what is sent, what counts as what, and where
 //! no definition gets to.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
-
 #[path = "../common/stand_in.rs"]
 mod stand_in;
 

@@ -1,7 +1,5 @@
 //! What a loop or a JOIN puts together from small outputs may be too large for one.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-
 use oms_engine::{Engine, Execution, StartRequest, TaskStatus, WorkflowDef, WorkflowStatus};
 use serde_json::{Value, json};
 

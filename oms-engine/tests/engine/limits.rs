@@ -1,7 +1,5 @@
 //! Limits of task definitions: exact, whatever engines claim; and nothing polls in vain.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -1,7 +1,5 @@
 //! Straight lines, end to end on a real PostgreSQL.
 
-#![expect(clippy::indexing_slicing, reason = "JSON of the tests own making")]
-
 use crate::common::{assert_nothing_stuck, database, engine, line, wait};
 use oms_engine::testkit::TestDatabase;
 use oms_engine::{

@@ -1,13 +1,5 @@
 //! Lists of runs: filters and pages.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::allow_attributes,
-    reason = "what a test helper does not find fails the test"
-)]
-
 use crate::common::script::{Work, told};
 use crate::common::{database, line, wait};
 use oms_engine::{Engine, ListRequest, StartRequest, TaskError, WorkflowId, WorkflowStatus};

@@ -2,6 +2,13 @@
 //!
 //! One program, since most tests wait for something: side by side they wait at once.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test or its helper does not find fails it"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

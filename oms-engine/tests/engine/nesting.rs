@@ -1,14 +1,6 @@
 //! Tasks in each other, on PostgreSQL. That all kinds of them run to their end as deep as they may be
 //! is played with the conformance cases.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::allow_attributes,
-    reason = "what a test helper does not find fails the test"
-)]
-
 use crate::common::script::{Work, told};
 use crate::common::{assert_nothing_stuck, database, wait};
 use oms_engine::definition::{NESTED_MAX, WorkflowSchedule};

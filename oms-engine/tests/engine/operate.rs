@@ -1,13 +1,5 @@
 //! What operators do to runs: terminate, pause, resume, retry, restart, priority.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::allow_attributes,
-    reason = "what a test helper does not find fails the test"
-)]
-
 use std::time::Duration;
 
 use crate::common::script::{After, Gate, Notes, Work, told, until_task};

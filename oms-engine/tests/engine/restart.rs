@@ -1,13 +1,5 @@
 //! Restart, priority, and actions on runs that do not exist.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::allow_attributes,
-    reason = "what a test helper does not find fails the test"
-)]
-
 use std::time::Duration;
 
 use crate::common::script::{After, Gate, Notes, Undo, Work, told, until_task};

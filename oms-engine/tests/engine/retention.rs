@@ -1,7 +1,5 @@
 //! Retention: what ended long ago goes, by whole families and in bounded batches.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,13 +1,5 @@
 //! Attempts: how many, how long after each other, with what they carry on.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::allow_attributes,
-    reason = "what a test helper does not find fails the test"
-)]
-
 use std::time::Duration;
 
 use crate::common::script::{After, Notes, Work, told};

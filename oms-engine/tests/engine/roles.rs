@@ -1,7 +1,5 @@
 //! The roles of `roles_sql`: an engine does all of its work as the application, and no more.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-
 use std::time::Duration;
 
 use crate::common::script::Work;

@@ -1,7 +1,5 @@
 //! Workflows that start by a cron expression: each fire once, none early, none held up by another.
 
-#![expect(clippy::unwrap_used, reason = "test helpers")]
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! Schemas that are enforced, where the engine itself stands between: starts of all kinds, and
 //! the writes of a transactional task.
 
-#![expect(clippy::unwrap_used, reason = "test helpers")]
-
 use crate::common::script::{Work, told};
 use crate::common::{assert_nothing_stuck, database, wait};
 use oms_engine::definition::{SchemaDef, SchemaType, WorkflowDef, WorkflowTask};

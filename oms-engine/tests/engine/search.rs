@@ -1,7 +1,5 @@
 //! Searches: by which indexes they go, how far they count, and what they are stopped by.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-
 use std::time::Duration;
 
 use crate::common::{database, engine};

@@ -1,8 +1,6 @@
 //! Every statement of the engine: it prepares, it is used, and it goes by the index it was
 //! written for.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-
 use std::collections::BTreeSet;
 
 use oms_engine::migration_sql;

@@ -1,7 +1,5 @@
 //! Starts from SQL: `oms_engine.start_workflow`.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-
 use crate::common::script::{Work, told};
 use crate::common::{assert_nothing_stuck, database, line, until, wait};
 use oms_engine::testkit::TestDatabase;

@@ -1,7 +1,5 @@
 //! Ordinary steps have a statement of their own: it must do what the one for all steps does.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-
 use crate::common::database;
 use oms_engine::testkit::{planner, statements};
 use oms_engine::tokio_postgres::{Client, Transaction};

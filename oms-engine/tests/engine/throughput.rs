@@ -1,7 +1,5 @@
 //! How many tasks end, counted from the history.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 

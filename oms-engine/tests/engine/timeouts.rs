@@ -1,13 +1,5 @@
 //! Time-outs: of an attempt, of the wait for a worker, of all attempts, of the workflow.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::allow_attributes,
-    reason = "what a test helper does not find fails the test"
-)]
-
 use std::time::{Duration, Instant};
 
 use crate::common::script::{After, Gate, Notes, Work, told, until_task};

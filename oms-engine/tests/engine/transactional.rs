@@ -1,13 +1,5 @@
 //! Transactional tasks: the user's writes and the end of the step commit together or not at all.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::allow_attributes,
-    reason = "what a test helper does not find fails the test"
-)]
-
 use std::sync::Arc;
 use std::time::Duration;
 

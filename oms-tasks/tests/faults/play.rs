@@ -6,7 +6,12 @@ use oms_engine::testkit::{
     KitOptions, Report, crash_each_commit, fail_each_step, repeat_each_step,
 };
 
+use tokio::sync::Semaphore;
+
 use crate::subject::{Order, is_worker};
+
+/// Each keeps a core busy: with more at once, attempts answer too late on a small machine.
+static AT_ONCE: Semaphore = Semaphore::const_new(2);
 
 fn shown(what: &str, begun: Instant, report: &Report) {
     let Report { runs, hits, missed, .. } = report;
@@ -16,6 +21,7 @@ fn shown(what: &str, begun: Instant, report: &Report) {
 
 /// At least so many steps are there to fail.
 pub(crate) async fn fails(order: Order, steps: usize) {
+    let _turn = AT_ONCE.acquire().await.unwrap();
     let begun = Instant::now();
     let report = fail_each_step(&order, &KitOptions::default()).await.unwrap();
     shown("failures", begun, &report);
@@ -24,6 +30,7 @@ pub(crate) async fn fails(order: Order, steps: usize) {
 
 /// At least so many steps are there to repeat.
 pub(crate) async fn repeats(order: Order, steps: usize) {
+    let _turn = AT_ONCE.acquire().await.unwrap();
     let begun = Instant::now();
     let report = repeat_each_step(&order, &KitOptions::default()).await.unwrap();
     shown("repeats", begun, &report);
@@ -35,6 +42,7 @@ pub(crate) async fn crashes(order: impl FnOnce() -> Order, kills: usize) {
     if is_worker().await {
         return;
     }
+    let _turn = AT_ONCE.acquire().await.unwrap();
     let begun = Instant::now();
     let report = crash_each_commit(&order(), &KitOptions::default()).await.unwrap();
     shown("crashes", begun, &report);

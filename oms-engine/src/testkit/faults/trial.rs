@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Statement};
 
 use super::script::{Deed, Kind, Script};
 use super::{Failure, KitOptions, Report, Step, Subject};
@@ -15,7 +15,7 @@ use crate::definition::{TaskDef, WorkflowDef};
 use crate::engine::{Engine, EngineBuilder};
 use crate::ids::WorkflowId;
 use crate::testkit::TestkitError;
-use crate::testkit::admin::connect;
+use crate::testkit::admin::{connect, doing};
 
 /// Time-outs are cut to this; an attempt must answer within it on a busy machine.
 const TIME_OUT_SECONDS: i64 = 2;
@@ -84,6 +84,8 @@ pub(super) struct Trial<'a, S: Subject> {
     /// It runs no task.
     engine: Engine,
     client: Client,
+    /// Asked often, so it is planned once.
+    is_settled: Statement,
     id: WorkflowId,
 }
 
@@ -101,7 +103,9 @@ impl<'a, S: Subject> Trial<'a, S> {
         registered.map_err(of_engine("registering the definitions"))?;
         let started = engine.start(subject.request(&world)).await;
         let id = started.map_err(of_engine("starting the run"))?.id;
-        Ok(Self { subject, options, world, engine, client, id })
+        let is_settled = client.prepare(SETTLED).await;
+        let is_settled = is_settled.map_err(|error| doing("preparing to look at a run", error))?;
+        Ok(Self { subject, options, world, engine, client, is_settled, id })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -117,7 +121,7 @@ impl<'a, S: Subject> Trial<'a, S> {
     /// Returns when the run has ended and nothing is under way, or fails with what is.
     pub(super) async fn settled(&self) -> Result<(), Failure> {
         let begun = Instant::now();
-        while !self.client.query_one(SETTLED, &[]).await?.get::<_, bool>(0) {
+        while !self.client.query_one(&self.is_settled, &[]).await?.get::<_, bool>(0) {
             if begun.elapsed() > self.options.patience {
                 return Err(format!("under way for long: {:?}", self.said(OPEN).await?).into());
             }
