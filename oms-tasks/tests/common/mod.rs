@@ -93,7 +93,9 @@ pub(crate) async fn wait(engine: &Engine, id: WorkflowId) -> Execution {
 /// Returns when the query gives true.
 pub(crate) async fn until(client: &Client, sql: &str) {
     let begun = Instant::now();
-    while !client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
+    // Asked often, so it is planned once.
+    let asked = client.prepare(sql).await.unwrap();
+    while !client.query_one(&asked, &[]).await.unwrap().get::<_, bool>(0) {
         assert!(begun.elapsed() < PATIENCE, "never true: {sql}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
