@@ -129,7 +129,9 @@ impl Store {
     /// Every statement by name, for tests that prepare them and read their plans.
     #[cfg(feature = "testkit")]
     pub(crate) fn statements(&self) -> Vec<(&'static str, String)> {
-        self.sql.all()
+        let mut all = self.sql.all();
+        all.push(("start_new", self.start_new.clone()));
+        all
     }
 
     /// Awaits an answer of the server, at most until the deadline.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::store::Store;
 
-/// Every statement of the engine by the name of its file, for tables in `schema`.
+/// Every statement of the engine by the name of its file, and `start_new`, which is made of
+/// `start_workflows`, for tables in `schema`.
 ///
 /// # Errors
 /// [`Error::Config`] when the schema's name is refused.
