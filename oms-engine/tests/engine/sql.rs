@@ -37,17 +37,6 @@ fn every_sql_file_is_a_statement_of_the_engine() {
     assert!(files.is_subset(&used), "{:?}", files.difference(&used));
 }
 
-#[test]
-fn new_runs_without_a_key_are_not_inserted_on_trial() {
-    let all = statements(SCHEMA).unwrap();
-    let has = |wanted: &str| {
-        let found = all.iter().find(|(name, _)| *name == wanted);
-        found.is_some_and(|(_, sql)| sql.contains("ON CONFLICT"))
-    };
-    assert!(has("start_workflows"));
-    assert!(!has("start_new"));
-}
-
 /// A statement, the indexes it must go by, and those it must not.
 type Expected = (&'static str, &'static [&'static str], &'static [&'static str]);
 

@@ -5,7 +5,6 @@ use std::time::Instant;
 use oms_engine::testkit::{
     KitOptions, Report, crash_each_commit, fail_each_step, repeat_each_step,
 };
-
 use tokio::sync::Semaphore;
 
 use crate::subject::{Order, is_worker};
