@@ -7,11 +7,16 @@ use super::Failure;
 /// The clock ticks of `/proc`, which Linux fixes for programs.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// CPU seconds of this process and of its children that run this program, ended ones included.
+/// CPU seconds of this process and of its children that run this program or a peer's, with what these
+/// have started; ended ones included.
 pub(crate) fn own_cpu() -> Result<f64, Failure> {
     let own = stat("self")?;
-    let children = children_of(std::process::id(), Some("self"))?;
-    Ok(own.cpu + own.children_cpu + children.iter().map(|child| child.cpu).sum::<f64>())
+    let mut cpu = own.cpu + own.children_cpu;
+    for child in children_of(std::process::id(), Some("self"))? {
+        let started = children_of(child.process, None)?;
+        cpu += child.cpu + child.children_cpu + started.iter().map(|it| it.cpu).sum::<f64>();
+    }
+    Ok(cpu)
 }
 
 /// CPU seconds of one process.
@@ -88,6 +93,7 @@ fn is_counted(program: Option<String>, wanted: &Option<String>) -> bool {
 }
 
 struct Stat {
+    process: u32,
     parent: u32,
     cpu: f64,
     children_cpu: f64,
@@ -96,12 +102,14 @@ struct Stat {
 fn stat(process: &str) -> Result<Stat, Failure> {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     // The name before it may hold spaces and brackets.
-    let (_, fields) = text.rsplit_once(") ").ok_or("a line of /proc that cannot be read")?;
+    let (before, fields) = text.rsplit_once(") ").ok_or("a line of /proc that cannot be read")?;
     let fields: Vec<&str> = fields.split(' ').collect();
     let number = |at: usize| -> Result<f64, Failure> {
         Ok(fields.get(at).ok_or("a line of /proc that is too short")?.parse()?)
     };
+    let process = before.split(' ').next().unwrap_or_default();
     Ok(Stat {
+        process: process.parse()?,
         parent: fields.get(1).ok_or("a line of /proc that is too short")?.parse()?,
         cpu: (number(11)? + number(12)?) / TICKS_PER_SECOND,
         children_cpu: (number(13)? + number(14)?) / TICKS_PER_SECOND,

@@ -2,7 +2,7 @@
 //!
 //! A program is called with the URL of an empty database and the number of runs. It says `ready`
 //! when its tables are made, waits for a line, does all runs, makes sure that each gave what it
-//! should, and says `done`.
+//! should, says `done`, and ends when its standard input does: until then it is measured.
 
 use std::io::BufRead as _;
 
@@ -54,11 +54,12 @@ pub fn ready() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says that all is done, if what was counted is what was wanted.
+/// Says that all is done, if what was counted is what was wanted, and waits until this was measured.
 pub fn done(counted: usize, wanted: usize) -> Result<(), Failure> {
     if counted != wanted {
         return Err(format!("{counted} of {wanted} are right").into());
     }
     println!("done");
+    std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())?;
     Ok(())
 }
