@@ -204,6 +204,10 @@ async fn what_minds_its_key_bears_a_crash_at_each_commit() {
     // charge commits at the service, which is reached by another way.
     assert!(report.hits >= 3 * 3, "{report:?}");
     assert!(report.runs > report.hits, "one of each moment comes to its end");
+    let mut options = KitOptions::default();
+    options.first_commit = 100;
+    let late = crash_each_commit(&subject, &options).await.unwrap();
+    assert_eq!((late.runs, late.hits), (6, 0), "no run has so many");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,10 +32,10 @@ async fn each_step_is_repeated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_bears_a_crash_at_each_commit() {
-    Box::pin(crashes(|| Order::new(1, "COMPLETED", DONE), 20)).await;
+    Box::pin(crashes(|| Order::new(1, "COMPLETED", DONE), 1, 20, &["COMPLETED"])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_is_undone_bears_a_crash_at_each_commit() {
-    Box::pin(crashes(|| refused(UNDONE), 40)).await;
+    Box::pin(crashes(|| refused(UNDONE), 1, 40, &["FAILED"])).await;
 }

@@ -36,14 +36,22 @@ pub(crate) async fn repeats(order: Order, steps: usize) {
     assert!(report.steps.len() >= steps, "{:?}", report.steps);
 }
 
-/// At least so many kills hit; or this process is the one that is killed.
-pub(crate) async fn crashes(order: impl FnOnce() -> Order, kills: usize) {
+/// At least so many kills hit, beginning with that commit, and orders end in these ways; or this process
+/// is the one that is killed.
+pub(crate) async fn crashes(
+    order: impl FnOnce() -> Order,
+    first_commit: usize,
+    kills: usize,
+    ends: &[&str],
+) {
     if is_worker().await {
         return;
     }
     let _turn = AT_ONCE.acquire().await.unwrap();
-    let begun = Instant::now();
-    let report = crash_each_commit(&order(), &KitOptions::default()).await.unwrap();
+    let (begun, order, mut options) = (Instant::now(), order(), KitOptions::default());
+    options.first_commit = first_commit;
+    let report = crash_each_commit(&order, &options).await.unwrap();
     shown("crashes", begun, &report);
     assert!(report.hits >= kills, "{report:?}");
+    assert_eq!(order.ended(), ends);
 }

@@ -1,5 +1,6 @@
 //! An order, for the kit: a shop in a database of its own, one sandbox for all of them.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -50,6 +51,8 @@ pub(crate) struct Order {
     test: &'static str,
     /// At which status its customer cancels it, in the process that is killed.
     cancelled_at: Option<&'static str>,
+    /// How those ended that were looked at.
+    ended: Mutex<BTreeSet<String>>,
     sandbox: Sandbox,
     placed: AtomicU32,
     /// Shops in which all was well: another order finds the books of those before in balance.
@@ -81,8 +84,8 @@ impl Drop for World {
 impl Order {
     pub(crate) fn new(version: i32, ends: &'static str, test: &'static str) -> Self {
         let (sandbox, placed, shops) = (Sandbox::start(), AtomicU32::new(0), Arc::default());
-        let (changes, cancelled_at) = (Vec::new(), None);
-        Self { version, changes, ends, test, cancelled_at, sandbox, placed, shops }
+        let (changes, cancelled_at, ended) = (Vec::new(), None, Mutex::default());
+        Self { version, changes, ends, test, cancelled_at, ended, sandbox, placed, shops }
     }
 
     pub(crate) fn with(mut self, pointer: &'static str, value: impl Into<Value>) -> Self {
@@ -94,6 +97,10 @@ impl Order {
     pub(crate) fn cancelled_at(mut self, status: &'static str) -> Self {
         self.cancelled_at = Some(status);
         self
+    }
+
+    pub(crate) fn ended(&self) -> Vec<String> {
+        self.ended.lock().unwrap().iter().cloned().collect()
     }
 }
 
@@ -225,6 +232,7 @@ impl Subject for Order {
             let why = run.reason_for_incompletion.as_deref().unwrap_or_default();
             return Err(format!("the run is {:?} ({why}), the order {status}", run.status).into());
         }
+        self.ended.lock().unwrap().insert(status);
         world.all_is_well.store(true, Ordering::SeqCst);
         Ok(())
     }

@@ -92,8 +92,9 @@ pub async fn crash_each_commit<S: Subject>(
     let definitions = Definitions::of(subject)?;
     let (mut tally, mut going) = (Tally::default(), Moment::ALL.to_vec());
     let wave = options.parallel.div_ceil(Moment::ALL.len());
-    let mut first = 1;
-    while !going.is_empty() && first < COMMITS_MAX {
+    let begin = options.first_commit.max(1);
+    let mut first = begin;
+    while !going.is_empty() && first - begin < COMMITS_MAX {
         let all: Vec<(usize, Moment)> = (first..first + wave)
             .flat_map(|at| going.iter().map(move |moment| (at, *moment)))
             .collect();
@@ -117,7 +118,7 @@ pub async fn crash_each_commit<S: Subject>(
         first += wave;
     }
     if !going.is_empty() {
-        tally.complain("", &format!("there was no end of commits after {COMMITS_MAX}"));
+        tally.complain("", &format!("there was no end of commits after {COMMITS_MAX} of them"));
     }
     tally.ended()
 }

@@ -230,11 +230,14 @@ pub struct KitOptions {
     pub parallel: usize,
     /// How long a run may take until nothing of it is under way.
     pub patience: Duration,
+    /// The commit that [`crash_each_commit`] begins with, counted from 1: a later one where another test
+    /// looks at how such runs begin.
+    pub first_commit: usize,
 }
 
 impl Default for KitOptions {
     fn default() -> Self {
-        Self { parallel: 6, patience: Duration::from_secs(60) }
+        Self { parallel: 6, patience: Duration::from_secs(60), first_commit: 1 }
     }
 }
 
