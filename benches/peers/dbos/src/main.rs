@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use dbos::{Config, DBOS, step};
-use tokio::task::JoinSet;
-use work::{Failure, Input, Output, STEPS, arguments, done, input, output, ready};
+use work::{Failure, Input, Output, STEPS, arguments, count_right, done, input, output, ready};
 
 const AT_ONCE: usize = 64;
 
@@ -37,24 +36,16 @@ async fn main() -> Result<(), Failure> {
     let workflow = dbos.register_workflow("linear5", linear5)?;
     dbos.launch().await?;
     ready()?;
-    let (mut right, mut under_way) = (0, JoinSet::new());
-    for n in 0..runs {
-        if under_way.len() == AT_ONCE
-            && let Some(ended) = under_way.join_next().await
-        {
-            right += usize::from(ended??);
-        }
+    let right = count_right(runs, AT_ONCE, |n| {
         let workflow = workflow.clone();
-        under_way.spawn(async move {
+        async move {
             let input = input(n);
             let wanted = output("s5", &input);
             let given = workflow.start(input).await?.result().await?;
-            Ok::<bool, dbos::Error>(given == wanted)
-        });
-    }
-    while let Some(ended) = under_way.join_next().await {
-        right += usize::from(ended??);
-    }
+            Ok(given == wanted)
+        }
+    });
+    let right = right.await?;
     done(right, runs)?;
     dbos.shutdown().await;
     Ok(())

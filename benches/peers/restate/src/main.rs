@@ -13,8 +13,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::task::JoinSet;
-use work::{Failure, Input, Output, STEPS, arguments, done, input, output, ready};
+use work::{Failure, Input, Output, STEPS, arguments, count_right, done, input, output, ready};
 
 const SERVER: &str = "restate-server";
 const AT_ONCE: usize = 256;
@@ -110,18 +109,7 @@ async fn main() -> Result<(), Failure> {
     // The first one waits until all partitions have a leader.
     run(client.clone(), 0).await?;
     ready()?;
-    let (mut right, mut under_way) = (0, JoinSet::new());
-    for n in 0..runs {
-        if under_way.len() == AT_ONCE
-            && let Some(ended) = under_way.join_next().await
-        {
-            right += usize::from(ended??);
-        }
-        under_way.spawn(run(client.clone(), n));
-    }
-    while let Some(ended) = under_way.join_next().await {
-        right += usize::from(ended??);
-    }
+    let right = count_right(runs, AT_ONCE, |n| run(client.clone(), n)).await?;
     done(right, runs)?;
     Ok(server.process.kill().await?)
 }

@@ -8,6 +8,7 @@ use std::io::BufRead as _;
 
 use mimalloc::MiMalloc;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 
 /// That of the harness.
 #[global_allocator]
@@ -44,6 +45,30 @@ pub fn arguments() -> Result<(String, usize), Failure> {
     let url = arguments.next().ok_or("the first argument is the database's URL")?;
     let runs = arguments.next().ok_or("the second argument is the number of runs")?;
     Ok((url, runs.parse()?))
+}
+
+/// Does so many runs, a number of them at a time, and counts those that gave what they should.
+pub async fn count_right<R>(
+    runs: usize,
+    at_once: usize,
+    mut run: impl FnMut(usize) -> R,
+) -> Result<usize, Failure>
+where
+    R: Future<Output = Result<bool, Failure>> + Send + 'static,
+{
+    let (mut right, mut under_way) = (0, JoinSet::new());
+    for n in 0..runs {
+        if under_way.len() == at_once
+            && let Some(ended) = under_way.join_next().await
+        {
+            right += usize::from(ended??);
+        }
+        under_way.spawn(run(n));
+    }
+    while let Some(ended) = under_way.join_next().await {
+        right += usize::from(ended??);
+    }
+    Ok(right)
 }
 
 /// Says that the tables are made and waits until the work may begin.
